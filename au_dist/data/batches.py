@@ -1,0 +1,182 @@
+"""From rows to batches: putting lanes together, decoding, views."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+import torch
+
+from au_dist.data.views import apply_views, choose_frames, draw_views, no_view
+from au_dist.errors import ShardError, TrainError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's part of a contrast set.
+
+    Attributes:
+        clip_ids: The clips.
+        epochs: The epoch each clip belongs to.
+        frame_BCHW: Decoded frames, uint8, ``clips * frames`` of them, those of a clip together.
+        draw_VBP: Draws of the views, float32.
+        y_BA: Occurrence, float32 in {0, 1}.
+        valid_BA: Whether `y_BA` is known.
+    """
+
+    clip_ids: tuple[str, ...]
+    epochs: tuple[int, ...]
+    frame_BCHW: torch.Tensor
+    draw_VBP: torch.Tensor
+    y_BA: torch.Tensor
+    valid_BA: torch.Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        if device.type == "cpu":
+            return self
+        moved = (t.pin_memory().to(device, non_blocking=True) for t in self._tensors())
+        return Batch(self.clip_ids, self.epochs, *moved)
+
+    def _tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.frame_BCHW, self.draw_VBP, self.y_BA, self.valid_BA
+
+    def views(self, size: int) -> tuple[torch.Tensor, ...]:
+        """Return the views as network input, each float32 [B, 3, size, size]."""
+        return tuple(apply_views(self.frame_BCHW, draw_BP, size) for draw_BP in self.draw_VBP)
+
+
+def deal(
+    tables: Iterator[pa.Table], lanes: tuple[int, ...], position: int, take: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Put the rows of several lanes together: each result has `take` rows of every lane.
+
+    Args:
+        tables: Rows with columns ``lane`` and ``position``; each lane's rows in order.
+        lanes: The lanes of this rank.
+        position: The position that each lane must start at.
+        take: Rows of a lane in one result.
+
+    Raises:
+        TrainError: Rows are missing, repeated or of another start: the pipeline broke the order.
+    """
+    waiting: dict[int, deque[dict[str, Any]]] = {lane: deque() for lane in lanes}
+    arrived = dict.fromkeys(lanes, position)
+    for table in tables:
+        for row in table.to_pylist():
+            lane = row["lane"]
+            if row["position"] != arrived.get(lane):
+                raise TrainError(
+                    "The data pipeline broke the order of a lane",
+                    where=f"lane {lane}",
+                    expected=f"position {arrived.get(lane)}",
+                    found=row["position"],
+                )
+            arrived[lane] += 1
+            waiting[lane].append(row)
+        while all(len(rows) >= take for rows in waiting.values()):
+            yield [waiting[lane].popleft() for lane in lanes for _ in range(take)]
+
+
+def decode(jpeg: bytes, where: str) -> np.ndarray:
+    """Return a JPEG as RGB, uint8 [H, W, 3].
+
+    Raises:
+        ShardError: The bytes are not a JPEG.
+    """
+    try:
+        return simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
+    except ValueError as error:
+        raise ShardError("A frame does not decode", where=where, found=str(error)) from error
+
+
+def labels(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return occurrence float32 [T, A] and validity bool [T, A] of a row for some label columns."""
+    shape = (len(row["jpeg"]), aus)
+    y_TA = np.asarray(row["label"], np.float32).reshape(shape)[:, columns]
+    valid_TA = np.asarray(row["valid"], bool).reshape(shape)[:, columns]
+    return y_TA, valid_TA
+
+
+def make_batch(
+    rows: list[dict[str, Any]],
+    *,
+    seed: int,
+    columns: list[int],
+    aus: int,
+    take: int,
+    views: int,
+    pool: Executor,
+) -> Batch:
+    """Decode rows and draw their views.
+
+    Args:
+        rows: Clips.
+        seed: The run's seed.
+        columns: Label columns of the action units to train on.
+        aus: Label columns of the set.
+        take: Frames of each clip.
+        views: Number of random views; 0 gives one plain view.
+        pool: Threads to decode in.
+    """
+    chosen = [choose_frames(seed, row["epoch"], row["clip_id"], len(row["jpeg"]), take) for row in rows]
+    jobs = [
+        (row["jpeg"][frame], f"{row['clip_id']} frame {frame}")
+        for row, frames in zip(rows, chosen, strict=True)
+        for frame in frames
+    ]
+    frame_BHWC = np.stack(list(pool.map(lambda job: decode(*job), jobs)))
+    known = [labels(row, columns, aus) for row in rows]
+    y_BA = np.concatenate([y[frames] for (y, _), frames in zip(known, chosen, strict=True)])
+    valid_BA = np.concatenate([valid[frames] for (_, valid), frames in zip(known, chosen, strict=True)])
+    frames = len(chosen[0])
+    by_epoch = [
+        np.concatenate([draw_views(seed, row["epoch"], [row["clip_id"]], view, frames) for row in rows])
+        for view in range(views)
+    ] or [np.tile(no_view(), (len(jobs), 1))]
+    return Batch(
+        clip_ids=tuple(row["clip_id"] for row in rows),
+        epochs=tuple(row["epoch"] for row in rows),
+        frame_BCHW=torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2),
+        draw_VBP=torch.from_numpy(np.stack(by_epoch)),
+        y_BA=torch.from_numpy(y_BA),
+        valid_BA=torch.from_numpy(valid_BA),
+    )
+
+
+def ahead(items: Iterator[Batch], depth: int) -> Generator[Batch, None, None]:
+    """Yield items that a thread makes up to `depth` ahead; its errors are raised here."""
+    ready: Queue[Batch | BaseException | None] = Queue(depth)
+    stopped = Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again by the reader
+            put(error)
+
+    Thread(target=work, name="batches", daemon=True).start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()

@@ -1,0 +1,196 @@
+"""Shards through Ray Data: into training workers in the planned order, and through a scorer once, completely.
+
+The only module that knows ray.data. Encoded bytes travel; they are decoded where they are used.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray.data
+import ray.train
+from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, ExecutionResources
+
+from au_dist.data.order import Block, Group, Order, lanes_of
+from au_dist.shards import Manifest, read_row_group
+from au_dist.storage import Store
+
+#: What training reads of a row.
+COLUMNS = ["clip_id", "jpeg", "label", "valid"]
+
+#: More Ray Data tasks than this cost more to plan than they gain.
+MAX_TASKS = 4096
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where training data comes from and in which order.
+
+    Attributes:
+        store: The set of shards.
+        manifest: Its manifest.
+        order: The order of the run.
+        take: Clips that each contrast set takes of every lane.
+        sets: Contrast sets in the whole run.
+        cpus: CPU share for the reading of one worker.
+        prefetch: Blocks to read ahead.
+    """
+
+    store: Store
+    manifest: Manifest
+    order: Order
+    take: int
+    sets: int
+    cpus: float
+    prefetch: int
+
+
+def training_groups(manifest: Manifest, subjects: tuple[str, ...]) -> tuple[Group, ...]:
+    """Return the row groups of some subjects, in the manifest's order."""
+    wanted = set(subjects)
+    return tuple(
+        Group(index, number, group.clips)
+        for index, shard in enumerate(manifest.shards)
+        for number, group in enumerate(shard.row_groups)
+        if group.subject in wanted
+    )
+
+
+def read_block(source: Source, block: Block, start: int) -> pa.Table:
+    """Return the rows of a block in their shuffled order.
+
+    Args:
+        source: Where they are.
+        block: Which they are.
+        start: Position of the lane before which rows are left out.
+
+    Returns:
+        The columns of `COLUMNS` and ``lane``, ``epoch``, ``position``.
+    """
+    tables = [
+        read_row_group(source.store, source.manifest.shards[piece.group.shard], piece.group.group, COLUMNS).slice(
+            piece.start, piece.stop - piece.start
+        )
+        for piece in block.pieces
+    ]
+    skipped = max(0, start - block.position)
+    table = pa.concat_tables(tables).take(pa.array(block.permutation[skipped:]))
+    rows = table.num_rows
+    positions = range(block.position + skipped, block.position + skipped + rows)
+    return (
+        table.append_column("lane", pa.array([block.lane] * rows, pa.int32()))
+        .append_column("epoch", pa.array([block.epoch] * rows, pa.int32()))
+        .append_column("position", pa.array(list(positions), pa.int64()))
+    )
+
+
+class LaneData(ray.train.DataConfig):
+    """Gives each rank the Ray dataset of its own lanes, from the position that the run resumes at.
+
+    Args:
+        source: Where training data comes from.
+        position: Returns the contrast set to start with; asked each time workers start.
+    """
+
+    def __init__(self, source: Source, position: Callable[[], int]) -> None:
+        super().__init__()
+        self.source, self.position = source, position
+
+    def configure(
+        self,
+        datasets: dict[str, Dataset],
+        world_size: int,
+        worker_handles: Any = None,
+        worker_node_ids: Any = None,
+        **kwargs: Any,
+    ) -> list[dict[str, DataIterator]]:
+        """Return one iterator a rank; called by Ray Train at each start of the workers."""
+        position = self.position()
+        return [
+            {name: rank_dataset(self.source, rank, world_size, position).iterator() for name in datasets}
+            for rank in range(world_size)
+        ]
+
+
+def rank_dataset(source: Source, rank: int, world: int, position: int) -> Dataset:
+    """Return the dataset of one rank: its blocks from a contrast set to the end of the run, across epochs."""
+    start, stop = position * source.take, source.sets * source.take
+    blocks = list(source.order.stream(lanes_of(rank, world, source.order.lanes), start, stop))
+
+    def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
+        for index in batch["id"]:
+            yield read_block(source, blocks[index], start)
+
+    dataset = ray.data.range(len(blocks), override_num_blocks=min(len(blocks), MAX_TASKS)).map_batches(
+        read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / 2
+    )
+    dataset.context.execution_options = _options(source.cpus)
+    return dataset
+
+
+def iterate(shard: DataIterator, prefetch: int) -> Iterator[pa.Table]:
+    """Yield the rows of a rank's dataset as they arrive, in order."""
+    yield from shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=prefetch)
+
+
+def _options(cpus: float) -> ExecutionOptions:
+    options = ExecutionOptions(preserve_order=True)
+    options.resource_limits = ExecutionResources(cpu=cpus)
+    return options
+
+
+def score(
+    store: Store,
+    manifest: Manifest,
+    subjects: tuple[str, ...],
+    scorer: Callable[..., Any],
+    arguments: dict[str, Any],
+    *,
+    workers: int,
+    cpus: float,
+    gpus: float,
+) -> pa.Table:
+    """Send every clip of some subjects through a scorer, each exactly once.
+
+    Args:
+        store: The set of shards.
+        manifest: Its manifest.
+        subjects: Whose clips.
+        scorer: A class whose instances map a table of rows to a table.
+        arguments: Its constructor's keyword arguments.
+        workers: Number of scorers.
+        cpus: CPUs of each.
+        gpus: GPUs of each.
+
+    Returns:
+        The tables of the scorer, one under the other.
+    """
+    groups = training_groups(manifest, subjects)
+
+    def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
+        for index in batch["id"]:
+            group = groups[index]
+            yield read_row_group(store, manifest.shards[group.shard], group.group)
+
+    dataset = (
+        ray.data.range(len(groups), override_num_blocks=min(len(groups), MAX_TASKS))
+        .map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4)
+        .map_batches(
+            scorer,
+            fn_constructor_kwargs=arguments,
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(groups))),
+            num_cpus=cpus,
+            num_gpus=gpus,
+        )
+    )
+    return pa.concat_tables(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+
+
+def quiet() -> None:
+    """Keep Ray Data's progress bars out of the terminal; runs report their own progress."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False

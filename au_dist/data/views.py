@@ -1,0 +1,129 @@
+"""Views of a frame: random crops, flips and colours whose every draw belongs to (seed, epoch, clip, view).
+
+Drawing (numpy, one small vector a view) is apart from applying (torch, a batch at once, on any device), so the same
+clip gets the same view on any worker.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from au_dist.seeds import rng
+
+#: What a view draws, in this order.
+DRAWS = ("dy", "dx", "flip", "brightness", "contrast", "saturation", "hue", "grey", "sigma")
+
+MEAN_C = (0.485, 0.456, 0.406)
+STD_C = (0.229, 0.224, 0.225)
+
+
+def choose_frames(seed: int, epoch: int, clip_id: str, frames: int, take: int) -> np.ndarray:
+    """Return the sorted frame indices that an epoch takes of a clip.
+
+    Args:
+        seed: The run's seed.
+        epoch: The epoch.
+        clip_id: The clip.
+        frames: Frames of the clip, T.
+        take: How many to take; all when not smaller than `frames`.
+    """
+    if take >= frames:
+        return np.arange(frames)
+    # One frame from each of `take` equal spans: neighbours in time are near duplicates.
+    edges = np.linspace(0, frames, take + 1)
+    draws = rng(seed, "frames", epoch, clip_id).random(take)
+    return np.minimum((edges[:-1] + draws * np.diff(edges)).astype(int), frames - 1)
+
+
+def draw_view(seed: int, epoch: int, clip_id: str, view: int) -> np.ndarray:
+    """Return the draws of one view of a clip, float32, named by `DRAWS`.
+
+    Offsets are shares of the free play, colour factors multiply, hue is a share of a full turn, sigma in pixels.
+    """
+    random = rng(seed, "view", epoch, clip_id, view)
+    dy, dx, flip, jitter, grey = random.random(5)
+    brightness, contrast, saturation = random.uniform(0.6, 1.4, 3)
+    hue = random.uniform(-0.1, 0.1)
+    sigma = random.uniform(0.1, 1.2)
+    if jitter >= 0.8:
+        brightness = contrast = saturation = 1.0
+        hue = 0.0
+    values = (dy, dx, flip < 0.5, brightness, contrast, saturation, hue, grey < 0.2, sigma)
+    return np.array(values, np.float32)
+
+
+def no_view() -> np.ndarray:
+    """Return the draws of the plain view: centre crop, no flip, no change of colour, no blur."""
+    return np.array((0.5, 0.5, 0, 1, 1, 1, 0, 0, 0), np.float32)
+
+
+def draw_views(seed: int, epoch: int, clip_ids: Sequence[str], view: int, frames: int) -> np.ndarray:
+    """Return draws [B * frames, P]: one view a clip, the same for all its frames."""
+    drawn = np.stack([draw_view(seed, epoch, clip_id, view) for clip_id in clip_ids])
+    return drawn.repeat(frames, axis=0)
+
+
+def apply_views(frame_BCHW: torch.Tensor, draw_BP: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the views as normalised network input.
+
+    Args:
+        frame_BCHW: RGB frames, uint8 [B, 3, H, W].
+        draw_BP: Draws, float32 [B, P], on the same device.
+        size: Side of the result in pixels, at most H and W.
+
+    Returns:
+        float32 [B, 3, size, size], ImageNet mean and deviation.
+    """
+    dy, dx, flip, brightness, contrast, saturation, hue, grey, sigma = draw_BP.unbind(1)
+    x = _crop(frame_BCHW, dy, dx, flip > 0.5, size).float() / 255
+    factor = lambda value: value[:, None, None, None]  # noqa: E731
+    x = (x * factor(brightness)).clamp(0, 1)
+    luma = _luma(x)
+    x = torch.lerp(luma.mean((2, 3), keepdim=True).expand_as(x), x, factor(contrast)).clamp(0, 1)
+    x = torch.lerp(_luma(x).expand_as(x), x, factor(saturation)).clamp(0, 1)
+    x = _turn_hue(x, hue).clamp(0, 1)
+    x = torch.where(factor(grey) > 0.5, _luma(x).expand_as(x), x)
+    x = _blur(x, sigma)
+    mean, std = (torch.tensor(values, device=x.device)[None, :, None, None] for values in (MEAN_C, STD_C))
+    return (x - mean) / std
+
+
+def _crop(frame_BCHW: torch.Tensor, dy: torch.Tensor, dx: torch.Tensor, flip: torch.Tensor, size: int) -> torch.Tensor:
+    """Cut a window of `size` at a share of the free play, mirrored where `flip`."""
+    height, width = frame_BCHW.shape[-2:]
+    steps = torch.arange(size, device=frame_BCHW.device)
+    rows_BH = (dy * (height - size)).round().long()[:, None] + steps
+    columns_BW = (dx * (width - size)).round().long()[:, None] + torch.where(flip[:, None], size - 1 - steps, steps)
+    batch = torch.arange(len(frame_BCHW), device=frame_BCHW.device)[:, None, None]
+    return frame_BCHW.permute(0, 2, 3, 1)[batch, rows_BH[:, :, None], columns_BW[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _luma(x_BCHW: torch.Tensor) -> torch.Tensor:
+    weight_C = torch.tensor((0.299, 0.587, 0.114), device=x_BCHW.device)
+    return torch.einsum("bchw,c->bhw", x_BCHW, weight_C)[:, None]
+
+
+def _turn_hue(x_BCHW: torch.Tensor, hue_B: torch.Tensor) -> torch.Tensor:
+    """Rotate colours about the grey axis by `hue_B` turns (Rodrigues' formula)."""
+    angle = hue_B * (2 * torch.pi)
+    axis = 3**-0.5
+    cross_CC = torch.tensor([[0.0, -axis, axis], [axis, 0.0, -axis], [-axis, axis, 0.0]], device=x_BCHW.device)
+    third_CC = torch.full((3, 3), 1 / 3, device=x_BCHW.device)
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    turn_BCC = cos * torch.eye(3, device=x_BCHW.device) + sin * cross_CC + (1 - cos) * third_CC
+    return torch.einsum("bkc,bchw->bkhw", turn_BCC, x_BCHW)
+
+
+def _blur(x_BCHW: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
+    """Blur each image with its own 3-tap Gaussian; a sigma of 0 leaves it as it is."""
+    batch, channels, height, width = x_BCHW.shape
+    side = torch.exp(-0.5 / sigma_B.clamp(min=1e-3) ** 2)
+    kernel_B3 = torch.stack([side, torch.ones_like(side), side], 1)
+    kernel_B3 = kernel_B3 / kernel_B3.sum(1, keepdim=True)
+    weight = kernel_B3.repeat_interleave(channels, 0)
+    x = x_BCHW.reshape(1, batch * channels, height, width)
+    x = F.conv2d(F.pad(x, (1, 1, 0, 0), "replicate"), weight[:, None, None, :], groups=batch * channels)
+    x = F.conv2d(F.pad(x, (0, 0, 1, 1), "replicate"), weight[:, None, :, None], groups=batch * channels)
+    return x.reshape(batch, channels, height, width)

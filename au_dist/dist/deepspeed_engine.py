@@ -1,0 +1,219 @@
+"""The DeepSpeed engine: the only module that imports deepspeed.
+
+Checkpoints hold whole tensors by parameter name, gathered through DeepSpeed's public accessors, so a run resumes on
+another number of workers and at another ZeRO stage, and nothing is pickled (docs/decisions/0003-checkpoints.md).
+"""
+
+import gc
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from au_dist.config import Engine as EngineConfig
+from au_dist.config import Optim
+from au_dist.dist.world import World
+from au_dist.errors import CheckpointError
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def _deepspeed() -> Any:
+    """Import DeepSpeed so that it needs no compiler: its CPU collectives would be compiled at the first use."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("DS_IGNORE_CUDA_DETECTION", "1")
+    import logging
+
+    import deepspeed
+    from deepspeed.utils import logger
+
+    logger.setLevel(logging.WARNING)
+    if not torch.cuda.is_available():
+        # A private name (docs/decisions/0002-deepspeed-without-a-compiler.md).
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int, world: int) -> dict[str, Any]:
+    """Return DeepSpeed's configuration.
+
+    Args:
+        engine: The engine section of the recipe.
+        optim: The optimizer section.
+        micro: Clips of one rank in one contrast set.
+        accumulate: Contrast sets of a step.
+        world: Number of ranks.
+    """
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": accumulate,
+        "train_batch_size": micro * accumulate * world,
+        "gradient_clipping": optim.clip,
+        "zero_optimization": {"stage": engine.zero},
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 10**9,
+        "wall_clock_breakdown": False,
+    }
+    if engine.precision == "bf16":
+        config["bf16"] = {"enabled": True}
+    return config
+
+
+class Engine:
+    """A module whose every step DeepSpeed does.
+
+    Args:
+        module: Returns the loss of a micro-batch from its forward pass; gathers across ranks inside.
+        engine: The engine section of the recipe.
+        optim: The optimizer section.
+        micro: Clips of one rank in one contrast set.
+        accumulate: Contrast sets of a step.
+        world: This process among the workers; a process group exists already.
+    """
+
+    def __init__(
+        self, module: torch.nn.Module, engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int, world: World
+    ) -> None:
+        deepspeed = _deepspeed()
+        self.world, self.module = world, module.to(world.device)
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self._adam = torch.optim.AdamW(trained, lr=optim.lr, weight_decay=optim.weight_decay)
+        self._engine, *_ = deepspeed.initialize(
+            model=self.module,
+            optimizer=self._adam,
+            config=settings(engine, optim, micro=micro, accumulate=accumulate, world=world.size),
+            dist_init_required=False,
+        )
+        self._stage = engine.zero
+        self.grad_norm = float("nan")
+
+    def micro_step(self, lr: float, *inputs: Any) -> torch.Tensor:
+        """Do the forward and backward pass of one micro-batch, and the update when it completes a step.
+
+        Args:
+            lr: Learning rate of the update.
+            *inputs: What the module's forward pass takes.
+
+        Returns:
+            The loss, detached.
+        """
+        loss = self._engine(*inputs)
+        self._engine.backward(loss)
+        updates = self._engine.is_gradient_accumulation_boundary()
+        if updates:
+            for group in self._engine.optimizer.param_groups:
+                group["lr"] = lr
+            if self._stage == 0:
+                self.grad_norm = self._norm()
+        self._engine.step()
+        if updates and self._stage > 0:
+            norm = self._engine.get_global_grad_norm()
+            self.grad_norm = float("nan") if norm is None else float(norm)
+        return loss.detach()
+
+    def _norm(self) -> float:
+        grads = [p.grad for p in self.module.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(grads)) if grads else 0.0
+
+    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        return ((name, p) for name, p in self._engine.module.named_parameters() if p.requires_grad)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return all parameters and buffers in full precision, on the CPU; every rank must call."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        module = self._engine.module
+        tensors = {name: p for name, p in module.named_buffers() if name in module.state_dict()}
+        for name, parameter in module.named_parameters():
+            full = safe_get_full_fp32_param(parameter) if self._stage and parameter.requires_grad else None
+            tensors[name] = self._whole(parameter) if full is None else full
+        return {name: tensor.detach().float().cpu().clone() for name, tensor in tensors.items()}
+
+    def _whole(self, parameter: torch.nn.Parameter) -> torch.Tensor:
+        if self._stage < 3:
+            return parameter
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            return parameter.detach().clone()
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """Return the optimizer's moments as whole tensors, on the CPU; every rank must call."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        found = {}
+        for name, parameter in self._trained():
+            for key in _MOMENTS:
+                if self._stage == 0:
+                    value = self._adam.state[parameter][key] if parameter in self._adam.state else None
+                else:
+                    value = safe_get_full_optimizer_state(parameter, key)
+                if value is not None:
+                    found[f"{name}/{key}"] = value.detach().float().cpu().reshape(_shape(parameter)).clone()
+        return found
+
+    def restore(
+        self, weights: dict[str, torch.Tensor], moments: dict[str, torch.Tensor], updates: int, *inputs: Any
+    ) -> None:
+        """Take up where a checkpoint stopped; the module must hold its weights already.
+
+        Args:
+            weights: From `weights`; sets the full-precision copies that ZeRO keeps.
+            moments: From `moments`.
+            updates: Updates done before.
+            *inputs: Any micro-batch. DeepSpeed's ZeRO allocates its optimizer state in the first update, so one is
+                done with a learning rate of 0, which changes no weight, and what it left is overwritten.
+
+        Raises:
+            CheckpointError: A parameter is missing.
+        """
+        if self._stage:
+            for _ in range(self._engine.gradient_accumulation_steps()):
+                self.micro_step(0.0, *inputs)
+        for name, parameter in self._trained():
+            missing = [key for key in (f"{name}/{part}" for part in _MOMENTS) if key not in moments]
+            if missing:
+                # Frozen layers have no moments, so a recipe that trains others than before ends here.
+                raise CheckpointError("The optimizer state lacks a parameter", where=missing[0])
+            values = {key: moments[f"{name}/{key}"].to(self.world.device) for key in _MOMENTS}
+            if self._stage == 0:
+                self._adam.state[parameter] = {"step": torch.tensor(float(updates)), **values}
+            else:
+                self._set(parameter, weights[name].to(self.world.device), values)
+        for state in self._adam.state.values():
+            state["step"] = torch.tensor(float(updates))
+        self._engine.global_steps = updates
+
+    def _set(self, parameter: torch.nn.Parameter, weight: torch.Tensor, moments: dict[str, torch.Tensor]) -> None:
+        """Overwrite ZeRO's full-precision copy and moments of a parameter."""
+        from deepspeed import utils
+
+        if self._stage < 3:
+            utils.safe_set_full_fp32_param(parameter, weight)
+            for key, value in moments.items():
+                utils.safe_set_full_optimizer_state(parameter, value, key)
+            return
+        # Stage 3's setters for whole tensors fail where the ranks' parts are padded, so each rank sets its own part.
+        utils.safe_set_local_fp32_param(parameter, self._part(weight))
+        for key, value in moments.items():
+            utils.safe_set_local_optimizer_state(parameter, self._part(value), key)
+
+    def _part(self, value: torch.Tensor) -> torch.Tensor:
+        padded = torch.nn.functional.pad(value.flatten(), (0, -value.numel() % self.world.size))
+        return padded.chunk(self.world.size)[self.world.rank]
+
+    def close(self) -> None:
+        """Let go of the engine; without this a process may abort at its exit."""
+        self._engine.destroy()
+        del self._engine
+        gc.collect()
+        if dist.is_initialized() and self.world.size > 1:
+            dist.barrier()
+
+
+def _shape(parameter: torch.nn.Parameter) -> torch.Size:
+    """Return a parameter's whole shape, also where ZeRO has left only a part of it here."""
+    return getattr(parameter, "ds_shape", parameter.shape)

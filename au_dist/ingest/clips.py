@@ -1,0 +1,291 @@
+"""From a video to clips: decode, detect, follow, crop, encode, in one pass and with bounded memory.
+
+:func:`stream_crops` is the pass; :func:`video_clips` (ingest) and :func:`track_crops` (prediction) collect from it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from au_dist.errors import IngestError, RecipeError
+from au_dist.ingest.crops import crop, encode
+from au_dist.ingest.faces import Detector, Face, open_detector
+from au_dist.ingest.tracks import follow, is_cut, sample_picture
+from au_dist.ingest.video import Frame, count, probe, read_frames
+from au_dist.ingest.video_spec import VideoReport, VideoSpec
+from au_dist.schema import Clip, CropRecipe
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedCrop:
+    """One face of one track in one frame.
+
+    Attributes:
+        track: Number of the track in its video.
+        number: Number of the frame, from 0.
+        time: Seconds from the first frame.
+        success: Whether the detector saw the face; where not, the place is interpolated and ``confidence`` is 0.
+        confidence: Of the detector, 0 to 1.
+        box_4: Left, top, right, bottom in the frame.
+        landmarks_52: The five points in the frame.
+        crop_SSC: The crop, uint8.
+    """
+
+    track: int
+    number: int
+    time: float
+    success: bool
+    confidence: float
+    box_4: np.ndarray
+    landmarks_52: np.ndarray
+    crop_SSC: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TrackCrops:
+    """All crops of one track, for prediction.
+
+    Attributes:
+        track: Number of the track in its video.
+        number_T: Frame numbers, int64.
+        time_T: Seconds from the first frame, float64.
+        success_T: Whether the detector saw the face; bool.
+        confidence_T: Of the detector, float32; 0 where not seen.
+        box_T4: Boxes in the frame, float32.
+        crop_TSSC: The crops, uint8.
+    """
+
+    track: int
+    number_T: np.ndarray
+    time_T: np.ndarray
+    success_T: np.ndarray
+    confidence_T: np.ndarray
+    box_T4: np.ndarray
+    crop_TSSC: np.ndarray
+
+
+def stream_crops(
+    path: Path,
+    spec: VideoSpec,
+    recipe: CropRecipe,
+    *,
+    report: VideoReport | None = None,
+    detector: Detector | None = None,
+) -> Iterator[list[TrackedCrop]]:
+    """Yield, frame by frame, the crops of all faces in it.
+
+    Memory holds ``max_gap + half_window`` frames and does not grow with the video.
+
+    Args:
+        path: Video or picture.
+        spec: How faces are found.
+        recipe: How they are cut out.
+        report: Filled in place while the frames pass.
+        detector: An open detector; ``spec`` names one otherwise.
+
+    Yields:
+        Per examined frame, its crops by track number; an empty list where there is no face.
+
+    Raises:
+        IngestError: The video cannot be opened or decoded, or its landmarks cannot be read.
+        RecipeError: Detector and crop recipe do not fit each other.
+    """
+    report = VideoReport(path) if report is None else report
+    report.name = report.name or path.stem
+    _check_fit(spec, recipe)
+    report.header_frames = probe(path).frames
+    detect = detector or open_detector(
+        spec.detector,
+        landmarks=_landmarks_of(path, spec),
+        min_confidence=spec.min_confidence,
+        detect_side=spec.detect_side,
+        threads=spec.threads,
+    )
+    waiting: deque[Frame] = deque()
+    detections = _detections(_examined(path, spec, report), detect, spec, report, waiting)
+    followed = follow(detections, max_gap=spec.max_gap, half_window=spec.half_window, max_faces=spec.max_faces)
+    seen: set[int] = set()
+    for sightings in followed:
+        frame = waiting.popleft()
+        started = perf_counter()
+        crops = []
+        for sighting in sightings:
+            face = sighting.face
+            pixels = crop(frame.rgb_HWC, face.landmarks_52, recipe)
+            at = (sighting.track, frame.number, frame.time, sighting.success)
+            crops.append(TrackedCrop(*at, face.confidence, face.box_4, face.landmarks_52, pixels))
+        report.seconds["crop"] += perf_counter() - started
+        seen.update(sighting.track for sighting in sightings)
+        report.tracks = len(seen)
+        report.filled += sum(not sighting.success for sighting in sightings)
+        yield crops
+
+
+def _check_fit(spec: VideoSpec, recipe: CropRecipe) -> None:
+    if (spec.detector == "none") != (recipe.alignment == "none"):
+        raise RecipeError(
+            "The face detector and the alignment of the crops do not fit each other",
+            where=f"detector {spec.detector}, alignment {recipe.alignment}",
+            expected="both 'none' for frames that are crops already, neither otherwise",
+            fix="Change one of the two.",
+        )
+
+
+def _landmarks_of(path: Path, spec: VideoSpec) -> Path | None:
+    if spec.landmarks is None or not spec.landmarks.is_dir():
+        return spec.landmarks
+    found = spec.landmarks / f"{path.stem}.csv"
+    if spec.detector == "landmarks" and not found.is_file():
+        raise IngestError("The video has no landmarks", where=path, expected=found, found="no such file")
+    return found
+
+
+def _examined(path: Path, spec: VideoSpec, report: VideoReport) -> Iterator[Frame]:
+    # Landmarks of another program are in pixels as stored.
+    square = spec.detector != "landmarks"
+    frames = read_frames(path, threads=spec.threads, square_pixels=square, dropped=report.dropped)
+    while True:
+        started = perf_counter()
+        frame = next(frames, None)
+        report.seconds["decode"] += perf_counter() - started
+        if frame is None:
+            return
+        report.frames += 1
+        report.duration = frame.time
+        if frame.number % spec.stride == 0:
+            report.frames_examined += 1
+            yield frame
+
+
+def _detections(
+    frames: Iterable[Frame], detect: Detector, spec: VideoSpec, report: VideoReport, waiting: deque[Frame]
+) -> Iterator[tuple[list[Face], bool]]:
+    before, last = None, None
+    for frame in frames:
+        started = perf_counter()
+        faces = detect(frame)
+        large = faces if spec.detector == "none" else [face for face in faces if face.side >= spec.min_face]
+        cut = last is not None and frame.number - last > (spec.max_gap + 1) * spec.stride
+        if spec.detector != "none":
+            sample = sample_picture(frame.rgb_HWC)
+            cut = cut or (before is not None and is_cut(before, sample))
+            before = sample
+        last = frame.number
+        report.seconds["detect"] += perf_counter() - started
+        report.faces += len(large)
+        report.frames_with_face += bool(large)
+        if len(faces) > len(large):
+            count(report.dropped, f"face smaller than {spec.min_face} pixels", len(faces) - len(large))
+        waiting.append(frame)
+        yield large, cut
+
+
+def video_clips(
+    path: Path,
+    spec: VideoSpec,
+    recipe: CropRecipe,
+    corpus: str = "video",
+    *,
+    subject: str | None = None,
+    name: str | None = None,
+    report: VideoReport | None = None,
+    detector: Detector | None = None,
+) -> Iterator[Clip]:
+    """Yield the clips of a video; labels have no columns (A = 0).
+
+    A track is one face while it is in view, not a person: the same person in another video, or after a cut, is
+    another track. Unless ``subject`` says who it is, each track counts as its own subject,
+    ``<corpus>/<name>#<track>``.
+
+    Args:
+        path: Video or picture.
+        spec: How faces are found and how long clips are.
+        recipe: How faces are cut out.
+        corpus: Name of the corpus.
+        subject: Who is in the video, without the corpus; all its tracks are then that subject, and the track is part
+            of the video's name instead. None if not known.
+        name: Name of the video, unique within the corpus; the file's stem by default.
+        report: Filled in place while clips are made; complete when the iterator is exhausted.
+        detector: An open detector; ``spec`` names one otherwise.
+
+    Raises:
+        IngestError: The video cannot be opened or decoded, or its landmarks cannot be read.
+        RecipeError: Detector and crop recipe do not fit each other.
+    """
+    report = VideoReport(path) if report is None else report
+    report.name = name = name or path.stem
+    open_tracks: dict[int, list[tuple[TrackedCrop, bytes]]] = {}
+    for crops in stream_crops(path, spec, recipe, report=report, detector=detector):
+        started = perf_counter()
+        # Gaps are filled before crops come here, so a track that is not in a frame has ended.
+        for track in open_tracks.keys() - {found.track for found in crops}:
+            _leave(open_tracks.pop(track), report)
+        for found in crops:
+            open_tracks.setdefault(found.track, []).append((found, encode(found.crop_SSC, recipe.jpeg_quality)))
+        report.seconds["encode"] += perf_counter() - started
+        for track, parts in open_tracks.items():
+            if len(parts) == spec.clip_frames:
+                report.clips += 1
+                yield _clip(parts, corpus, name, track, subject)
+                open_tracks[track] = []
+    for parts in open_tracks.values():
+        _leave(parts, report)
+
+
+def _leave(parts: list[tuple[TrackedCrop, bytes]], report: VideoReport) -> None:
+    if parts:
+        count(report.dropped, "crop at the end of a track, too few left for a clip", len(parts))
+
+
+def _clip(parts: list[tuple[TrackedCrop, bytes]], corpus: str, name: str, track: int, subject: str | None) -> Clip:
+    frames = len(parts)
+    return Clip(
+        corpus=corpus,
+        subject=f"{corpus}/{name}#{track}" if subject is None else f"{corpus}/{subject}",
+        video=name if subject is None else f"{name}#{track}",
+        number_T=np.array([found.number for found, _ in parts], np.int64),
+        time_T=np.array([found.time for found, _ in parts], np.float64),
+        jpeg_T=tuple(jpeg for _, jpeg in parts),
+        y_TA=np.zeros((frames, 0), np.int8),
+        valid_TA=np.zeros((frames, 0), bool),
+        intensity_TA=np.zeros((frames, 0), np.float32),
+        confidence_T=np.array([found.confidence for found, _ in parts], np.float32),
+    )
+
+
+def track_crops(
+    path: Path,
+    spec: VideoSpec,
+    recipe: CropRecipe,
+    *,
+    report: VideoReport | None = None,
+    detector: Detector | None = None,
+) -> list[TrackCrops]:
+    """Return all crops of a video by track. All are in memory: 37 kB per face and frame at size 112.
+
+    For long videos take :func:`stream_crops`, which holds a few frames only.
+
+    Raises:
+        IngestError: The video cannot be opened or decoded, or its landmarks cannot be read.
+        RecipeError: Detector and crop recipe do not fit each other.
+    """
+    tracks: dict[int, list[TrackedCrop]] = {}
+    for crops in stream_crops(path, spec, recipe, report=report, detector=detector):
+        for found in crops:
+            tracks.setdefault(found.track, []).append(found)
+    return [
+        TrackCrops(
+            track,
+            np.array([found.number for found in parts], np.int64),
+            np.array([found.time for found in parts], np.float64),
+            np.array([found.success for found in parts], bool),
+            np.array([found.confidence for found in parts], np.float32),
+            np.stack([found.box_4 for found in parts]),
+            np.stack([found.crop_SSC for found in parts]),
+        )
+        for track, parts in sorted(tracks.items())
+    ]

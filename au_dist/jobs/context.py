@@ -1,0 +1,140 @@
+"""What a recipe means for one set of shards: split, columns, order. Computed alike by the driver and every worker."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from au_dist import checkpoint
+from au_dist.config import Recipe
+from au_dist.data.order import Order
+from au_dist.data.pipeline import Source, training_groups
+from au_dist.data.splits import Split, split_subjects
+from au_dist.errors import CheckpointError, RecipeError
+from au_dist.schema import au_names
+from au_dist.shards import Manifest, read_manifest
+from au_dist.storage import Store, open_store
+from au_dist.train.plan import BatchPlan, plan_batches
+
+
+@dataclass(frozen=True)
+class Context:
+    """A recipe together with its data.
+
+    Attributes:
+        recipe: The recipe.
+        run: The run's place in storage.
+        store: The set of shards.
+        manifest: Its manifest.
+        split: Subjects by what they are for.
+        aus: Action units that are trained.
+        columns: Their columns among the set's labels.
+    """
+
+    recipe: Recipe
+    run: Store
+    store: Store
+    manifest: Manifest
+    split: Split
+    aus: tuple[int, ...]
+    columns: list[int]
+
+    def order(self) -> Order:
+        """The order of the training clips."""
+        groups = training_groups(self.manifest, self.split.train)
+        return Order(groups, self.recipe.seed, self.recipe.data.lanes, self.recipe.data.mix)
+
+    def plan(self, world: int) -> BatchPlan:
+        """The batch plan for a number of workers."""
+        return plan_batches(self.recipe, self.order().clips, world)
+
+    def source(self) -> Source:
+        """Where training data comes from and in which order; the same for every number of workers."""
+        plan, data = self.plan(1), self.recipe.data
+        return Source(
+            store=self.store,
+            manifest=self.manifest,
+            order=self.order(),
+            take=plan.take,
+            sets=plan.steps * plan.accumulate,
+            cpus=data.cpus,
+            prefetch=data.prefetch,
+        )
+
+    def resume_step(self) -> int:
+        """Return the step of the newest complete checkpoint, 0 without one."""
+        newest = checkpoint.newest(self.run)
+        return 0 if newest is None else int(checkpoint.state(newest)["step"])
+
+    def rates(self) -> list[float]:
+        """Occurrence rate of each trained action unit among the training subjects; NaN without labels."""
+        rows = self.manifest.rates(self.split.train)
+        return [rows[column][2] for column in self.columns]
+
+
+def make_context(recipe: Recipe) -> Context:
+    """Read the manifest and deal subjects.
+
+    Raises:
+        RecipeError: The recipe does not fit the set.
+        ShardError: There is no set, or its manifest is damaged.
+        StorageError: The store fails.
+    """
+    store = open_store(recipe.shards).check()
+    manifest = read_manifest(store)
+    aus = recipe.data.aus or manifest.aus
+    missing = [au for au in aus if au not in manifest.aus]
+    if missing or not aus:
+        raise RecipeError(
+            "The shards have no labels of these action units" if missing else "The shards have no labels",
+            where="data.aus",
+            expected=f"some of {', '.join(au_names(manifest.aus)) or 'none'}",
+            found=", ".join(au_names(missing)) or None,
+        )
+    if recipe.data.size > manifest.crop_recipe.size:
+        raise RecipeError(
+            "The network's input is larger than the stored crops",
+            where="data.size",
+            expected=f"at most {manifest.crop_recipe.size}",
+            found=recipe.data.size,
+        )
+    return Context(
+        recipe=recipe,
+        run=open_store(recipe.runs).at(recipe.name),
+        store=store,
+        manifest=manifest,
+        split=split_subjects(manifest.subjects, recipe.data.protocol),
+        aus=tuple(aus),
+        columns=[manifest.aus.index(au) for au in aus],
+    )
+
+
+def initial_weights(context: Context) -> dict[str, Any]:
+    """Return the network's weights that the recipe starts from; empty for a random start.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it is of other action units, crops or another network.
+    """
+    recipe = context.recipe
+    if recipe.init is None:
+        return {}
+    place = checkpoint.find(recipe.init.run, recipe.init.checkpoint, open_store(recipe.runs))
+    state = checkpoint.state(place)
+    model = {key: value for key, value in state["recipe"]["model"].items() if key != "weights"}
+    for name, mine, theirs in (
+        ("action units", au_names(context.aus), au_names(state["aus"])),
+        ("crop recipe", context.manifest.crop, state["crop"]),
+        ("model", recipe.model.model_dump(mode="json", exclude={"weights"}), model),
+    ):
+        if mine != theirs:
+            raise CheckpointError(
+                f"The checkpoint to start from is of another {name}", where=place.uri, expected=mine, found=theirs
+            )
+    leaked = sorted(set(state["subjects"]["train"]) & {*context.split.validation, *context.split.test})
+    if leaked and recipe.data.protocol.kind == "kfold":
+        raise CheckpointError(
+            "The checkpoint to start from was trained on subjects that validate or test here",
+            where=place.uri,
+            found=f"{len(leaked)} of them, e.g. {leaked[0]}",
+            fix="Give both recipes the same data.protocol.",
+        )
+    weights = checkpoint.tensors(place, checkpoint.WEIGHTS)
+    return {name: tensor for name, tensor in weights.items() if name.startswith("network.")}

@@ -1,0 +1,70 @@
+"""A connection to Ray: the cluster that an address names, or a small one inside this process."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from au_dist.errors import ClusterError
+from au_dist.storage import PORTABLE_S3
+
+#: Behaviour of Ray and its libraries that has no other door than the environment.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    **PORTABLE_S3,
+}
+
+#: Ray Data needs CPUs beside the workers; on a laptop Ray is told there are at least this many.
+EMBEDDED_CPUS = 4
+
+OBJECT_STORE_BYTES = 256 << 20
+
+
+@contextmanager
+def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> Iterator[None]:
+    """Connect to Ray for the length of a block.
+
+    Args:
+        address: A cluster's address; `RAY_ADDRESS` when None; without either, Ray is started in this process.
+        log_level: Level of Ray's own messages.
+
+    Raises:
+        ClusterError: The cluster does not answer.
+    """
+    for name, text in ENVIRONMENT.items():
+        os.environ.setdefault(name, text)
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized():
+        yield
+        return
+    options = {"log_to_driver": False, "logging_level": log_level, "configure_logging": True}
+    try:
+        if address:
+            ray.init(address=address, **options)
+        else:
+            ray.init(
+                num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                **options,
+            )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ClusterError(
+            "The Ray cluster does not answer" if address else "Ray cannot be started",
+            where=address,
+            found=" ".join(str(error).split())[:200],
+            fix="Check the address, or start one with `au-dist cluster up`." if address else None,
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

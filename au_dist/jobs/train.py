@@ -1,0 +1,220 @@
+"""Train a recipe: the driver's side. The same call again resumes, or says that the run is done."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from au_dist import checkpoint
+from au_dist.config import Recipe, dump_recipe
+from au_dist.errors import AuDistError, RecipeError, TrainError
+from au_dist.jobs.context import Context, initial_weights, make_context
+from au_dist.storage import Store
+
+RESULT = "result.json"
+RECIPE = "recipe.yaml"
+
+Show = Callable[[dict[str, Any]], None]
+
+
+def train(recipe: Recipe, show: Show = lambda row: None, callbacks: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """Train, resume, or find a run complete; Ray must be connected.
+
+    Args:
+        recipe: The run.
+        show: Called in this process with each row of the record as it is made.
+        callbacks: Ray Train callbacks.
+
+    Returns:
+        The run's result: name, place, steps, best step, metrics.
+
+    Raises:
+        AuDistError: What stopped the run, for a person.
+    """
+    context = make_context(recipe)
+    context.plan(recipe.workers.count)
+    claim(context)
+    if context.run.exists(RESULT):
+        return json.loads(context.run.read(RESULT))
+    initial_weights(context)
+    _fit(context, show, callbacks)
+    return finish(context)
+
+
+def claim(context: Context) -> None:
+    """Write the run's recipe, or check that the one that is there means the same.
+
+    Raises:
+        RecipeError: A run of this name exists with another recipe or on other shards.
+    """
+    recipe, run = context.recipe, context.run
+    text = f"# shards {context.manifest.sha256}\n{dump_recipe(recipe)}"
+    if run.create(RECIPE, text.encode()):
+        return
+    there = run.read(RECIPE).decode()
+    before = Recipe.model_validate(yaml.safe_load(there))
+    changed = sorted(_changes(before.science(), recipe.science()))
+    if f"# shards {context.manifest.sha256}" not in there:
+        changed.append("the shards themselves (another manifest hash)")
+    if changed:
+        raise RecipeError(
+            "A run of this name exists with another recipe",
+            where=run.uri,
+            found=f"changed: {'; '.join(changed)}",
+            fix="Give this run another name, or undo the change to resume that one.",
+        )
+
+
+def _changes(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = {*old, *new}
+        return [line for key in keys for line in _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
+    return [] if old == new else [f"{path} from {old} to {new}"]
+
+
+def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
+    import ray
+    import ray.data
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from au_dist.data.pipeline import LaneData, quiet
+    from au_dist.jobs.worker import train_worker
+
+    recipe, workers = context.recipe, context.recipe.workers
+    source = context.source()
+    accumulate = context.plan(1).accumulate
+    filesystem, path = context.run.filesystem()
+    resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
+    quiet()
+    board = _Board.start()
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"recipe": recipe.model_dump(mode="json"), "board": board.actor},
+        scaling_config=ScalingConfig(
+            num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=workers.max_failures),
+            callbacks=list(callbacks),
+        ),
+        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
+        # Each rank's dataset is made by LaneData; this one only gives it its name.
+        datasets={"train": lambda: ray.data.range(1)},
+        dataset_config=LaneData(source, lambda: context.resume_step() * accumulate),
+    )
+    try:
+        with board.shown(show):
+            trainer.fit()
+    except Exception as error:
+        raise _for_people(error, context) from error
+
+
+def _for_people(error: BaseException, context: Context) -> AuDistError:
+    """Return the first of our own errors among the causes of a failed run, or one that says what is known."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        cause = waiting.pop(0)
+        if isinstance(cause, AuDistError):
+            return cause
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        failures = getattr(cause, "worker_failures", None) or {}
+        more = (*failures.values(), getattr(cause, "cause", None), cause.__cause__, cause.__context__)
+        waiting += [item for item in more if isinstance(item, BaseException)]
+    last = [line for line in str(error).splitlines() if line.strip()]
+    return TrainError(
+        "The run stopped",
+        where=context.run.uri,
+        found=last[-1].strip()[:300] if last else type(error).__name__,
+        fix="The same command resumes from the last checkpoint; --debug shows the traceback.",
+    )
+
+
+def finish(context: Context) -> dict[str, Any]:
+    """Write and return the run's result after its last step."""
+    metric = context.recipe.keep.metric
+    last, best = checkpoint.newest(context.run), checkpoint.best(context.run, metric)
+    if last is None or best is None:
+        raise TrainError("The run ended without a checkpoint", where=context.run.uri)
+    result = {
+        "name": context.recipe.name,
+        "run": context.run.uri,
+        "steps": checkpoint.state(last)["step"],
+        "metric": metric,
+        "best_step": checkpoint.state(best)["step"],
+        "best": checkpoint.value(best, metric),
+        "last": {name: number for name, number in checkpoint.state(last)["metrics"].items() if name != "thresholds"},
+    }
+    context.run.write(RESULT, json.dumps(result, indent=1).encode())
+    return result
+
+
+class _Board:
+    """An actor that the leading worker writes rows to and the driver reads them from."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+
+    @classmethod
+    def start(cls) -> "_Board":
+        import ray
+
+        class Rows:
+            def __init__(self) -> None:
+                self.rows: list[dict[str, Any]] = []
+
+            def add(self, row: dict[str, Any]) -> None:
+                self.rows.append(row)
+
+            def take(self) -> list[dict[str, Any]]:
+                rows, self.rows = self.rows, []
+                return rows
+
+        return cls(ray.remote(num_cpus=0)(Rows).remote())
+
+    def shown(self, show: Show) -> "_Shown":
+        return _Shown(self.actor, show)
+
+
+class _Shown:
+    """Shows the board's rows while a block runs."""
+
+    def __init__(self, actor: Any, show: Show) -> None:
+        self.actor, self.show, self.over = actor, show, threading.Event()
+        self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join(timeout=10)
+
+    def _poll(self) -> None:
+        import ray
+
+        while True:
+            last = self.over.is_set()
+            try:
+                for row in ray.get(self.actor.take.remote(), timeout=10):
+                    self.show(row)
+            except ray.exceptions.RayError:
+                return
+            if last:
+                return
+            time.sleep(0.5)
+
+
+def place_of(recipe: Recipe) -> Store:
+    """Return the place of a recipe's run."""
+    from au_dist.storage import open_store
+
+    return open_store(recipe.runs).at(recipe.name)

@@ -1,0 +1,187 @@
+"""One training worker: context, data, network, engine, resume, loop, done."""
+
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ray.train
+import torch
+
+from au_dist import checkpoint
+from au_dist.config import Recipe
+from au_dist.data.batches import Batch, ahead, deal, make_batch
+from au_dist.data.order import lanes_of
+from au_dist.data.pipeline import iterate, training_groups
+from au_dist.dist.deepspeed_engine import Engine
+from au_dist.dist.world import World
+from au_dist.jobs.context import Context, initial_weights, make_context
+from au_dist.jobs.session import ENVIRONMENT
+from au_dist.model.network import AUNetwork
+from au_dist.seeds import torch_seed
+from au_dist.shards import read_row_group
+from au_dist.train.loop import train
+from au_dist.train.plan import BatchPlan
+from au_dist.train.record import Record
+from au_dist.train.tasks import Contrast, Detect
+from au_dist.train.validate import Frames, detection_metrics, outputs, probe_metrics
+
+#: Training clips that the probe of a pretraining is fitted on, over all ranks.
+PROBE_CLIPS = 512
+PROBE_FRAMES = 2
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """Train one rank of a run; called by Ray Train in each worker."""
+    os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
+    recipe = Recipe.model_validate(config["recipe"])
+    world = _world(recipe)
+    context = make_context(recipe)
+    plan = context.plan(world.size)
+    resumed = checkpoint.newest(context.run)
+    start = 0 if resumed is None else int(checkpoint.state(resumed)["step"])
+
+    module = make_module(context, world)
+    if resumed is not None:
+        weights = checkpoint.tensors(resumed, checkpoint.WEIGHTS)
+        module.load_state_dict(weights)
+    else:
+        module.load_state_dict(initial_weights(context), strict=False)
+
+    engine = Engine(module, recipe.engine, recipe.optim, micro=plan.micro, accumulate=plan.accumulate, world=world)
+    batches = ahead(_batches(context, plan, start, world), depth=2)
+    if resumed is not None and start < plan.steps:
+        moments = checkpoint.tensors(resumed, checkpoint.OPTIMIZER)
+        engine.restore(weights, moments, start, *_idle_inputs(context, plan, world))
+
+    record = Record(context.run, start) if world.leads else None
+
+    def note(row: dict[str, Any]) -> None:
+        if record is not None:
+            record.add(row)
+            config["board"].add.remote(row)
+
+    def save(step: int, metrics: dict[str, Any]) -> None:
+        weights, moments = engine.weights(), engine.moments()
+        if record is not None:
+            record.send()
+            checkpoint.write(context.run, step, weights, moments, _state(context, plan, step, metrics))
+            checkpoint.prune(context.run, recipe.keep.last, recipe.keep.metric)
+        ray.train.report({name: number for name, number in metrics.items() if name != "thresholds"} | {"step": step})
+
+    train(
+        plan=plan,
+        start=start,
+        batches=batches,
+        engine=engine,
+        lr=recipe.optim.lr,
+        size=recipe.data.size,
+        world=world,
+        validate=_validation(context, module, world),
+        save=save,
+        record=note,
+    )
+    batches.close()
+    if record is not None:
+        record.close()
+    engine.close()
+
+
+def _world(recipe: Recipe) -> World:
+    ranks = ray.train.get_context()
+    torch.set_num_threads(max(1, int(recipe.workers.cpus)))
+    device = ray.train.torch.get_device() if recipe.workers.gpus else torch.device("cpu")
+    return World(ranks.get_world_rank(), ranks.get_world_size(), device)
+
+
+def make_module(context: Context, world: World) -> torch.nn.Module:
+    """Return the recipe's task around its network, initialised from the seed alone."""
+    recipe, rates = context.recipe, context.rates()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(recipe.seed, "network"))
+        network = AUNetwork(recipe.model, len(context.aus))
+    if recipe.method == "aunce":
+        minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
+        return Contrast(network, recipe.aunce, minority_A, recipe.seed, world)
+    odds = [min(10.0, (1 - rate) / rate) if rate > 0 else 1.0 for rate in rates]
+    weight_A = torch.tensor(odds if recipe.detection.balance else [1.0] * len(rates))
+    return Detect(network, recipe.detection.train == "probe", weight_A, world)
+
+
+def _batches(context: Context, plan: BatchPlan, start: int, world: World) -> Iterator[Batch]:
+    recipe = context.recipe
+    lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
+    tables = iterate(ray.train.get_dataset_shard("train"), recipe.data.prefetch)
+    position = start * plan.accumulate * plan.take
+    with ThreadPoolExecutor(max(1, int(recipe.workers.cpus)), "decode") as pool:
+        for rows in deal(tables, lanes, position, plan.take):
+            yield make_batch(
+                rows,
+                seed=recipe.seed,
+                columns=context.columns,
+                aus=len(context.manifest.aus),
+                take=recipe.data.frames_per_clip,
+                views=2 if recipe.method == "aunce" else 1,
+                pool=pool,
+            )
+
+
+def _idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, ...]:
+    """Return a micro-batch of grey pictures with alternating labels, for `Engine.restore`."""
+    frames, size = plan.micro * context.recipe.data.frames_per_clip, context.recipe.data.size
+    view = torch.zeros(frames, 3, size, size, device=world.device)
+    y_BA = (torch.arange(frames, device=world.device) % 2)[:, None].float().expand(-1, len(context.aus)).contiguous()
+    return (view,) * (2 if context.recipe.method else 1), y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
+
+
+def _validation(context: Context, module: Any, world: World) -> Any:
+    """Return a function that computes the validation metrics; its frames are read once."""
+    size, aus = context.recipe.data.size, len(context.aus)
+    validation = _frames(context, context.split.validation, world)
+    if context.recipe.task == "detection":
+        return lambda: detection_metrics(
+            torch.sigmoid(torch.from_numpy(outputs(module.logits, validation, size, aus, world))).numpy(),
+            validation,
+            world,
+        )
+    train = _frames(context, context.split.train, world, PROBE_CLIPS, PROBE_FRAMES)
+
+    def probe() -> dict[str, Any]:
+        train_NAD = outputs(module.network, train, size, aus, world)
+        return probe_metrics(train_NAD, train, outputs(module.network, validation, size, aus, world), validation, world)
+
+    return probe
+
+
+def _frames(
+    context: Context, subjects: tuple[str, ...], world: World, clips: int | None = None, take: int | None = None
+) -> Frames:
+    """Read this rank's share of some subjects' row groups, evenly thinned to about `clips` clips over all ranks."""
+    groups = training_groups(context.manifest, subjects)
+    if clips is not None:
+        step = max(1, sum(group.clips for group in groups) // clips)
+        groups = groups[::step]
+    rows: list[dict[str, Any]] = []
+    for group in groups[world.rank :: world.size]:
+        shard = context.manifest.shards[group.shard]
+        rows += read_row_group(context.store, shard, group.group, ["clip_id", "jpeg", "label", "valid"]).to_pylist()
+    return Frames(rows, context.columns, len(context.manifest.aus), take)
+
+
+def _state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
+    versions = {name: importlib.metadata.version(name) for name in ("au-dist", "torch", "ray", "deepspeed", "numpy")}
+    return {
+        "step": step,
+        "order": {"seed": context.recipe.seed, "contrast_sets": step * plan.accumulate},
+        "plan": vars(plan),
+        "metrics": {name: number for name, number in metrics.items() if name != "thresholds"},
+        "thresholds": metrics.get("thresholds"),
+        "aus": list(context.aus),
+        "crop": context.manifest.crop,
+        "subjects": vars(context.split),
+        "recipe": context.recipe.model_dump(mode="json"),
+        "recipe_hash": context.recipe.hash(),
+        "manifest": context.manifest.sha256,
+        "versions": versions,
+    }

@@ -1,0 +1,80 @@
+"""Metrics per action unit over frames: F1, area under the ROC curve, prevalence. Unknown labels are left out."""
+
+import numpy as np
+
+
+def f1(y_N: np.ndarray, called_N: np.ndarray) -> float:
+    """Return 2 TP / (2 TP + FP + FN), NaN when nothing is positive and nothing was called.
+
+    Args:
+        y_N: Labels, bool.
+        called_N: Calls, bool.
+    """
+    hits = int((y_N & called_N).sum())
+    total = int(y_N.sum()) + int(called_N.sum())
+    return 2 * hits / total if total else float("nan")
+
+
+def auc(y_N: np.ndarray, score_N: np.ndarray) -> float:
+    """Return the area under the ROC curve, ties counted half; NaN when one class is absent."""
+    positives = int(y_N.sum())
+    negatives = len(y_N) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, inverse, counts = np.unique(score_N, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    rank_N = (ends - (counts - 1) / 2)[inverse]
+    return float((rank_N[y_N].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def best_threshold(y_N: np.ndarray, score_N: np.ndarray) -> float:
+    """Return the threshold with the highest F1: call positive where the score is at least this.
+
+    Of equally good ones the one in the middle of the widest gap is taken; 0.5 when no label is positive.
+    """
+    if not y_N.any():
+        return 0.5
+    order = np.argsort(-score_N, kind="stable")
+    y_N, score_N = y_N[order], score_N[order].astype(np.float64)
+    last: np.ndarray = np.append(np.diff(score_N) != 0, True)
+    hits = np.cumsum(y_N)
+    f1_N = np.where(last, 2 * hits / (np.arange(1, len(y_N) + 1) + hits[-1]), -1)
+    best = int(f1_N.argmax())
+    below = score_N[best + 1] if best + 1 < len(score_N) else score_N[best]
+    return float((score_N[best] + below) / 2)
+
+
+def per_au(
+    y_NA: np.ndarray, valid_NA: np.ndarray, score_NA: np.ndarray, threshold_A: np.ndarray
+) -> list[dict[str, float]]:
+    """Return F1, AUC, prevalence, the F1 of calling every frame positive, and known frames of each action unit."""
+    rows = []
+    for index, threshold in enumerate(threshold_A):
+        known: np.ndarray = valid_NA[:, index].astype(bool)
+        y, score = y_NA[known, index].astype(bool), score_NA[known, index]
+        rows.append(
+            {
+                "f1": f1(y, score >= threshold),
+                "auc": auc(y, score),
+                "prevalence": float(y.mean()) if len(y) else float("nan"),
+                "all_positive_f1": f1(y, np.ones_like(y)),
+                "threshold": float(threshold),
+                "frames": float(len(y)),
+            }
+        )
+    return rows
+
+
+def thresholds(y_NA: np.ndarray, valid_NA: np.ndarray, score_NA: np.ndarray) -> np.ndarray:
+    """Return the best threshold of each action unit over its known frames."""
+    found = []
+    for index in range(y_NA.shape[1]):
+        known: np.ndarray = valid_NA[:, index].astype(bool)
+        found.append(best_threshold(y_NA[known, index].astype(bool), score_NA[known, index]))
+    return np.array(found)
+
+
+def average(rows: list[dict[str, float]], key: str) -> float:
+    """Return the mean of a metric over the action units that have it, NaN when none has."""
+    values = [row[key] for row in rows if not np.isnan(row[key])]
+    return float(np.mean(values)) if values else float("nan")

@@ -1,0 +1,76 @@
+"""The action-unit network: encoder, one branch an action unit, the relation graph, embeddings of length one.
+
+After the graph of ME-GraphAU and AUNCE (docs/methods.md), with layer normalisation where they normalise over the
+batch: an embedding must not depend on which other samples share its worker.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from au_dist.config import Model
+from au_dist.model.encoders import make_encoder
+
+
+class Relations(nn.Module):
+    """One layer of the action-unit relation graph: each node keeps its most similar neighbours, itself included."""
+
+    def __init__(self, width: int, neighbours: int) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.mix, self.keep = nn.Linear(width, width), nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        for layer in (self.mix, self.keep):
+            nn.init.normal_(layer.weight, 0, (2 / width) ** 0.5 / 2)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, node_BAD: torch.Tensor) -> torch.Tensor:
+        """Return nodes [B, A, D] that have heard from their neighbours."""
+        with torch.no_grad():
+            similarity_BAA = node_BAD @ node_BAD.transpose(1, 2)
+            least = similarity_BAA.topk(min(self.neighbours, node_BAD.shape[1]), dim=2).values[..., -1:]
+            adjacency_BAA = (similarity_BAA >= least).to(node_BAD.dtype)
+            scale_BA = adjacency_BAA.sum(2).rsqrt()
+            adjacency_BAA = scale_BA[:, :, None] * adjacency_BAA * scale_BA[:, None, :]
+        return F.relu(node_BAD + self.norm(adjacency_BAA @ self.mix(node_BAD) + self.keep(node_BAD)))
+
+
+class AUNetwork(nn.Module):
+    """Pixels to one embedding an action unit.
+
+    Args:
+        config: The model section of the recipe.
+        aus: Number of action units, A.
+    """
+
+    def __init__(self, config: Model, aus: int) -> None:
+        super().__init__()
+        self.aus, self.width = aus, config.width
+        self.encoder = make_encoder(config.encoder, config.weights)
+        self.branches = nn.Linear(self.encoder.channels, aus * config.width)
+        self.norm = nn.LayerNorm(config.width)
+        self.relations = Relations(config.width, config.neighbours) if config.neighbours else nn.Identity()
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return embeddings z_BAD of length one."""
+        token_BSC = self.encoder(x_BCHW)
+        branch_BSAD = self.branches(token_BSC).unflatten(2, (self.aus, self.width))
+        node_BAD = F.relu(self.norm(branch_BSAD)).mean(1)
+        return F.normalize(self.relations(node_BAD), dim=-1)
+
+
+class LinearHeads(nn.Module):
+    """One linear layer an action unit: embeddings to logits.
+
+    Embeddings have length one, so their entries are of size D^-1/2; they are scaled up to size one first, without
+    which AdamW at usual learning rates needs thousands of steps to reach a useful logit.
+    """
+
+    def __init__(self, aus: int, width: int) -> None:
+        super().__init__()
+        self.weight_AD = nn.Parameter(torch.zeros(aus, width))
+        self.bias_A = nn.Parameter(torch.zeros(aus))
+
+    def forward(self, z_BAD: torch.Tensor) -> torch.Tensor:
+        """Return logits [B, A]."""
+        return torch.einsum("bad,ad->ba", z_BAD, self.weight_AD) * z_BAD.shape[-1] ** 0.5 + self.bias_A

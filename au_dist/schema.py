@@ -1,0 +1,109 @@
+"""Values that every room may know: clips, crop recipes, action-unit names."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+
+#: Shape legend: B clips, T frames, C H W pixels, N candidates, D embedding, A action units.
+
+
+def au_name(au: int) -> str:
+    """Return the column name of an action unit: ``AU01``, ``AU12``."""
+    return f"AU{au:02d}"
+
+
+def au_names(aus: Iterable[int]) -> list[str]:
+    """Return the column names of several action units."""
+    return [au_name(au) for au in aus]
+
+
+@dataclass(frozen=True)
+class CropRecipe:
+    """How a face became a crop. Two crops are comparable only when their recipes are equal.
+
+    Attributes:
+        size: Side of the square crop in pixels.
+        alignment: ``eyes`` (similarity transform that puts both eye centres at fixed places) or ``none``
+            (the frames are crops already and are only resized).
+        eye_y: Height of the eye line, as a share of ``size`` from the top.
+        eye_distance: Distance between the eye centres, as a share of ``size``.
+        jpeg_quality: Quality of the stored JPEG frames, 1 to 100.
+        version: Version of the cropping code; changed when the same numbers give other pixels.
+    """
+
+    size: int = 112
+    alignment: Literal["eyes", "none"] = "eyes"
+    eye_y: float = 0.40
+    eye_distance: float = 0.38
+    jpeg_quality: int = 92
+    version: int = 1
+
+    def hash(self) -> str:
+        """Return 12 hexadecimal digits that identify this recipe."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """T consecutive face crops of one subject, encoded, with what is known about them.
+
+    Attributes:
+        corpus: The data set the clip comes from, e.g. ``bp4d``.
+        subject: The subject, prefixed by its corpus, e.g. ``bp4d/F001``. Never empty.
+        video: The video or sequence, unique within the corpus.
+        number_T: Frame numbers in the video as its corpus counts them; int64, strictly increasing.
+        time_T: Time of each frame in seconds from the start of the video; float64, strictly increasing.
+        jpeg_T: The crops as JPEG bytes.
+        y_TA: Occurrence, int8 in {0, 1}; 0 where not valid.
+        valid_TA: Whether ``y_TA`` is known; bool.
+        intensity_TA: Intensity 0 to 5, float32; NaN where unknown.
+        confidence_T: Confidence of the face detector, 0 to 1, float32.
+    """
+
+    corpus: str
+    subject: str
+    video: str
+    number_T: np.ndarray
+    time_T: np.ndarray
+    jpeg_T: tuple[bytes, ...]
+    y_TA: np.ndarray
+    valid_TA: np.ndarray
+    intensity_TA: np.ndarray
+    confidence_T: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def clip_id(self) -> str:
+        """The name of the clip: subject, video and first frame number."""
+        return f"{self.subject}/{self.video}/{int(self.number_T[0]):06d}"
+
+    def faults(self, aus: int) -> list[str]:
+        """Return what is wrong with the clip, one phrase each; empty when nothing is.
+
+        Args:
+            aus: The number of action units, A.
+        """
+        frames = len(self.jpeg_T)
+        shapes = {
+            "number_T": (self.number_T.shape, (frames,)),
+            "time_T": (self.time_T.shape, (frames,)),
+            "confidence_T": (self.confidence_T.shape, (frames,)),
+            "y_TA": (self.y_TA.shape, (frames, aus)),
+            "valid_TA": (self.valid_TA.shape, (frames, aus)),
+            "intensity_TA": (self.intensity_TA.shape, (frames, aus)),
+        }
+        found = [f"{name} has shape {have}, not {want}" for name, (have, want) in shapes.items() if have != want]
+        if not frames:
+            found.append("no frames")
+        if not self.subject:
+            found.append("no subject")
+        if found:
+            return found
+        if np.any(np.diff(self.time_T) <= 0) or np.any(np.diff(self.number_T) <= 0):
+            found.append("times or frame numbers do not increase")
+        if not np.isin(self.y_TA, (0, 1)).all() or np.any(self.y_TA[~self.valid_TA]):
+            found.append("labels are not 0 or 1, or not 0 where the mask says unknown")
+        return found

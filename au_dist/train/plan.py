@@ -1,0 +1,95 @@
+"""The arithmetic of a run: one owner for every derived number."""
+
+import math
+from dataclasses import dataclass
+
+from au_dist.config import Recipe
+from au_dist.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How many of what.
+
+    Attributes:
+        clips: Clips of a step, over all ranks.
+        contrast: Clips of a contrast set, over all ranks.
+        accumulate: Contrast sets of a step.
+        micro: Clips of one rank in a contrast set.
+        take: Clips that a contrast set takes of each lane.
+        world: Number of ranks.
+        epoch_clips: Clips of an epoch.
+        steps: Steps of the run.
+        warmup: Steps of warm-up.
+        every: Steps between checkpoints.
+    """
+
+    clips: int
+    contrast: int
+    accumulate: int
+    micro: int
+    take: int
+    world: int
+    epoch_clips: int
+    steps: int
+    warmup: int
+    every: int
+
+    def epoch(self, step: int) -> float:
+        """Return how many epochs are done after a number of steps."""
+        return step * self.clips / self.epoch_clips
+
+
+def plan_batches(recipe: Recipe, epoch_clips: int, world: int) -> BatchPlan:
+    """Return the batch plan of a recipe.
+
+    Args:
+        recipe: The recipe.
+        epoch_clips: Clips of the training subjects.
+        world: Number of ranks.
+
+    Raises:
+        RecipeError: The numbers do not divide each other, or there are fewer clips than one step takes.
+    """
+    clips, lanes = recipe.batch.clips, recipe.data.lanes
+    contrast = recipe.batch.contrast or clips
+    if clips % contrast:
+        raise RecipeError("batch.contrast must divide batch.clips", expected=f"a divisor of {clips}", found=contrast)
+    if contrast % lanes:
+        raise RecipeError(
+            "data.lanes must divide the contrast set", expected=f"a divisor of {contrast}", found=f"data.lanes={lanes}"
+        )
+    if lanes % world:
+        fitting = ", ".join(str(count) for count in range(1, lanes + 1) if lanes % count == 0)
+        raise RecipeError(
+            "This number of workers cannot share the lanes evenly",
+            where=f"workers.count={world}, data.lanes={lanes}",
+            expected=f"one of {fitting}",
+        )
+    if epoch_clips < clips:
+        raise RecipeError(
+            "The training subjects have fewer clips than one step takes",
+            expected=f"at least batch.clips={clips}",
+            found=f"{epoch_clips} clips",
+            fix="Lower batch.clips or ingest more clips.",
+        )
+    steps = math.ceil(recipe.optim.epochs * epoch_clips / clips)
+    return BatchPlan(
+        clips=clips,
+        contrast=contrast,
+        accumulate=clips // contrast,
+        micro=contrast // world,
+        take=contrast // lanes,
+        world=world,
+        epoch_clips=epoch_clips,
+        steps=steps,
+        warmup=round(recipe.optim.warmup * steps),
+        every=recipe.keep.every or math.ceil(epoch_clips / clips),
+    )
+
+
+def learning_rate(step: int, peak: float, warmup: int, steps: int) -> float:
+    """Return the learning rate of a step (from 0): linear warm-up, then half a cosine down to zero."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

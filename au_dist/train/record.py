@@ -1,0 +1,57 @@
+"""The record of a run: a line of JSON a step, TensorBoard events, both in the run's folder in storage."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from au_dist.storage import Store
+
+METRICS = "metrics.jsonl"
+
+#: Seconds between uploads of the record; checkpoints upload it too.
+EVERY_S = 10.0
+
+
+class Record:
+    """Writes the record; for the leading rank only.
+
+    Args:
+        run: The run's place in storage.
+        step: Steps done before; what was recorded after them is dropped.
+    """
+
+    def __init__(self, run: Store, step: int) -> None:
+        self.run = run
+        text = run.read(METRICS).decode() if run.exists(METRICS) else ""
+        rows = [json.loads(line) for line in text.splitlines()]
+        self.lines = [json.dumps(row) for row in rows if row["step"] <= step]
+        self.folder = Path(tempfile.mkdtemp(prefix="au-dist-events-"))
+        self.events = SummaryWriter(str(self.folder), purge_step=step, flush_secs=3600)
+        self.sent = time.monotonic()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add a row; it has a ``step``, and other numbers by name."""
+        self.lines.append(json.dumps(row))
+        for name, number in row.items():
+            if name != "step" and isinstance(number, int | float):
+                group = "validation" if name.startswith("val_") else "train"
+                self.events.add_scalar(f"{group}/{name}", number, row["step"])
+        if time.monotonic() - self.sent > EVERY_S:
+            self.send()
+
+    def send(self) -> None:
+        """Upload the record."""
+        self.run.write(METRICS, "".join(f"{line}\n" for line in self.lines).encode())
+        self.events.flush()
+        for file in self.folder.iterdir():
+            self.run.upload(file, f"tensorboard/{file.name}")
+        self.sent = time.monotonic()
+
+    def close(self) -> None:
+        """Upload the record for the last time."""
+        self.send()
+        self.events.close()

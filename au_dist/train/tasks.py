@@ -1,0 +1,103 @@
+"""What a step computes: modules whose forward pass gathers across ranks and returns the loss.
+
+DeepSpeed averages gradients over ranks. Each rank's loss is therefore its share of the global sum times the number of
+ranks, divided by the global count: the average of these is the loss of one process on the whole batch, and so is its
+gradient, because the gather's backward pass sums over ranks.
+"""
+
+import torch
+from torch import nn
+
+from au_dist.config import Aunce
+from au_dist.dist.collectives import gather, total
+from au_dist.dist.world import World
+from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, detection_terms, draw_kinds
+from au_dist.model.network import AUNetwork, LinearHeads
+from au_dist.seeds import torch_seed
+
+
+class Contrast(nn.Module):
+    """AUNCE pretraining.
+
+    Args:
+        network: The action-unit network.
+        config: The loss section of the recipe.
+        minority_A: The rarer label of each action unit among the training subjects.
+        seed: The run's seed; the kinds of positives belong to (seed, contrast set).
+        world: This process among the workers.
+    """
+
+    def __init__(self, network: AUNetwork, config: Aunce, minority_A: torch.Tensor, seed: int, world: World) -> None:
+        super().__init__()
+        self.network, self.config, self.seed, self.world = network, config, seed, world
+        self.register_buffer("minority_A", minority_A, persistent=False)
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's loss of one contrast set.
+
+        Args:
+            views: Two views, each [B, 3, H, W].
+            y_BA: Occurrence in {0, 1}.
+            valid_BA: Whether it is known.
+            contrast_set: Number of the contrast set in the run.
+        """
+        z_MAD = self.network(torch.cat(views)).float()
+        anchor = Candidates(z_MAD, y_BA.repeat(2, 1), valid_BA.repeat(2, 1))
+        everyone = Candidates(
+            gather(z_MAD, self.world),
+            gather(anchor.y_NA, self.world),
+            gather(anchor.valid_NA.to(torch.uint8), self.world).bool(),
+        )
+        anchors, aus = anchor.y_NA.shape
+        device = z_MAD.device
+        index_M = torch.arange(anchors, device=device)
+        generator = torch.Generator().manual_seed(torch_seed(self.seed, "kinds", contrast_set))
+        released = self.config.mode == "released"
+        loss_MA, counts_MA = aunce_terms(
+            anchor,
+            everyone,
+            index_M + self.world.rank * anchors,
+            index_M.roll(anchors // 2) + self.world.rank * anchors,
+            draw_kinds(self.config.odds, aus, generator).to(device),
+            torch.ones_like(self.minority_A) if released else self.minority_A,
+            temperature=self.config.temperature,
+            beta=(self.config.beta_majority, self.config.beta_minority),
+            mode=self.config.mode,
+        )
+        count_A = total(counts_MA.sum(0).float(), self.world)
+        return self.world.size * aunce_mean(loss_MA.sum(0), count_A, len(everyone.z_NAD), self.config.mode)
+
+
+class Detect(nn.Module):
+    """Occurrence detection: binary cross-entropy on known labels.
+
+    Args:
+        network: The action-unit network; frozen when `probe`.
+        probe: Whether only the heads are trained.
+        weight_A: Weight of positive frames.
+        world: This process among the workers.
+    """
+
+    def __init__(self, network: AUNetwork, probe: bool, weight_A: torch.Tensor, world: World) -> None:
+        super().__init__()
+        self.network, self.probe, self.world = network, probe, world
+        self.heads = LinearHeads(network.aus, network.width)
+        self.register_buffer("weight_A", weight_A, persistent=False)
+        if probe:
+            network.requires_grad_(False)
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's loss of one micro-batch; arguments as for `Contrast`, one view."""
+        logit_BA = self.logits(views[0])
+        loss, count = detection_terms(logit_BA.float(), y_BA, valid_BA, self.weight_A)
+        return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
+
+    def logits(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return logits [B, A]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.probe):
+            z_BAD = self.network(x_BCHW)
+        return self.heads(z_BAD)

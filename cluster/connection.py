@@ -1,0 +1,126 @@
+"""The way to a cluster's job server, and what goes wrong on it, in words."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from au_dist.errors import ClusterError
+from cluster import local
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+_ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # in Ray's own order
+_TIMEOUT_S = 5.0
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ray": 10001}
+_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
+
+T = TypeVar("T")
+
+
+def connect(address: str | None = None) -> "JobSubmissionClient":
+    """Reach the job server of a cluster.
+
+    Args:
+        address: `http://host:8265` of the dashboard, or anything `ray.init` takes. None is what
+            `RAY_API_SERVER_ADDRESS` or `RAY_ADDRESS` say, or else the local cluster.
+
+    Returns:
+        Ray's client. The token of the local cluster is taken from its file, for others from `RAY_AUTH_TOKEN_PATH`
+        or wherever Ray looks for it.
+
+    Raises:
+        ClusterError: There is no cluster, it does not answer, or it wants another token.
+    """
+    cluster = local.current()
+    if address is None:
+        set_ones = [value for name in _ADDRESS_VARIABLES if (value := os.environ.get(name))]
+        address = set_ones[0] if set_ones else None
+    headers = None
+    if cluster is not None and address in (None, cluster.address, cluster.dashboard):
+        address = cluster.dashboard
+        headers = {"Authorization": f"Bearer {cluster.token_path.read_text()}"}
+    if address is None:
+        raise ClusterError(
+            "There is no cluster to talk to",
+            expected=f"an address, one of {' and '.join(_ADDRESS_VARIABLES)}, or a local cluster",
+            fix="Start one with `au-dist cluster up`, or give the address of a dashboard such as http://127.0.0.1:8265",
+        )
+    _knock(address)
+    from ray.job_submission import JobSubmissionClient
+
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _without_address_variables():
+        return asked(lambda: JobSubmissionClient(address, headers=headers), address)
+
+
+def asked(question: Callable[[], T], where: object) -> T:
+    """Ask Ray's client something; what it raises becomes a `ClusterError`.
+
+    Args:
+        question: The call.
+        where: The job or the address it is about.
+
+    Raises:
+        ClusterError: As it says.
+    """
+    from ray.exceptions import AuthenticationError
+
+    try:
+        return question()
+    except AuthenticationError as error:
+        raise ClusterError(
+            "The cluster does not accept our token",
+            where=where,
+            found=_first_line(error),
+            fix="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file with this cluster's token",
+        ) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        if "status code 404" in str(error):
+            raise ClusterError(
+                "The cluster has no such job", where=where, fix="`au-dist jobs` lists those that it has"
+            ) from error
+        raise ClusterError(
+            "The cluster does not do what it was asked", where=where, found=_first_line(error)
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Find out in seconds, not minutes, that nobody is there; Ray's client knows no timeouts."""
+    place = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        port = place.port or _DEFAULT_PORTS.get(place.scheme)
+    except ValueError:
+        port = None
+    if place.hostname is None or port is None:
+        if address == "auto":
+            return  # Ray looks for a cluster of this machine itself
+        raise ClusterError("This is no address of a cluster", where=address, expected="http://host:port or host:port")
+    try:
+        socket.create_connection((place.hostname, port), timeout=_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterError(
+            "The cluster does not answer",
+            where=address,
+            found=error,
+            fix="Is it up? A remote dashboard is on loopback there: `ray dashboard ray_config.yaml` opens a tunnel",
+        ) from error
+
+
+@contextmanager
+def _without_address_variables() -> Iterator[None]:
+    # Ray lets these override an address that was given explicitly; for us what is explicit wins.
+    kept = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

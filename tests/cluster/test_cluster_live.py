@@ -1,0 +1,252 @@
+"""One real cluster of two nodes, and jobs on it."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from au_dist.errors import ClusterError
+from cluster import jobs, local, processes, record
+from cluster.connection import connect
+from cluster.local import LocalCluster
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).resolve().parents[2]
+
+# Finds its file and its cluster, works on both nodes, and ends with a code of its own.
+HELLO = """
+import os, ray
+print("recipe:", open("recipe.yaml").read(), flush=True)
+ray.init(log_to_driver=False)
+
+@ray.remote(num_cpus=1)
+class OneOfANode:
+    def where(self):
+        return ray.get_runtime_context().get_node_id(), os.path.exists("recipe.yaml"), os.environ["AU_DIST_TEST_SECRET"]
+
+actors = [OneOfANode.remote() for _ in range(2)]
+answers = ray.get([actor.where.remote() for actor in actors])
+print("nodes:", len({node for node, *_ in answers}), "files:", all(there for _, there, _ in answers), flush=True)
+print("credentials from the cluster:", {value for *_, value in answers} == {"from-the-shell-of-up"})
+raise SystemExit(7)
+"""
+# Leaves a process behind that has left its session, as careless programs do.
+CARELESS = """
+import subprocess, sys, time
+nap = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+print("nap", nap.pid, flush=True)
+time.sleep(300)
+"""
+COUNT = "import time\nfor i in range(20):\n    print('line', i, flush=True)\n    time.sleep(0.2)\n"
+NODES = """
+import json, ray
+from cluster.preflight import cluster_resources
+ray.init(log_to_driver=False, logging_level="error")
+print(json.dumps([node["CPU"] for node in cluster_resources()]))
+"""
+FOLLOW = "import sys\nfrom cluster.jobs import follow\nfor line in follow(sys.argv[1]):\n    print(line, flush=True)"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AU_DIST_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("AU_DIST_TEST_SECRET", "from-the-shell-of-up")
+        for name in [*filter(lambda name: name.startswith("RAY_A"), os.environ)]:
+            patch.delenv(name)
+        running = local.up(nodes=2, cpus_per_node=1, object_store_mb=80)
+        patch.delenv("AU_DIST_TEST_SECRET")
+        try:
+            yield running
+        finally:
+            local.down()
+
+
+def python(code: str, **files: str) -> str:
+    name = "program.py"
+    return jobs.submit([sys.executable, name], {name: code, **files}, metadata={"kind": "test"})
+
+
+def line_of(job_id: str, start: str) -> str:
+    for _ in range(150):
+        for line in jobs.logs(job_id).splitlines():
+            if line.startswith(start):
+                return line
+        time.sleep(0.1)
+    raise AssertionError(jobs.logs(job_id))
+
+
+def test_up_again_is_the_same_cluster_and_another_shape_is_refused(cluster: LocalCluster) -> None:
+    assert local.up(nodes=2, cpus_per_node=1, object_store_mb=80) == cluster == local.current()
+    with pytest.raises(ClusterError, match=r"nodes = 2, not 3.*cluster down"):
+        local.up(nodes=3, cpus_per_node=1, object_store_mb=80)
+
+
+def test_the_token_is_the_owners_and_on_no_command_line(cluster: LocalCluster) -> None:
+    token = cluster.token_path.read_text()
+    assert stat.S_IMODE(cluster.token_path.stat().st_mode) == 0o600
+    left = record.read(local.default_directory())
+    assert left is not None
+    ours = processes.members(left.leaders, left.cluster_id)
+    assert len(ours) > 10
+    commands = [(Path("/proc") / str(pid) / "cmdline").read_text() for pid in ours]
+    assert not any(token in command for command in commands)
+
+
+def test_the_job_server_listens_on_loopback_only(cluster: LocalCluster) -> None:
+    port = int(cluster.dashboard.rpartition(":")[2])
+    tables = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    listening = [fields[1] for fields in tables if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")]
+    assert listening == [f"0100007F:{port:04X}"]
+
+
+def test_without_the_token_nobody_gets_in(cluster: LocalCluster) -> None:
+    stranger = cluster.dashboard.replace("127.0.0.1", "localhost")  # the same place, not known as the local cluster
+    with pytest.raises(ClusterError, match="does not accept our token"):
+        connect(stranger)
+
+
+def test_an_address_where_nobody_listens(cluster: LocalCluster) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(ClusterError, match="does not answer"):
+            jobs.jobs(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_a_job_works_on_both_nodes_and_its_code_comes_back(cluster: LocalCluster) -> None:
+    job_id = python(HELLO, **{"recipe.yaml": "seed: 1"})
+    lines = list(jobs.follow(job_id))
+    assert "recipe: seed: 1" in lines
+    assert "nodes: 2 files: True" in lines
+    assert "credentials from the cluster: True" in lines
+    assert jobs.exit_code(job_id) == 7
+    row = next(row for row in jobs.jobs() if row.job_id == job_id)
+    assert (row.status, row.exit_code, row.metadata["kind"]) == ("FAILED", 7, "test")
+    assert row.started is not None
+    assert row.ended is not None
+    assert 0 < row.ended - row.started < 60
+
+
+def test_success_is_zero(cluster: LocalCluster) -> None:
+    job_id = python("print('done')")
+    assert jobs.exit_code(job_id, timeout_s=30) == 0
+    assert "done" in jobs.logs(job_id).splitlines()
+
+
+def test_a_job_is_stopped(cluster: LocalCluster) -> None:
+    job_id = python("import time; print('begun', flush=True); time.sleep(300)")
+    line_of(job_id, "begun")
+    with pytest.raises(ClusterError, match="has not ended"):
+        jobs.exit_code(job_id, timeout_s=0)
+    assert jobs.stop(job_id) is True
+    assert jobs.stop(job_id) is False
+    assert jobs.exit_code(job_id) == 143
+
+
+def test_an_unknown_job_is_named(cluster: LocalCluster) -> None:
+    for ask in (jobs.logs, jobs.stop, jobs.exit_code, lambda name: list(jobs.follow(name))):
+        with pytest.raises(ClusterError, match=r"no such job \(nobody\)"):
+            ask("nobody")
+
+
+def test_a_driver_outside_gets_in_with_the_environment(cluster: LocalCluster) -> None:
+    environment = {**os.environ, **local.environment(cluster)}
+    done = subprocess.run([sys.executable, "-c", NODES], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [1.0, 1.0]
+
+
+def test_a_broken_connection_repeats_and_loses_no_line(cluster: LocalCluster) -> None:
+    job_id = python(COUNT)
+    with Relay(int(cluster.dashboard.rpartition(":")[2])) as relay:
+        environment = {**os.environ, **local.environment(cluster), "RAY_API_SERVER_ADDRESS": relay.address}
+        command = [sys.executable, "-c", FOLLOW, job_id]
+        with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
+            assert follower.stdout is not None
+            lines = []
+            for line in follower.stdout:
+                lines.append(line.strip())
+                if line.strip() == "line 0" and not relay.cuts:
+                    relay.cut()
+    assert follower.returncode == 0
+    assert relay.cuts > 0
+    assert [line for line in lines if line.startswith("line ")] == [f"line {i}" for i in range(20)]
+
+
+def test_down_leaves_no_process_and_no_file(cluster: LocalCluster) -> None:
+    """The last test: it stops the cluster of the others, with a job on it."""
+    job_id = python(CARELESS)
+    nap = int(line_of(job_id, "nap").split()[1])
+    left = record.read(local.default_directory())
+    assert left is not None
+    assert nap in processes.members(left.leaders, left.cluster_id)
+    assert local.down() > 10
+    assert processes.members(left.leaders, left.cluster_id) == set()
+    assert processes.leader_of(nap) is None
+    assert local.current() is None
+    assert not Path(left.temp).exists()
+    assert not cluster.token_path.exists()
+    with pytest.raises(ClusterError, match="no cluster to talk to"):
+        jobs.jobs()
+
+
+class Relay:
+    """Hands on TCP connections to a port of this machine, and can break all of them at once."""
+
+    def __init__(self, port: int) -> None:
+        self.cuts = 0
+        self._port = port
+        self._open: list[socket.socket] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def __enter__(self) -> "Relay":
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+        for each in [self._server, *self._open]:
+            each.close()
+
+    def cut(self) -> None:
+        for each in self._open:
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+                self.cuts += 1
+            except OSError:  # closed by its peer already
+                continue
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._port))
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                self._threads.append(threading.Thread(target=self._pump, args=(source, sink)))
+                self._threads[-1].start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
