@@ -1,0 +1,1 @@
+"""Distributed training of facial action unit models on Ray."""

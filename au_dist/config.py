@@ -81,12 +81,14 @@ class Model(Section):
         encoder: Image encoder: ``tiny`` for CPUs, or one of torchvision.
         weights: Local file of encoder weights (safetensors), or None for random initialisation.
         width: Length D of an action unit's embedding.
+        squeeze: Channels that the branches see of each place on the face; 0 averages over places.
         neighbours: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
     """
 
     encoder: Literal["tiny", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
     weights: str | None = None
     width: int = Field(64, ge=4)
+    squeeze: int = Field(24, ge=0)
     neighbours: int = Field(4, ge=0)
 
 

@@ -72,6 +72,10 @@ def _translated(verb: str, uri: str) -> Iterator[None]:
         raise StorageError(f"Cannot {verb}", where=uri, found=" ".join(text.split())[:300]) from error
 
 
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
 @functools.lru_cache(maxsize=8)
 def _s3(attempts: int, endpoint: str | None) -> Any:
     """One pyarrow client a process: connections are reused."""
@@ -84,6 +88,7 @@ def _s3(attempts: int, endpoint: str | None) -> Any:
         scheme=scheme or None,
         connect_timeout=5,
         request_timeout=30,
+        allow_delayed_open=True,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
     )
 
@@ -190,12 +195,7 @@ class Store:
         """
         with _translated("write", f"{self.uri}/{path}"):
             if self.is_s3:
-                endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-                try:
-                    _s3fs(endpoint).pipe_file(f"{self.uri[5:]}/{path}", data, mode="create")
-                except FileExistsError:
-                    return False
-                return True
+                return self._create_object(path, data)
             target = Path(self.uri) / path
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
@@ -210,6 +210,17 @@ class Store:
             finally:
                 os.unlink(file.name)
             return True
+
+    def _create_object(self, path: str, data: bytes) -> bool:
+        try:
+            _s3fs(_endpoint()).pipe_file(f"{self.uri[5:]}/{path}", data, mode="create")
+        except OSError as error:
+            answer = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+            if answer != "PreconditionFailed":
+                raise
+            # A retry after a lost reply meets its own object: that still is this writer's success.
+            return self.read(path) == data
+        return True
 
     def upload(self, local: Path, path: str) -> None:
         """Copy a local file into storage."""

@@ -90,6 +90,9 @@ bluestore cache size = 134217728
 osd memory target = 1073741824
 # the disk is closed and opened seven times at each start, and each time waits for one poll (250 ms by default)
 bdev aio poll ms = 25
+# a killed gateway is remembered as a watcher, for 30 s by default, and making a bucket waits for it
+objecter tick interval = 1
+osd client watch timeout = 4
 osd class load list = *
 osd class default list = *
 

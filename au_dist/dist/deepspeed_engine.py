@@ -178,7 +178,8 @@ class Engine:
             if missing:
                 # Frozen layers have no moments, so a recipe that trains others than before ends here.
                 raise CheckpointError("The optimizer state lacks a parameter", where=missing[0])
-            values = {key: moments[f"{name}/{key}"].to(self.world.device) for key in _MOMENTS}
+            # Copies: the optimizer writes into its state, and what was handed in belongs to the caller.
+            values = {key: moments[f"{name}/{key}"].to(self.world.device, copy=True) for key in _MOMENTS}
             if self._stage == 0:
                 self._adam.state[parameter] = {"step": torch.tensor(float(updates)), **values}
             else:

@@ -78,7 +78,7 @@ def train_worker(config: dict[str, Any]) -> None:
         lr=recipe.optim.lr,
         size=recipe.data.size,
         world=world,
-        validate=_validation(context, module, world),
+        validate=validation_of(context, module, world),
         save=save,
         record=note,
     )
@@ -100,7 +100,7 @@ def make_module(context: Context, world: World) -> torch.nn.Module:
     recipe, rates = context.recipe, context.rates()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
-        network = AUNetwork(recipe.model, len(context.aus))
+        network = AUNetwork(recipe.model, len(context.aus), recipe.data.size)
     if recipe.method == "aunce":
         minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
         return Contrast(network, recipe.aunce, minority_A, recipe.seed, world)
@@ -135,7 +135,7 @@ def _idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, 
     return (view,) * (2 if context.recipe.method else 1), y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
 
 
-def _validation(context: Context, module: Any, world: World) -> Any:
+def validation_of(context: Context, module: Any, world: World) -> Any:
     """Return a function that computes the validation metrics; its frames are read once."""
     size, aus = context.recipe.data.size, len(context.aus)
     validation = _frames(context, context.split.validation, world)

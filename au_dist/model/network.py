@@ -38,22 +38,34 @@ class Relations(nn.Module):
 class AUNetwork(nn.Module):
     """Pixels to one embedding an action unit.
 
+    Each branch sees the whole grid of tokens, its channels squeezed, because where on an aligned face something
+    happens says which action unit it is. With ``squeeze=0`` a branch is averaged over the grid instead, as in the
+    published networks; small networks without pretrained weights do not learn that way
+    (docs/decisions/0004-branches-see-places.md).
+
     Args:
         config: The model section of the recipe.
         aus: Number of action units, A.
+        size: Side of the input in pixels.
     """
 
-    def __init__(self, config: Model, aus: int) -> None:
+    def __init__(self, config: Model, aus: int, size: int) -> None:
         super().__init__()
         self.aus, self.width = aus, config.width
         self.encoder = make_encoder(config.encoder, config.weights)
-        self.branches = nn.Linear(self.encoder.channels, aus * config.width)
-        self.norm = nn.LayerNorm(config.width)
+        with torch.no_grad():
+            places = self.encoder(torch.zeros(1, 3, size, size)).shape[1]
+        features = config.squeeze * places if config.squeeze else self.encoder.channels
+        self.squeeze = nn.Linear(self.encoder.channels, config.squeeze) if config.squeeze else None
+        self.branches = nn.Linear(features, aus * config.width)
+        self.norm = nn.Identity() if config.squeeze else nn.LayerNorm(config.width)
         self.relations = Relations(config.width, config.neighbours) if config.neighbours else nn.Identity()
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return embeddings z_BAD of length one."""
         token_BSC = self.encoder(x_BCHW)
+        if self.squeeze is not None:
+            token_BSC = self.squeeze(token_BSC).flatten(1)[:, None]
         branch_BSAD = self.branches(token_BSC).unflatten(2, (self.aus, self.width))
         node_BAD = F.relu(self.norm(branch_BSAD)).mean(1)
         return F.normalize(self.relations(node_BAD), dim=-1)
@@ -63,12 +75,13 @@ class LinearHeads(nn.Module):
     """One linear layer an action unit: embeddings to logits.
 
     Embeddings have length one, so their entries are of size D^-1/2; they are scaled up to size one first, without
-    which AdamW at usual learning rates needs thousands of steps to reach a useful logit.
+    which AdamW at usual learning rates needs thousands of steps to reach a useful logit. They do not start at zero:
+    no gradient would reach the network at first, and it then learns much later.
     """
 
     def __init__(self, aus: int, width: int) -> None:
         super().__init__()
-        self.weight_AD = nn.Parameter(torch.zeros(aus, width))
+        self.weight_AD = nn.Parameter(torch.randn(aus, width) * 0.1)
         self.bias_A = nn.Parameter(torch.zeros(aus))
 
     def forward(self, z_BAD: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,157 @@
+"""Score a detection model on the test subjects: every labelled frame, thresholds from validation subjects."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from au_dist import checkpoint
+from au_dist.config import Recipe
+from au_dist.data.pipeline import quiet, score
+from au_dist.errors import CheckpointError, ShardError
+from au_dist.jobs.model import load_model
+from au_dist.jobs.report import write_report
+from au_dist.metrics import average, per_au
+from au_dist.schema import au_name
+from au_dist.shards import read_manifest
+from au_dist.storage import Store, open_store
+from au_dist.train.record import METRICS
+
+FOLDER = "evaluation"
+REPORT = f"{FOLDER}/report.json"
+
+
+class Scorer:
+    """Maps clips to the scores of their frames; one per Ray Data actor.
+
+    Args:
+        place: Address of the checkpoint.
+        columns: Label columns of the model's action units.
+        aus: Label columns of the set.
+    """
+
+    def __init__(self, place: str, columns: list[int], aus: int) -> None:
+        self.model, self.columns, self.aus = load_model(place), columns, aus
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Return a row a frame: score, label and mask of each action unit, flattened lists."""
+        from au_dist.data.batches import decode, labels
+
+        frames, y, valid = [], [], []
+        for row in table.to_pylist():
+            y_TA, valid_TA = labels(row, self.columns, self.aus)
+            frames += [decode(jpeg, f"{row['clip_id']} frame {index}") for index, jpeg in enumerate(row["jpeg"])]
+            y.append(y_TA)
+            valid.append(valid_TA)
+        scores_BA = self.model.scores(np.stack(frames))
+        return pa.table(
+            {
+                "score": list(scores_BA.astype(np.float32)),
+                "y": list(np.concatenate(y).astype(np.float32)),
+                "valid": list(np.concatenate(valid)),
+            }
+        )
+
+
+def evaluate(address: str, *, which: str = "best", runs: Store | None = None) -> dict[str, Any]:
+    """Score a run on its test subjects and write the report beside it; Ray must be connected.
+
+    Args:
+        address: A run, a run's name below `runs`, or a checkpoint.
+        which: ``best`` or ``last`` checkpoint of a run.
+        runs: Where bare names are looked up.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: There is no complete checkpoint, or it is no detection model.
+        ShardError: The shards are not those of the run, or not every row was scored.
+    """
+    place = checkpoint.find(address, which, runs)
+    state = checkpoint.state(place)
+    recipe = Recipe.model_validate(state["recipe"])
+    if recipe.task != "detection":
+        raise CheckpointError(
+            "This is a pretraining checkpoint",
+            where=place.uri,
+            fix=f"Train a recipe with `task: detection` and `init: {{run: {recipe.name}}}`, and evaluate that run.",
+        )
+    store = open_store(recipe.shards).check()
+    manifest = read_manifest(store)
+    if manifest.sha256 != state["manifest"]:
+        raise ShardError(
+            "The shards are not those that the run was trained on",
+            where=store.uri,
+            expected=f"manifest {state['manifest'][:12]}",
+            found=manifest.sha256[:12],
+        )
+    test = tuple(state["subjects"]["test"])
+    if not test:
+        raise ShardError(
+            "The run's protocol has no test subjects", where=place.uri, fix="Use data.protocol.kind=kfold."
+        )
+    quiet()
+    columns = [manifest.aus.index(au) for au in state["aus"]]
+    workers = recipe.workers
+    table = score(
+        store,
+        manifest,
+        test,
+        Scorer,
+        {"place": place.uri, "columns": columns, "aus": len(manifest.aus)},
+        workers=workers.count,
+        cpus=workers.cpus,
+        gpus=workers.gpus,
+    )
+    expected = sum(manifest.subjects[name].frames for name in test)
+    if table.num_rows != expected:
+        raise ShardError(
+            "Not every test frame was scored", where=store.uri, expected=f"{expected} frames", found=table.num_rows
+        )
+    score_NA, y_NA, valid_NA = (np.stack(table[name].to_pylist()) for name in ("score", "y", "valid"))
+    rows = per_au(y_NA, valid_NA, score_NA, np.array(state["thresholds"]))
+    report = _report(place, state, recipe, rows, expected)
+    run = open_store(report["run"])
+    plain = _plain(report)
+    run.write(REPORT, json.dumps(plain, indent=1).encode())
+    return {**report, "html": write_report(run.at(FOLDER), plain)}
+
+
+def _report(
+    place: Store, state: dict[str, Any], recipe: Recipe, rows: list[dict[str, float]], frames: int
+) -> dict[str, Any]:
+    run = place.parent.parent if place.parent.name == "checkpoints" else place
+    subjects = {name: len(names) for name, names in state["subjects"].items()}
+    lines = run.read(METRICS).decode().splitlines() if run.exists(METRICS) else []
+    curve = [json.loads(line) for line in lines]
+    return {
+        "run": run.uri,
+        "name": recipe.name,
+        "checkpoint": place.uri,
+        "step": state["step"],
+        "recipe": state["recipe"],
+        "protocol": state["recipe"]["data"]["protocol"],
+        "stamp": f"Checkpoint and thresholds chosen on {subjects['validation']} validation subjects; "
+        f"the {subjects['test']} test subjects chose nothing.",
+        "subjects": subjects,
+        "rows_scored": frames,
+        "rows_expected": frames,
+        "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state["aus"], rows, strict=True)],
+        "average": {key: average(rows, key) for key in ("f1", "auc", "prevalence", "all_positive_f1")},
+        "curves": {
+            "train": [row for row in curve if "loss" in row],
+            "validation": [row for row in curve if "val_auc" in row],
+        },
+        "versions": state["versions"],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with NaN replaced by None: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

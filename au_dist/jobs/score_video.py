@@ -1,0 +1,128 @@
+"""The faces of a video, found, cut out by the model's own recipe and scored, in one pass."""
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from au_dist.data.batches import decode
+from au_dist.errors import CheckpointError
+from au_dist.ingest.clips import TrackedCrop, stream_crops
+from au_dist.ingest.crops import encode
+from au_dist.ingest.faces import Face, open_detector
+from au_dist.ingest.video import Frame
+from au_dist.ingest.video_spec import VideoReport, VideoSpec
+from au_dist.jobs.model import CHUNK, Model
+from au_dist.jobs.scored import ScoredVideo
+from au_dist.schema import CropRecipe
+
+#: At most twice this many frames give their faces to the picture.
+THUMBNAIL_FRAMES = 64
+
+#: Seconds between reports of progress.
+SHOW_S = 2.0
+
+Show = Callable[[dict[str, Any]], None]
+
+
+def video_spec(model: Model, **options: Any) -> VideoSpec:
+    """Return how faces are found for a model; `options` are fields of `VideoSpec`.
+
+    Raises:
+        RecipeError: An option is out of range.
+        CheckpointError: The model's crops were made by another version of the cropping code.
+    """
+    if model.crop.version != CropRecipe().version:
+        raise CheckpointError(
+            "The model was trained on crops of another version of the cropping code",
+            where=model.uri,
+            expected=f"version {CropRecipe().version}",
+            found=f"version {model.crop.version}",
+            fix="Ingest its corpus again and train anew, or use the version of au-dist that trained it.",
+        )
+    fitting = {"detector": "none"} if model.crop.alignment == "none" else {}
+    given = {name: value for name, value in options.items() if value is not None}
+    return VideoSpec(**{**fitting, **given})
+
+
+def score_video(
+    model: Model, video: Path, spec: VideoSpec, *, report: VideoReport | None = None, show: Show | None = None
+) -> tuple[ScoredVideo, list[tuple[int, TrackedCrop]]]:
+    """Find, cut out and score the faces of a video in one pass.
+
+    A crop goes through JPEG as the crops that were trained on did, so that a video gives the same scores as its
+    ingested clips. Memory holds a few frames, one chunk of crops, and some hundred bytes a face and frame.
+
+    Args:
+        model: The detector.
+        video: The file.
+        spec: How faces are found.
+        report: Filled in place.
+        show: Is told about the progress.
+
+    Returns:
+        The scores, and faces of evenly spread frames with the index of their frame.
+
+    Raises:
+        IngestError: The video cannot be read.
+        RecipeError: Detector and the model's crops do not fit each other.
+    """
+    report = VideoReport(video) if report is None else report
+    looked_at: list[tuple[int, float]] = []
+    watch = _watching(video, spec, looked_at)
+    faces: list[tuple[int, int, float, float]] = []
+    scores: list[np.ndarray] = [np.zeros((0, len(model.aus)), np.float32)]
+    waiting: list[np.ndarray] = []
+    thumbnails: list[tuple[int, TrackedCrop]] = []
+    every, told = 1, monotonic()
+    for index, crops in enumerate(stream_crops(video, spec, model.crop, report=report, detector=watch)):
+        # Interpolated places are left out: what nobody saw is not scored.
+        seen = [found for found in crops if found.success]
+        for found in seen:
+            area = float(np.prod(found.box_4[2:] - found.box_4[:2]))
+            faces.append((index, found.track, found.confidence, area))
+            waiting.append(decode(encode(found.crop_SSC, model.crop.jpeg_quality), f"{video} frame {found.number}"))
+        if len(waiting) >= CHUNK:
+            scores.append(model.scores(np.stack(waiting)))
+            waiting.clear()
+        if index % every == 0:
+            thumbnails += [(index, found) for found in seen]
+            if len({at for at, _ in thumbnails}) > 2 * THUMBNAIL_FRAMES:
+                every *= 2
+                thumbnails = [(at, found) for at, found in thumbnails if at % every == 0]
+        if show is not None and monotonic() - told > SHOW_S:
+            told = monotonic()
+            show({"frame": index + 1, "frames": report.header_frames, "time": looked_at[index][1], "faces": len(faces)})
+    if waiting:
+        scores.append(model.scores(np.stack(waiting)))
+    at, track, confidence, area_N = zip(*faces, strict=True) if faces else ((), (), (), ())
+    scored = ScoredVideo(
+        number_T=np.array([number for number, _ in looked_at], np.int64),
+        time_T=np.array([time for _, time in looked_at], np.float64),
+        at_N=np.array(at, np.int64),
+        track_N=np.array(track, np.int64),
+        confidence_N=np.array(confidence, np.float32),
+        area_N=np.array(area_N, np.float32),
+        score_NA=np.concatenate(scores),
+    )
+    return scored, thumbnails
+
+
+def _watching(video: Path, spec: VideoSpec, looked_at: list[tuple[int, float]]) -> Callable[[Frame], list[Face]]:
+    """Open the detector, and note the number and time of every frame it is shown: also of those without a face."""
+    folder = spec.landmarks is not None and spec.landmarks.is_dir()
+    detect = open_detector(
+        spec.detector,
+        landmarks=spec.landmarks / f"{video.stem}.csv" if folder and spec.landmarks else spec.landmarks,
+        min_confidence=spec.min_confidence,
+        detect_side=spec.detect_side,
+        threads=spec.threads,
+    )
+
+    def watch(frame: Frame) -> list[Face]:
+        looked_at.append((frame.number, frame.time))
+        return detect(frame)
+
+    return watch

@@ -1,0 +1,167 @@
+"""The main job, top to bottom, on synthetic faces: shards, pretraining, probe, fine-tuning, evaluation, prediction.
+
+    python examples/demo.py            on a folder, .demo/store
+    python examples/demo.py --s3       on a real S3 server on loopback, which this starts and stops
+
+Everything it calls is what the verbs of ``au-dist`` call. Run again, it goes on where it stopped.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from au_dist.cli import Progress, table
+from au_dist.config import Recipe, load_recipe
+from au_dist.storage import Store, open_store
+
+EXAMPLES = Path(__file__).parent
+FOLDER = Path(".demo")
+SEEDS = (0, 1, 2)
+
+#: Stated here once: enough subjects that identity cannot stand in for expression, small enough for two cores.
+SUBJECTS, VIDEOS, FRAMES, CLIP, SIZE = 72, 2, 48, 4, 64
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def stage(title: str):
+    """Print a stage's title and how long it took."""
+    say(f"\n== {title}")
+    begun = time.monotonic()
+    yield
+    say(f"   ({time.monotonic() - begun:.0f} s)")
+
+
+@contextmanager
+def s3_store():
+    """Start a real S3 server and yield a bucket on it."""
+    from cluster import s3
+
+    directory = FOLDER / "s3"
+    s3.up(directory)
+    try:
+        environment = s3.environment(directory)
+        os.environ.update(environment)
+        s3.make_bucket(environment, "au-dist-demo")
+        yield open_store("s3://au-dist-demo/store")
+    finally:
+        s3.down(directory)
+
+
+def recipe(name: str, base: Store, **values: object) -> Recipe:
+    """Return an example's recipe at this store."""
+    places = {"shards": base.at("shards/synthetic").uri, "runs": base.at("runs").uri, **values}
+    assignments = [f"{key.replace('__', '.')}={value}" for key, value in places.items()]
+    return load_recipe(EXAMPLES / f"{name}.yaml", assignments)
+
+
+def run(base: Store) -> None:
+    """Do the whole job in a store."""
+    from au_dist.ingest.synthetic import SynthSpec
+    from au_dist.jobs.evaluate import evaluate
+    from au_dist.jobs.ingest import ingest_synthetic
+    from au_dist.jobs.predict import predict
+    from au_dist.jobs.report import write_report
+    from au_dist.jobs.runs import best_run, pull
+    from au_dist.jobs.session import ray_session
+    from au_dist.jobs.train import train
+    from au_dist.shards import MANIFEST
+
+    begun = time.monotonic()
+    shards = base.at("shards/synthetic")
+    if not shards.exists(MANIFEST):
+        with stage(f"synthetic faces of {SUBJECTS} subjects -> {shards.uri}"):
+            spec = SynthSpec(SUBJECTS, VIDEOS, FRAMES, CLIP, size=SIZE, stride=10)
+            manifest = ingest_synthetic(spec, shards)
+            say(f"   {manifest.clips} clips, {manifest.frames} frames")
+    reports = {"AUNCE pretraining, linear probe": [], "random network, linear probe": []}
+    with ray_session():
+        for seed in SEEDS:
+            with stage(f"seed {seed}: contrastive pretraining"):
+                train(recipe("pretrain", base, name=f"pretrain-{seed}", seed=seed), Progress())
+            with stage(f"seed {seed}: linear probe of the pretrained network"):
+                train(recipe("probe", base, name=f"probe-{seed}", seed=seed, init__run=f"pretrain-{seed}"), Progress())
+            with stage(f"seed {seed}: linear probe of the same network, not pretrained"):
+                train(recipe("probe", base, name=f"random-{seed}", seed=seed, init="null"), Progress())
+            with stage(f"seed {seed}: test subjects"):
+                for rows, name in zip(reports.values(), ("probe", "random"), strict=True):
+                    rows.append(evaluate(f"{name}-{seed}", runs=base.at("runs")))
+        with stage("fine-tuning of everything, from the pretraining of seed 0"):
+            train(recipe("finetune", base, init__run="pretrain-0"), Progress())
+            tuned = evaluate("finetune", runs=base.at("runs"))
+
+    with stage("the best detection model by validation AUC, pulled and tried on a video"):
+        best = best_run(base.at("runs"), kind="detection")
+        model = FOLDER / "models" / best.name
+        if not model.exists():
+            pull(best.place.uri, model)
+        video = demo_video(FOLDER / "face.mp4")
+        shown = predict(str(model), video, FOLDER / "prediction")
+        say(f"   {best.name} -> {model}; {shown.csv}, {shown.picture}")
+
+    comparison = compare(reports, tuned)
+    report = {**tuned, "comparison": comparison, "pictures": [{"title": video.name, "path": str(shown.picture)}]}
+    page = write_report(FOLDER / "report.html", report)
+    say("\nAverage F1 and AUC over 12 action units on test subjects that chose nothing")
+    table(["", *comparison["columns"]], [[row["name"], *row["cells"]] for row in comparison["rows"]])
+    say(f"\nreport  {page}\nwall time  {time.monotonic() - begun:.0f} s")
+
+
+def compare(reports: dict[str, list[dict]], tuned: dict) -> dict:
+    """Return the table of methods by seeds."""
+    rows = []
+    for name, found in reports.items():
+        f1, auc = ([report["average"][key] for report in found] for key in ("f1", "auc"))
+        rows.append(_row(f"{name}, F1", f1))
+        rows.append(_row(f"{name}, AUC", auc))
+    constant = tuned["average"]["all_positive_f1"]
+    rows.append(_row("every frame positive, F1", [constant] * len(SEEDS)))
+    rows.append({"name": "fine-tuned (one seed), F1", **_cells([tuned["average"]["f1"]])})
+    rows.append({"name": "fine-tuned (one seed), AUC", **_cells([tuned["average"]["auc"]])})
+    return {"columns": [*(f"seed {seed}" for seed in SEEDS), "mean ± sd"], "rows": rows}
+
+
+def _row(name: str, values: list[float]) -> dict:
+    return {"name": name, **_cells(values)}
+
+
+def _cells(values: list[float]) -> dict:
+    mean = statistics.mean(values)
+    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+    padded = [f"{value:.3f}" for value in values] + ["–"] * (len(SEEDS) - len(values))
+    last = f"{mean:.3f} ± {spread:.3f}" if len(values) > 1 else "–"
+    return {"values": values, "mean": mean, "spread": spread, "cells": [*padded, last]}
+
+
+def demo_video(path: Path) -> Path:
+    """Return a short film of a synthetic face that the models have not seen, large enough to be detected."""
+    from au_dist.ingest.film import write_film
+
+    if not path.exists():
+        write_film(path, seed=1)
+    return path
+
+
+def main() -> None:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--s3", action="store_true", help="use a real S3 server on loopback")
+    FOLDER.mkdir(exist_ok=True)
+    if parser.parse_args().s3:
+        with s3_store() as base:
+            run(base)
+    else:
+        run(open_store(FOLDER / "store"))
+
+
+if __name__ == "__main__":
+    main()

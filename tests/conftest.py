@@ -1,0 +1,53 @@
+"""What tests share: the golden-file flag, one Ray for the whole session, a small set of shards."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from s3_fixture import s3_store  # noqa: F401 - a fixture
+
+from au_dist.ingest.synthetic import SynthSpec
+from au_dist.jobs.ingest import ingest_synthetic
+from au_dist.storage import Store, open_store
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden instead of comparing with it")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with a committed one; `--update-golden` rewrites it."""
+
+    def compare(name: str, text: str) -> None:
+        file = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            file.write_text(text)
+        assert file.exists(), f"{file} is missing: run pytest --update-golden and look at what it wrote"
+        assert text == file.read_text()
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def spec() -> SynthSpec:
+    return SynthSpec(subjects=8, videos_per_subject=1, frames_per_video=16, clip_frames=4, size=32, stride=10)
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory, spec: SynthSpec) -> Store:
+    """A small set of synthetic shards; do not change it."""
+    store = open_store(tmp_path_factory.mktemp("shards"))
+    ingest_synthetic(spec, store)
+    return store
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """One Ray in this process for all tests that need one."""
+    from au_dist.jobs.session import ray_session
+
+    with ray_session():
+        yield

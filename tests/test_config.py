@@ -1,0 +1,79 @@
+"""Recipes: what is refused and how it is said; the surface is frozen in a golden file."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from au_dist.config import Recipe, dump_recipe, load_recipe, override, parse
+from au_dist.errors import RecipeError
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+MINIMAL = {"name": "a", "shards": "s", "runs": "r", "method": "aunce"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_parse(path):
+    recipe = load_recipe(path)
+    assert Recipe.model_validate(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"aunce": {"temprature": 1}}, r"Unknown key `aunce.temprature`.*Did you mean `temperature`\?"),
+        ({"optimm": {}}, r"Unknown key `optimm`.*Did you mean `optim`\?"),
+        ({"data": {"protocol": {"zzz": 1}}}, r"Unknown key `data.protocol.zzz`.*Known keys here: kind, folds"),
+        ({"aunce": {"temperature": -1}}, r"`aunce.temperature` does not fit.*greater than 0.*Found -1"),
+        ({"task": "detection"}, "exactly one of"),
+        ({"data": {"protocol": {"fold": 3}}}, "fold 3 does not exist"),
+        ({"engine": {"precision": "bf16"}}, "zero >= 1"),
+        ({"name": "../x"}, "`name` does not fit"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse(Recipe, {**MINIMAL, **change}, "recipe.yaml")
+    assert "recipe.yaml" in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(RecipeError, match="`shards` is missing"):
+        parse(Recipe, {"name": "a", "runs": "r", "method": "aunce"}, "recipe.yaml")
+
+
+def test_overrides_replace_single_values():
+    raw = override(MINIMAL, ["optim.lr=0.5", "aunce.odds=[1,0,0,0]", "init=null"])
+    recipe = parse(Recipe, raw, "x")
+    assert recipe.optim.lr == 0.5
+    assert recipe.aunce.odds == (1, 0, 0, 0)
+    assert "optim" not in MINIMAL
+
+
+@pytest.mark.parametrize("assignment", ["optim.lr", "=1", "Optim.lr=1", "name.x=1"])
+def test_malformed_overrides_are_refused(assignment):
+    with pytest.raises(RecipeError):
+        override(MINIMAL, [assignment])
+
+
+def test_names_and_machines_do_not_change_the_science():
+    recipe = parse(Recipe, MINIMAL, "x")
+    other = recipe.model_copy(update={"name": "b", "runs": "z"})
+    assert other.hash() == recipe.hash()
+    assert parse(Recipe, {**MINIMAL, "seed": 1}, "x").hash() != recipe.hash()
+
+
+def test_the_surface_is_frozen(golden):
+    """A changed default changes everybody's results: it must be seen in a diff."""
+
+    def lines(model: type[BaseModel], path: str = "") -> list[str]:
+        found = []
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                found += lines(field.annotation, f"{path}{name}.")
+            else:
+                found.append(f"{path}{name} = {'(required)' if field.is_required() else field.default!r}")
+        return found
+
+    golden("recipe.txt", "\n".join(lines(Recipe)) + "\n")

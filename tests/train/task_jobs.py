@@ -1,0 +1,54 @@
+"""What the worker processes of test_tasks.py run."""
+
+import torch
+
+from au_dist.config import Aunce, Model, Optim
+from au_dist.config import Engine as EngineConfig
+from au_dist.dist.world import World
+from au_dist.model.network import AUNetwork
+from au_dist.train.tasks import Contrast, Detect
+
+CLIPS, SIZE, AUS = 8, 16, 3
+
+
+def module_of(kind: str, world: World) -> torch.nn.Module:
+    torch.manual_seed(0)
+    network = AUNetwork(Model(width=8, squeeze=4, neighbours=2), AUS, SIZE)
+    if kind == "detect":
+        return Detect(network, False, torch.tensor([1.0, 2.0, 3.0]), world)
+    odds = {"highest": (1, 0, 0, 0), "mean": (0, 1, 0, 0), "view": (0, 0, 1, 0), "mixed": (1, 1, 1, 1)}
+    mode, _, name = kind.partition("/")
+    return Contrast(network, Aunce(mode=mode, odds=odds[name]), torch.tensor([1.0, 0.0, 1.0]), 5, world)
+
+
+def gradient(world: World, kind: str, zero: int) -> dict:
+    """Return loss and gradients of one contrast set, through the DeepSpeed engine."""
+    from deepspeed.utils import safe_get_full_grad
+
+    from au_dist.dist.deepspeed_engine import Engine
+
+    generator = torch.Generator().manual_seed(1)
+    views = [torch.randn(CLIPS, 3, SIZE, SIZE, generator=generator) for _ in range(2)]
+    y_BA = (torch.rand(CLIPS, AUS, generator=generator) < 0.5).float()
+    # Uneven: the first rank knows fewer labels than the others, so a mean of rank means would be wrong.
+    valid_BA = torch.rand(CLIPS, AUS, generator=generator) < torch.linspace(0.3, 1.2, CLIPS)[:, None]
+    mine = slice(world.rank * CLIPS // world.size, (world.rank + 1) * CLIPS // world.size)
+    module = module_of(kind, world)
+    micro = CLIPS // world.size
+    engine = Engine(module, EngineConfig(zero=zero), Optim(clip=0), micro=micro, accumulate=1, world=world)
+    inputs = (tuple(view[mine] for view in views), y_BA[mine], valid_BA[mine], 7)
+    loss = engine._engine(*inputs)
+    engine._engine.backward(loss)
+    grads = {name: safe_get_full_grad(p) for name, p in engine._engine.module.named_parameters()}
+    total = loss.detach().clone()
+    if world.size > 1:
+        torch.distributed.all_reduce(total)
+    found = {"loss": float(total) / world.size, "grads": {n: g.clone() for n, g in grads.items() if g is not None}}
+    engine._engine.step()
+    engine.close()
+    return found
+
+
+def gradients(world: World, cases: list[tuple[str, int]]) -> list[dict]:
+    """Run several cases in one set of processes."""
+    return [gradient(world, *case) for case in cases]

@@ -1,0 +1,181 @@
+"""A campaign: many runs of one recipe that differ in the searched values. Its file, its place in storage.
+
+    CAMPAIGN/campaign.yaml     what is searched, written by the first run of the campaign
+             study.journal     Optuna's study: parameters, validations and states of all trials
+             report.json       the table and the best trial, written at the end
+             runs/trial-00007  a run like any other
+             tune/             Ray Tune's own records; nothing reads them
+
+Study, runs and report are enough to go on, on any machine.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from au_dist.config import Recipe, Section, override, parse, read_yaml
+from au_dist.errors import RecipeError
+from au_dist.storage import Store, open_store
+from tuning.space import Dimension, check_space, parse_space, placed
+
+CAMPAIGN = "campaign.yaml"
+
+#: Keys that may change between two runs of one campaign.
+FREE = ("campaigns", "trials", "concurrent")
+
+
+class EarlyStopping(Section):
+    """Asynchronous successive halving: at validation grace, grace x reduction, ... only the best go on.
+
+    Attributes:
+        grace: Validations that every trial gets.
+        reduction: Of so many trials that reach a rung, about one goes on.
+    """
+
+    grace: int = Field(1, ge=1)
+    reduction: int = Field(3, ge=2)
+
+
+class Campaign(Section):
+    """A search for the recipe with the best validation metric (the recipe's `keep.metric`).
+
+    Attributes:
+        name: The campaign's name: its folder below `campaigns`.
+        campaigns: Address below which campaigns are stored.
+        recipe: The recipe that trials start from, or its file, relative to the campaign's; `name` and `runs` are the
+            campaign's to choose.
+        trials: How many to try.
+        seed: Seed of the search; all trials train with the recipe's own seed.
+        concurrent: Trials at once, at most; as many as fit when None.
+        early_stopping: None lets every trial run to its end.
+        space: How each searched value is drawn, by its path in a recipe.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    campaigns: str
+    recipe: dict[str, Any]
+    trials: int = Field(20, ge=1)
+    seed: int = Field(0, ge=0)
+    concurrent: int | None = Field(None, ge=1)
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    space: dict[str, Dimension] = Field(min_length=1)
+
+    @property
+    def place(self) -> Store:
+        """The campaign's place in storage."""
+        return open_store(self.campaigns).at(self.name)
+
+    def base(self) -> Recipe:
+        """The recipe that trials start from."""
+        return Recipe.model_validate(self.recipe)
+
+    def trial(self, number: int, values: dict[str, Any]) -> Recipe:
+        """Return the recipe of a trial.
+
+        Args:
+            number: The trial's number in the study.
+            values: Recipe values by path.
+        """
+        return Recipe.model_validate(placed(self.recipe, {**values, "name": trial_name(number)}))
+
+
+def trial_name(number: int) -> str:
+    """Return the run name of a trial."""
+    return f"trial-{number:05d}"
+
+
+def load_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
+    """Return the campaign in a YAML file, checked as far as is possible without its shards.
+
+    Args:
+        path: The file.
+        overrides: ``key=value`` replacements, e.g. ``trials=8`` or ``recipe.optim.epochs=2``.
+
+    Raises:
+        RecipeError: The campaign, its recipe or its space does not fit.
+    """
+    raw = read_yaml(path)
+    if isinstance(raw.get("recipe"), str):
+        raw["recipe"] = read_yaml(path.parent / raw["recipe"])
+    raw = override(raw, overrides)
+    space = parse_space(raw.get("space"), path)
+    campaign = parse(Campaign, {**raw, "space": space}, path)
+    recipe = _own_recipe(campaign, path)
+    parse(Recipe, recipe, f"{path}, recipe")
+    check_space(space, recipe, path)
+    return campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
+
+
+def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
+    """Return the campaign's raw recipe with its own runs, and with addresses that mean the same on every machine.
+
+    Trials run in other processes, whose working directory is another.
+    """
+    recipe = dict(campaign.recipe)
+    runs = recipe.get("runs")
+    recipe |= {"name": trial_name(0), "runs": campaign.place.at("runs").uri}
+    if isinstance(recipe.get("shards"), str):
+        recipe["shards"] = open_store(recipe["shards"]).uri
+    init = recipe.get("init")
+    if isinstance(init, dict) and isinstance(init.get("run"), str):
+        if "/" not in init["run"] and not isinstance(runs, str):
+            raise RecipeError(
+                "The run to start from cannot be found by its name alone",
+                where=f"{where}, recipe.init.run",
+                found=init["run"],
+                fix="Give its address, or give the recipe the `runs` that it is in.",
+            )
+        source = open_store(init["run"]) if "/" in init["run"] else open_store(str(runs)).at(init["run"])
+        recipe["init"] = {**init, "run": source.uri}
+    model = recipe.get("model")
+    if isinstance(model, dict) and isinstance(model.get("weights"), str):
+        recipe["model"] = {**model, "weights": os.path.abspath(os.path.expanduser(model["weights"]))}
+    return recipe
+
+
+def dump_campaign(campaign: Campaign) -> str:
+    """Return a campaign as YAML; its recipe with every value spelled out."""
+    raw = campaign.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump({**raw, "recipe": campaign.base().model_dump(mode="json")}, sort_keys=False)
+
+
+def claim(campaign: Campaign) -> None:
+    """Write the campaign into its place, or check that the one that is there searches the same.
+
+    Raises:
+        RecipeError: A campaign of this name exists that searches something else.
+        StorageError: The store fails.
+    """
+    place = campaign.place
+    text = dump_campaign(campaign)
+    if place.create(CAMPAIGN, text.encode()):
+        return
+    changed = sorted(_differences(_meaning(place.read(CAMPAIGN).decode()), _meaning(text)))
+    if changed:
+        raise RecipeError(
+            "A campaign of this name exists that searches something else",
+            where=place.uri,
+            found=f"changed: {'; '.join(changed)}",
+            fix="Give this campaign another name, or undo the change to go on with that one.",
+        )
+
+
+def _meaning(text: str) -> dict[str, Any]:
+    """Return what determines a campaign's result: everything but places, machines and its length."""
+    raw = {key: value for key, value in yaml.safe_load(text).items() if key not in FREE}
+    outside = ("name", "runs", "shards", "workers")
+    return {**raw, "recipe": {key: value for key, value in raw["recipe"].items() if key not in outside}}
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in {**old, **new}
+            for line in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if old == new else [f"{path} from {old} to {new}"]

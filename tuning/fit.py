@@ -1,0 +1,74 @@
+"""How many trials fit on a cluster at once: computed, because Ray waits without a word for CPUs that never come.
+
+A trial is a process that only waits (it asks for no CPU), a group of training workers, and the tasks of Ray Data that
+read for them. Workers are placed whole on one node and stay; tasks come and go, so their share may lie anywhere, but
+one of them must always find room.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from au_dist.config import Recipe
+from au_dist.errors import ClusterError
+
+#: CPUs of the largest task that Ray Data may start for a run: its own default for reading.
+READ_CPUS = 1.0
+
+#: Ray counts resources in ten-thousandths.
+_UNIT = 10_000
+
+Nodes = Sequence[Mapping[str, float]]
+
+
+def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
+    """Return how many trials of a recipe fit at once, at least 1.
+
+    Args:
+        recipe: The recipe that trials start from.
+        nodes: What each node has, as Ray counts it: ``{"CPU": 8, "GPU": 1}``.
+        limit: The largest useful number.
+
+    Raises:
+        ClusterError: Not even one fits; the message has the arithmetic.
+    """
+    count = next((k for k in range(limit, 0, -1) if _fits(recipe, nodes, k)), 0)
+    if count == 0:
+        workers = recipe.workers
+        gpus = f" + {workers.gpus:g} GPU" if workers.gpus else ""
+        total = workers.count * (workers.cpus + recipe.data.cpus)
+        there = ", ".join(f"{node.get('CPU', 0):g} CPU + {node.get('GPU', 0):g} GPU" for node in nodes)
+        raise ClusterError(
+            "Not even one trial fits on the cluster",
+            expected=(
+                f"room for {workers.count} workers x ({workers.cpus:g} CPU{gpus}), each whole on one node, and "
+                f"{workers.count} x {recipe.data.cpus:g} CPU for data, {total:g} CPU in all, and for one data task "
+                f"of {READ_CPUS:g} CPU on some node wherever the workers are"
+            ),
+            found=f"{len(nodes)} nodes: {there}" if nodes else "no node at all",
+            fix="Lower workers.count, workers.cpus or data.cpus in the campaign's recipe, or add nodes.",
+        )
+    return count
+
+
+def _fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
+    """Return whether so many trials fit, however Ray places their workers."""
+    worker_cpu, worker_gpu = _units(recipe.workers.cpus), _units(recipe.workers.gpus)
+    workers = trials * recipe.workers.count
+    slots, blocking, always_room, total = 0, 0, False, 0
+    for node in nodes:
+        cpu, gpu = _units(node.get("CPU", 0)), _units(node.get("GPU", 0))
+        total += cpu
+        most = cpu // worker_cpu
+        if worker_gpu:
+            most = min(most, gpu // worker_gpu)
+        slots += most
+        # So many workers on this node leave no room for a task.
+        needed = max(0, (cpu - _units(READ_CPUS)) // worker_cpu + 1) if cpu >= _units(READ_CPUS) else 0
+        if needed > most:
+            always_room = True
+        blocking += needed
+    shared = total >= workers * (worker_cpu + _units(recipe.data.cpus))
+    return slots >= workers and shared and (always_room or blocking > workers)
+
+
+def _units(value: float) -> int:
+    return round(value * _UNIT)

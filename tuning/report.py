@@ -1,0 +1,207 @@
+"""The end of a campaign: a table of its trials and the best checkpoint, scored again."""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from au_dist import checkpoint
+from au_dist.errors import TrainError
+from au_dist.storage import Store, open_store
+from tuning.campaign import Campaign, trial_name
+from tuning.study import TrialState
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial as the table shows it.
+
+    Attributes:
+        number: The trial's number.
+        state: ``finished``, ``stopped early``, ``failed`` or ``unfinished``.
+        values: Recipe values by path.
+        metric: The best validation; None before the first.
+        validations: How many there were.
+        run: The run's address.
+        error: Why it failed or was interrupted.
+    """
+
+    number: int
+    state: str
+    values: dict[str, Any]
+    metric: float | None
+    validations: int
+    run: str
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best checkpoint of a campaign.
+
+    Attributes:
+        number: The trial's number.
+        values: Recipe values by path.
+        reported: The metric that its training run stored with it.
+        rescored: The metric computed from the stored weights.
+        checkpoint: The checkpoint's address, for `au-dist pull`.
+    """
+
+    number: int
+    values: dict[str, Any]
+    reported: float
+    rescored: float
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class CampaignResult:
+    """What a campaign found.
+
+    Attributes:
+        name: The campaign's name.
+        place: Its address.
+        metric: The validation metric that was searched for; larger is better.
+        trials: All trials, best first; those without a metric last.
+        best: The best checkpoint.
+    """
+
+    name: str
+    place: str
+    metric: str
+    trials: tuple[TrialRow, ...]
+    best: Best
+
+    @property
+    def columns(self) -> list[str]:
+        """The table's header."""
+        return ["trial", "state", "validations", self.metric, *self.best.values]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The table's cells; reasons of failure are in the summary."""
+        return [
+            [
+                str(trial.number),
+                trial.state,
+                str(trial.validations),
+                "–" if trial.metric is None else f"{trial.metric:.4f}",
+                *map(_cell, trial.values.values()),
+            ]
+            for trial in self.trials
+        ]
+
+    @property
+    def summary(self) -> str:
+        """What to know and what to do next, in a few lines."""
+        best = self.best
+        lines = [f"{count} {state}" for state, count in sorted(Counter(row.state for row in self.trials).items())]
+        lines = [f"{len(self.trials)} trials: {', '.join(lines)}"]
+        lines += [f"trial {row.number} {row.state}: {row.error}" for row in self.trials if row.error]
+        lines.append(
+            f"best  trial {best.number}, {self.metric} {best.reported:.6f}; "
+            f"scored again from its checkpoint: {best.rescored:.6f}"
+        )
+        return "\n".join([*lines, f"fetch it with  au-dist pull {best.checkpoint} --to FOLDER"])
+
+
+def line(event: Mapping[str, Any]) -> str:
+    """Return an event of a campaign as a line of text; `tuning.search.StudySearch` and `tuning.run` make them."""
+    numbers = [f"{key} {value:.4f}" for key, value in event.items() if key.startswith("val_") and math.isfinite(value)]
+    if event["event"] == "campaign":
+        return f"{event['trials']} trials, {event['left']} left to run, {event['at_once']} at once"
+    if event["event"] == "rescore":
+        return "scoring the best again from its checkpoint"
+    if event["event"] == "start":
+        numbers = [f"{path} {_cell(value)}" for path, value in event["values"].items()]
+    what = f"validation {event['validation']}" if event["event"] == "validation" else event["event"]
+    text = f"trial {event['trial']}  {what}  {', '.join(numbers)}".rstrip()
+    return f"{text}  {event['error']}" if event.get("error") else text
+
+
+def _cell(value: Any) -> str:
+    """Return a recipe value, short."""
+    if isinstance(value, list | tuple):
+        return " ".join(f"{part:.2f}" for part in value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def table(campaign: Campaign, trials: list[TrialState]) -> tuple[TrialRow, ...]:
+    """Return the rows of a campaign's table, best first."""
+    rows = [
+        TrialRow(
+            number=trial.number,
+            state=trial.state,
+            values=trial.values,
+            metric=trial.metric if math.isfinite(trial.metric) else None,
+            validations=len(trial.history),
+            run=campaign.place.at("runs", trial_name(trial.number)).uri,
+            error=trial.error,
+        )
+        for trial in trials
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.metric is None, -(row.metric or 0.0), row.number)))
+
+
+def conclude(campaign: Campaign, trials: list[TrialState]) -> CampaignResult:
+    """Write and return a campaign's result; the best checkpoint is scored again unless that was done before.
+
+    Raises:
+        CheckpointError: The best checkpoint is damaged.
+        ShardError: The shards are missing or damaged.
+        StorageError: The store fails.
+        TrainError: No trial has a checkpoint with a metric.
+    """
+    place, metric = campaign.place, campaign.base().keep.metric
+    rows = table(campaign, trials)
+    for row in rows:
+        found = checkpoint.best(open_store(row.run), metric) if row.state in ("finished", "stopped early") else None
+        if found is not None and math.isfinite(checkpoint.value(found, metric)):
+            break
+    else:
+        raise _nothing_trained(campaign, rows)
+    result = CampaignResult(
+        name=campaign.name,
+        place=place.uri,
+        metric=metric,
+        trials=rows,
+        best=Best(
+            number=row.number,
+            values=row.values,
+            reported=checkpoint.value(found, metric),
+            rescored=_scored_again(place, found, metric),
+            checkpoint=found.uri,
+        ),
+    )
+    place.write(REPORT, json.dumps(dataclasses.asdict(result), indent=1).encode())
+    return result
+
+
+def _scored_again(place: Store, best: Store, metric: str) -> float:
+    """Return the metric that an earlier report computed of this checkpoint, or compute it."""
+    if place.exists(REPORT):
+        before = json.loads(place.read(REPORT))
+        if before["metric"] == metric and before["best"]["checkpoint"] == best.uri:
+            return float(before["best"]["rescored"])
+    from au_dist.jobs.rescore import rescore
+
+    return float(rescore(best)[metric])
+
+
+def _nothing_trained(campaign: Campaign, rows: tuple[TrialRow, ...]) -> TrainError:
+    counts = Counter(row.state for row in rows)
+    errors = [row for row in rows if row.error]
+    return TrainError(
+        "No trial of the campaign came to a result",
+        where=campaign.place.uri,
+        found=", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        + (f"; trial {errors[0].number}: {errors[0].error}" if errors else ""),
+        fix="The same command takes up the unfinished trials."
+        if counts["unfinished"]
+        else "Train the campaign's recipe once with `au-dist train` to see why, or narrow the space.",
+    )

@@ -1,0 +1,144 @@
+"""Run a campaign, or go on with it: the same call does either, and nothing that is done is done again."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from au_dist.errors import AuDistError, RecipeError, TrainError
+from au_dist.jobs.context import initial_weights, make_context
+from tuning.campaign import Campaign, claim, load_campaign, trial_name
+from tuning.fit import trials_at_once
+from tuning.report import CampaignResult, conclude, line
+from tuning.space import check_space
+from tuning.study import Study, open_study
+
+Show = Callable[[str], None]
+
+#: A trial only waits for its workers. Memory is asked for because nothing may not be: a CPU share, however small, would
+#: take a whole worker's place on a node that workers fill exactly.
+TRIAL_RESOURCES = {"memory": 1 << 20}
+
+#: Behaviour of Ray Tune that has no other door: silence, no files per trial, Ctrl-C as in any program, and outcomes
+#: that come without the metric.
+ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+}
+
+
+def run_campaign(
+    path: Path, overrides: Sequence[str], nodes: Sequence[Mapping[str, float]], show: Show = lambda text: None
+) -> CampaignResult:
+    """Run a campaign, resume it, or find it complete; Ray must be connected.
+
+    Args:
+        path: The campaign's file.
+        overrides: ``key=value`` replacements; ``recipe.key=value`` for the recipe.
+        nodes: What each node of the cluster has, as Ray counts it: ``{"CPU": 8, "GPU": 1}``.
+        show: Called in this process with a line of text for each event: what is to be done, then starts, validations
+            and ends of trials.
+
+    Returns:
+        The table and the best trial, scored again from its checkpoint.
+
+    Raises:
+        ClusterError: Not even one trial fits on the cluster.
+        RecipeError: The campaign, its recipe or its space does not fit, or another of its name exists.
+        StorageError: The store fails; the same call goes on where it stopped.
+        TrainError: No trial came to a result.
+    """
+    campaign = load_campaign(path, overrides)
+    at_once = trials_at_once(campaign.base(), nodes, min(campaign.trials, campaign.concurrent or campaign.trials))
+    check_runs(campaign, path)
+    campaign.place.parent.check()
+    claim(campaign)
+    with _alone(campaign), open_study(campaign) as study:
+        _search(campaign, study, at_once, show)
+        show(line({"event": "rescore"}))
+        return conclude(campaign, study.trials())
+
+
+def check_runs(campaign: Campaign, where: Path) -> None:
+    """Refuse a campaign whose trials could not start on its shards, at any bound or choice of its space.
+
+    Raises:
+        AuDistError: What stands in the way.
+    """
+    initial_weights(make_context(campaign.base()))
+    for recipe in check_space(campaign.space, campaign.recipe, where):
+        make_context(recipe).plan(recipe.workers.count)
+
+
+@contextmanager
+def _alone(campaign: Campaign) -> Iterator[None]:
+    """Keep a second driver on this machine away from a campaign in a folder; a bucket has no such lock."""
+    if campaign.place.is_s3:
+        yield
+        return
+    with (Path(campaign.place.uri) / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RecipeError(
+                "This campaign is being run by another process",
+                where=campaign.place.uri,
+                fix="Wait for it, or stop it and run the same command again: it goes on where the other stopped.",
+            ) from error
+        yield
+
+
+def _search(campaign: Campaign, study: Study, at_once: int, show: Show) -> None:
+    """Run the trials that are left."""
+    os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
+    from ray import tune
+
+    from tuning.search import Halving, StudySearch
+    from tuning.trial import run_trial
+
+    search = StudySearch(campaign, study, lambda event: show(line(event)))
+    show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))
+    if not search.left:
+        return
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    past, metric = study.trials(), campaign.base().keep.metric
+    filesystem, path = campaign.place.filesystem()
+    tuner = tune.Tuner(
+        tune.with_resources(run_trial, TRIAL_RESOURCES),
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=Halving(campaign.early_stopping, metric, past) if campaign.early_stopping else None,
+            num_samples=search.left,
+            max_concurrent_trials=at_once,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(name="tune", storage_path=path, storage_filesystem=filesystem, verbose=0),
+    )
+    try:
+        tuner.fit()
+    except Exception as error:
+        raise _for_people(error, campaign) from error
+
+
+def _name(trial: Any) -> str:
+    return trial_name(trial.config["number"])
+
+
+def _for_people(error: BaseException, campaign: Campaign) -> AuDistError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AuDistError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return TrainError(
+        "The campaign stopped",
+        where=campaign.place.uri,
+        found=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
+        fix="The same command goes on with it; --debug shows the traceback.",
+    )

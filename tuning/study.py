@@ -1,0 +1,159 @@
+"""The study of a campaign: what Optuna asked for and what became of it.
+
+The journal is written on the driver's own disk and, after every change, copied whole to the campaign's place: a folder
+and a bucket are served alike, a reader finds a complete file at any moment, and another machine can go on with it.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from au_dist.errors import StorageError
+from au_dist.seeds import rng
+from au_dist.storage import Store
+from tuning.campaign import Campaign
+from tuning.space import distributions, values_of
+
+JOURNAL = "study.journal"
+
+#: How each state of a trial is called here; a trial that is RUNNING while no driver works on it was interrupted.
+STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "unfinished"}
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What the study knows of a trial.
+
+    Attributes:
+        number: The trial's number.
+        state: One of the values of `STATES`.
+        values: Recipe values by path.
+        history: Metric by validation, which count from 1.
+        error: Why it failed or was interrupted.
+    """
+
+    number: int
+    state: str
+    values: dict[str, Any]
+    history: dict[int, float]
+    error: str | None
+
+    @property
+    def metric(self) -> float:
+        """The best validation so far; minus infinity before the first."""
+        return max((value for value in self.history.values() if not math.isnan(value)), default=-math.inf)
+
+
+class Study:
+    """A campaign's trials; for one driver at a time.
+
+    Args:
+        campaign: The campaign.
+        journal: The journal on this disk; made when it is not there.
+    """
+
+    def __init__(self, campaign: Campaign, journal: Path) -> None:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._optuna, self._campaign, self._journal = optuna, campaign, journal
+        self._distributions = distributions(campaign.space)
+        self._storage = JournalStorage(JournalFileBackend(str(journal)))
+        self._study = optuna.create_study(
+            storage=self._storage, study_name=campaign.name, direction="maximize", load_if_exists=True
+        )
+
+    def trials(self) -> list[TrialState]:
+        """Return all trials in the order of their numbers."""
+        return [self._state(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    def trial(self, number: int) -> TrialState:
+        """Return one trial."""
+        return self._state(self._study.get_trials(deepcopy=False)[number])
+
+    def ask(self) -> int:
+        """Return the number of a new trial, its parameters drawn and stored.
+
+        The draw belongs to (campaign's seed, number) and to what is known of earlier trials: a campaign that was
+        interrupted goes on as it would have done.
+        """
+        number = len(self._study.get_trials(deepcopy=False))
+        seed = int(rng(self._campaign.seed, "campaign", number).integers(2**32))
+        self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        trial = self._study.ask(self._distributions)
+        assert trial.number == number
+        self._publish()
+        return number
+
+    def report(self, number: int, validation: int, value: float) -> None:
+        """Store a validation of a trial; one that is stored already stays as it is."""
+        if validation not in self.trial(number).history:
+            self._storage.set_trial_intermediate_value(self._id(number), validation, value)
+            self._publish()
+
+    def finish(self, number: int, value: float) -> None:
+        """End a trial that ran to its end."""
+        self._study.tell(number, value)
+        self._publish()
+
+    def stop(self, number: int) -> None:
+        """End a trial that was stopped early."""
+        self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED)
+        self._publish()
+
+    def fail(self, number: int, error: str) -> None:
+        """End a trial that cannot be trained."""
+        self._storage.set_trial_user_attr(self._id(number), "error", error)
+        self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
+        self._publish()
+
+    def interrupt(self, number: int, error: str) -> None:
+        """Note why a trial did not come to its end; it remains to be done."""
+        self._storage.set_trial_user_attr(self._id(number), "error", error)
+        self._publish()
+
+    def _state(self, trial: Any) -> TrialState:
+        return TrialState(
+            number=trial.number,
+            state=STATES[trial.state.name],
+            values=values_of(self._campaign.space, trial.params),
+            history=dict(sorted(trial.intermediate_values.items())),
+            error=trial.user_attrs.get("error") if trial.state.name in ("FAIL", "RUNNING") else None,
+        )
+
+    def _id(self, number: int) -> int:
+        study = self._storage.get_study_id_from_name(self._campaign.name)
+        return int(self._storage.get_trial_id_from_study_id_trial_number(study, number))
+
+    def _publish(self) -> None:
+        self._campaign.place.upload(self._journal, JOURNAL)
+
+
+@contextmanager
+def open_study(campaign: Campaign) -> Iterator[Study]:
+    """Yield a campaign's study, as its place in storage has it, or a new one.
+
+    Raises:
+        StorageError: The store fails, or the study there cannot be read.
+    """
+    place: Store = campaign.place
+    with tempfile.TemporaryDirectory(prefix="au-dist-study-") as folder:
+        journal = Path(folder) / JOURNAL
+        if place.exists(JOURNAL):
+            place.download(JOURNAL, journal)
+        try:
+            study = Study(campaign, journal)
+        except (ValueError, KeyError) as error:
+            raise StorageError(
+                "The campaign's study cannot be read",
+                where=f"{place.uri}/{JOURNAL}",
+                found=f"{type(error).__name__}: {error}"[:200],
+                fix="Give the campaign another name; the runs of its trials are intact.",
+            ) from error
+        yield study
