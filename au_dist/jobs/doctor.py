@@ -117,5 +117,5 @@ def _count_faults(manifest: Manifest, counts: dict[str, np.ndarray]) -> Iterator
         yield f"the rows have {len(counts)} subjects, the manifest {len(manifest.subjects)}."
     for subject, tally in counts.items():
         said = manifest.subjects.get(subject)
-        if said and (list(said.labelled), list(said.positive)) != tally.tolist():
+        if said and [list(said.labelled), list(said.positive)] != tally.tolist():
             yield f"the label counts of {subject} are not the manifest's."

@@ -1,0 +1,139 @@
+"""The main job on a small set, through Ray: train, resume, change the number of workers, evaluate, pull."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from au_dist import checkpoint
+from au_dist.config import Recipe
+from au_dist.errors import CheckpointError, RecipeError
+from au_dist.jobs.evaluate import evaluate
+from au_dist.jobs.runs import best_run, list_runs, pull
+from au_dist.jobs.train import train
+from au_dist.storage import open_store
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def recipe(shards, runs, name, **changes) -> Recipe:
+    raw = {
+        "name": name,
+        "shards": shards.uri,
+        "runs": str(runs),
+        "method": "aunce",
+        "data": {"size": 32, "lanes": 2, "mix": 2, "frames_per_clip": 2},
+        "model": {"width": 8, "squeeze": 4},
+        "batch": {"clips": 4},
+        "optim": {"epochs": 2.0, "lr": 1e-3},
+        "keep": {"every": 2, "last": 9},
+        "workers": {"count": 2, "max_failures": 0},
+        **changes,
+    }
+    return Recipe.model_validate(raw)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def pretrained(ray_here, shards, runs):
+    """An undisturbed pretraining on two workers, and the rows that it showed."""
+    shown = []
+    result = train(recipe(shards, runs, "pretrain"), shown.append)
+    return result, shown
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    place = checkpoint.newest(open_store(run))
+    return checkpoint.tensors(place, checkpoint.WEIGHTS)
+
+
+def cut_back(runs: Path, name: str, step: int) -> None:
+    """Leave of a copy of the run what a fault after `step` would have left."""
+    shutil.copytree(runs / "pretrain", runs / name)
+    (runs / name / "result.json").unlink()
+    for found in checkpoint.steps(open_store(runs / name)):
+        if found > step:
+            (runs / name / checkpoint.folder(found) / checkpoint.COMPLETE).unlink()
+
+
+def test_a_run_leaves_its_record(pretrained, runs):
+    result, shown = pretrained
+    lines = [json.loads(line) for line in (runs / "pretrain/metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, result["steps"] + 1))
+    assert {"clips_per_s", "grad_norm", "lr", "data_wait", "eta_s"} <= steps[0].keys()
+    assert shown == lines
+    assert list((runs / "pretrain/tensorboard").glob("events.*"))
+    assert result["steps"] == checkpoint.steps(open_store(runs / "pretrain"))[-1]
+
+
+def test_the_same_call_again_finds_it_done(pretrained, shards, runs):
+    assert train(recipe(shards, runs, "pretrain")) == pretrained[0]
+
+
+def test_another_recipe_under_the_same_name_is_refused(pretrained, shards, runs):
+    with pytest.raises(RecipeError, match=r"optim.lr from 0.001 to 0.5"):
+        train(recipe(shards, runs, "pretrain", optim={"epochs": 2.0, "lr": 0.5}))
+
+
+def test_resuming_equals_not_stopping(pretrained, shards, runs):
+    cut_back(runs, "resumed", 2)
+    train(recipe(shards, runs, "resumed"))
+    before, after = weights(runs / "pretrain"), weights(runs / "resumed")
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=0, msg=name)
+    rows = [(runs / name / "metrics.jsonl").read_text().splitlines() for name in ("pretrain", "resumed")]
+    losses = [[json.loads(line)["loss"] for line in lines if "loss" in line] for lines in rows]
+    assert losses[0] == losses[1]
+
+
+def test_resuming_on_one_worker_sees_the_same_batches(pretrained, shards, runs):
+    cut_back(runs, "alone", 2)
+    train(recipe(shards, runs, "alone", workers={"count": 1, "max_failures": 0}))
+    before, after = weights(runs / "pretrain"), weights(runs / "alone")
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_probe_evaluate_best_and_pull(pretrained, shards, runs, tmp_path):
+    probe = recipe(shards, runs, "probe", method=None, task="detection", init={"run": "pretrain"})
+    train(probe)
+    frozen = [weights(runs / name)["network.branches.weight"] for name in ("pretrain", "probe")]
+    torch.testing.assert_close(*frozen, rtol=0, atol=0)
+
+    report = evaluate("probe", runs=open_store(runs))
+    assert report["rows_scored"] == report["rows_expected"] > 0
+    assert 0 <= report["average"]["auc"] <= 1
+    assert Path(report["html"]).exists()
+    assert (runs / "probe/evaluation/report.json").exists()
+    trained = checkpoint.state(checkpoint.newest(open_store(runs / "probe")))["subjects"]
+    assert not set(trained["test"]) & {*trained["train"], *trained["validation"]}
+
+    rows = {row.name: row for row in list_runs(open_store(runs))}
+    assert rows["probe"].status == "complete"
+    assert best_run(open_store(runs), kind="detection").name == "probe"
+    found = pull(str(runs / "probe"), tmp_path / "model")
+    assert set(found["files"]) == {"weights.safetensors", "state.json", "COMPLETE"}
+    torch.testing.assert_close(
+        checkpoint.tensors(open_store(tmp_path / "model"), checkpoint.WEIGHTS),
+        checkpoint.tensors(open_store(found["checkpoint"]), checkpoint.WEIGHTS),
+    )
+
+
+def test_a_pretraining_cannot_be_evaluated(pretrained, runs):
+    with pytest.raises(CheckpointError, match="task: detection"):
+        evaluate("pretrain", runs=open_store(runs))
+
+
+def test_a_start_from_leaked_subjects_is_refused(pretrained, shards, runs):
+    other = {"size": 32, "lanes": 2, "mix": 2, "protocol": {"fold": 1}}
+    with pytest.raises(CheckpointError, match="trained on subjects that validate or test here"):
+        train(
+            recipe(shards, runs, "leak", method=None, task="detection", init={"run": "pretrain"}, data=other),
+        )

@@ -1,0 +1,69 @@
+"""Checkpoints: whole or not there, and every damage is named."""
+
+import pytest
+import torch
+
+from au_dist import checkpoint
+from au_dist.errors import CheckpointError
+from au_dist.storage import open_store
+
+
+def state(**metrics):
+    return {"metrics": metrics, "recipe": {"keep": {"metric": "val_auc"}}}
+
+
+@pytest.fixture
+def run(tmp_path):
+    store = open_store(tmp_path / "run")
+    for step, auc in ((2, 0.6), (4, 0.8), (6, 0.7)):
+        tensors = {"a": torch.full((3,), float(step))}
+        checkpoint.write(store, step, tensors, {"a/exp_avg": tensors["a"]}, state(val_auc=auc))
+    return store
+
+
+def test_newest_and_best(run):
+    assert checkpoint.steps(run) == [2, 4, 6]
+    assert checkpoint.state(checkpoint.newest(run))["step"] == 6
+    assert checkpoint.state(checkpoint.best(run, "val_auc"))["step"] == 4
+    assert checkpoint.find(run.uri, "best").name == "step-00000004"
+    assert checkpoint.find("run", "last", run.parent).name == "step-00000006"
+
+
+def test_pruning_keeps_the_newest_and_the_best(run):
+    checkpoint.prune(run, 1, "val_auc")
+    assert checkpoint.steps(run) == [4, 6]
+    assert run.list("checkpoints") == ["checkpoints/step-00000004/", "checkpoints/step-00000006/"]
+
+
+def test_an_incomplete_checkpoint_does_not_exist(run, tmp_path):
+    run.delete("checkpoints/step-00000006/COMPLETE")
+    assert checkpoint.state(checkpoint.newest(run))["step"] == 4
+    with pytest.raises(CheckpointError, match=r"not complete.*COMPLETE"):
+        checkpoint.pull(run.at("checkpoints/step-00000006"), tmp_path / "model")
+    for step in (2, 4):
+        run.delete(f"checkpoints/step-0000000{step}/COMPLETE")
+    with pytest.raises(CheckpointError, match="not complete"):
+        checkpoint.find(run.uri, "best")
+
+
+def test_a_damaged_file_is_named(run, tmp_path):
+    place = run.at("checkpoints/step-00000004")
+    data = bytearray(place.read(checkpoint.WEIGHTS))
+    data[-1] ^= 1
+    place.write(checkpoint.WEIGHTS, bytes(data))
+    with pytest.raises(CheckpointError, match=r"damaged.*weights.safetensors"):
+        checkpoint.pull(place, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_pulled_models_are_whole(run, tmp_path):
+    checkpoint.pull(checkpoint.newest(run), tmp_path / "model")
+    place = checkpoint.find(str(tmp_path / "model"), "best")
+    torch.testing.assert_close(checkpoint.tensors(place, checkpoint.WEIGHTS)["a"], torch.full((3,), 6.0))
+    with pytest.raises(CheckpointError, match="not empty"):
+        checkpoint.pull(checkpoint.newest(run), tmp_path / "model")
+
+
+def test_nothing_is_said_where_nothing_is(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        checkpoint.find(str(tmp_path), "best")
