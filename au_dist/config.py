@@ -50,6 +50,26 @@ class Protocol(Section):
         return self
 
 
+class Views(Section):
+    """How far the random views of a clip differ from it; crops move by what `data.size` leaves of the stored crop.
+
+    Attributes:
+        flip: Chance of mirroring.
+        jitter: Chance of a change of colours at all.
+        colour: Brightness, contrast and saturation are multiplied by 1 - colour to 1 + colour.
+        hue: Hue is turned by at most this share of a full turn, either way.
+        grey: Chance of losing colour.
+        blur: Largest sigma of the blur in pixels.
+    """
+
+    flip: float = Field(0.5, ge=0, le=1)
+    jitter: float = Field(0.8, ge=0, le=1)
+    colour: float = Field(0.4, ge=0, lt=1)
+    hue: float = Field(0.1, ge=0, le=0.5)
+    grey: float = Field(0.2, ge=0, le=1)
+    blur: float = Field(1.2, ge=0)
+
+
 class Data(Section):
     """What is read of each clip.
 
@@ -58,6 +78,7 @@ class Data(Section):
         aus: Action units to train on; all of the set when empty.
         frames_per_clip: Frames drawn from each clip and epoch (all: the clip's length).
         size: Side of the network's input in pixels.
+        views: How far random views differ.
         lanes: Streams that an epoch is dealt into; worker counts must divide it, and it must divide the contrast set.
         mix: Row groups that are shuffled together.
         prefetch: Blocks of clips that Ray Data reads ahead for each worker.
@@ -68,6 +89,7 @@ class Data(Section):
     aus: tuple[int, ...] = ()
     frames_per_clip: int = Field(1, ge=1)
     size: int = Field(56, ge=16)
+    views: Views = Views()
     lanes: int = Field(8, ge=1)
     mix: int = Field(8, ge=1)
     prefetch: int = Field(4, ge=1)

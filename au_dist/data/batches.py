@@ -13,7 +13,8 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from au_dist.data.views import apply_views, choose_frames, draw_views, no_view
+from au_dist.config import Views
+from au_dist.data.views import apply_views, choose_frames, draw_view, no_view
 from au_dist.errors import ShardError, TrainError
 
 
@@ -112,6 +113,7 @@ def make_batch(
     aus: int,
     take: int,
     views: int,
+    config: Views,
     pool: Executor,
 ) -> Batch:
     """Decode rows and draw their views.
@@ -123,6 +125,7 @@ def make_batch(
         aus: Label columns of the set.
         take: Frames of each clip.
         views: Number of random views; 0 gives one plain view.
+        config: How far views differ; a clip's frames share their view.
         pool: Threads to decode in.
     """
     chosen = [choose_frames(seed, row["epoch"], row["clip_id"], len(row["jpeg"]), take) for row in rows]
@@ -136,15 +139,15 @@ def make_batch(
     y_BA = np.concatenate([y[frames] for (y, _), frames in zip(known, chosen, strict=True)])
     valid_BA = np.concatenate([valid[frames] for (_, valid), frames in zip(known, chosen, strict=True)])
     frames = len(chosen[0])
-    by_epoch = [
-        np.concatenate([draw_views(seed, row["epoch"], [row["clip_id"]], view, frames) for row in rows])
+    drawn = [
+        np.stack([draw_view(config, seed, row["epoch"], row["clip_id"], view) for row in rows]).repeat(frames, axis=0)
         for view in range(views)
     ] or [np.tile(no_view(), (len(jobs), 1))]
     return Batch(
         clip_ids=tuple(row["clip_id"] for row in rows),
         epochs=tuple(row["epoch"] for row in rows),
         frame_BCHW=torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2),
-        draw_VBP=torch.from_numpy(np.stack(by_epoch)),
+        draw_VBP=torch.from_numpy(np.stack(drawn)),
         y_BA=torch.from_numpy(y_BA),
         valid_BA=torch.from_numpy(valid_BA),
     )

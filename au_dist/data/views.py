@@ -4,12 +4,11 @@ Drawing (numpy, one small vector a view) is apart from applying (torch, a batch 
 clip gets the same view on any worker.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from au_dist.config import Views
 from au_dist.seeds import rng
 
 #: What a view draws, in this order.
@@ -37,32 +36,24 @@ def choose_frames(seed: int, epoch: int, clip_id: str, frames: int, take: int) -
     return np.minimum((edges[:-1] + draws * np.diff(edges)).astype(int), frames - 1)
 
 
-def draw_view(seed: int, epoch: int, clip_id: str, view: int) -> np.ndarray:
+def draw_view(config: Views, seed: int, epoch: int, clip_id: str, view: int) -> np.ndarray:
     """Return the draws of one view of a clip, float32, named by `DRAWS`.
 
     Offsets are shares of the free play, colour factors multiply, hue is a share of a full turn, sigma in pixels.
     """
     random = rng(seed, "view", epoch, clip_id, view)
     dy, dx, flip, jitter, grey = random.random(5)
-    brightness, contrast, saturation = random.uniform(0.6, 1.4, 3)
-    hue = random.uniform(-0.1, 0.1)
-    sigma = random.uniform(0.1, 1.2)
-    if jitter >= 0.8:
-        brightness = contrast = saturation = 1.0
-        hue = 0.0
-    values = (dy, dx, flip < 0.5, brightness, contrast, saturation, hue, grey < 0.2, sigma)
-    return np.array(values, np.float32)
+    colours = random.uniform(1 - config.colour, 1 + config.colour, 3)
+    hue = random.uniform(-config.hue, config.hue)
+    sigma = random.uniform(0, config.blur)
+    if jitter >= config.jitter:
+        colours, hue = np.ones(3), 0.0
+    return np.array((dy, dx, flip < config.flip, *colours, hue, grey < config.grey, sigma), np.float32)
 
 
 def no_view() -> np.ndarray:
     """Return the draws of the plain view: centre crop, no flip, no change of colour, no blur."""
     return np.array((0.5, 0.5, 0, 1, 1, 1, 0, 0, 0), np.float32)
-
-
-def draw_views(seed: int, epoch: int, clip_ids: Sequence[str], view: int, frames: int) -> np.ndarray:
-    """Return draws [B * frames, P]: one view a clip, the same for all its frames."""
-    drawn = np.stack([draw_view(seed, epoch, clip_id, view) for clip_id in clip_ids])
-    return drawn.repeat(frames, axis=0)
 
 
 def apply_views(frame_BCHW: torch.Tensor, draw_BP: torch.Tensor, size: int) -> torch.Tensor:

@@ -123,6 +123,7 @@ def _batches(context: Context, plan: BatchPlan, start: int, world: World) -> Ite
                 aus=len(context.manifest.aus),
                 take=recipe.data.frames_per_clip,
                 views=2 if recipe.method == "aunce" else 1,
+                config=recipe.data.views,
                 pool=pool,
             )
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from au_dist.config import Views
 from au_dist.data.batches import ahead, deal, decode, make_batch
 from au_dist.data.order import Order, lanes_of
 from au_dist.data.pipeline import Source, read_block, training_groups
@@ -58,9 +59,13 @@ def test_a_gap_in_a_lane_stops_the_run():
 
 
 def test_views_belong_to_their_address():
-    one = draw_view(1, 2, "clip", 0)
-    np.testing.assert_array_equal(one, draw_view(1, 2, "clip", 0))
-    for other in (draw_view(2, 1, "clip", 0), draw_view(1, 2, "clip", 1), draw_view(1, 2, "clop", 0)):
+    one = draw_view(Views(), 1, 2, "clip", 0)
+    np.testing.assert_array_equal(one, draw_view(Views(), 1, 2, "clip", 0))
+    for other in (
+        draw_view(Views(), 2, 1, "clip", 0),
+        draw_view(Views(), 1, 2, "clip", 1),
+        draw_view(Views(), 1, 2, "clop", 0),
+    ):
         assert (one != other).any()
 
 
@@ -81,7 +86,7 @@ def test_the_plain_view_is_the_centre():
 
 def test_a_view_does_not_depend_on_its_neighbours():
     frame = torch.randint(0, 256, (4, 3, 12, 12), dtype=torch.uint8)
-    draws = torch.from_numpy(np.stack([draw_view(0, 0, str(i), 0) for i in range(4)]))
+    draws = torch.from_numpy(np.stack([draw_view(Views(), 0, 0, str(i), 0) for i in range(4)]))
     together = apply_views(frame, draws, 8)
     for index in range(4):
         alone = apply_views(frame[index : index + 1], draws[index : index + 1], 8)
@@ -102,7 +107,7 @@ def test_batches_hold_what_their_rows_hold(shards):
     rows = read_block(source, block, 0).to_pylist()[:3]
     columns = [0, 5]
     with ThreadPoolExecutor(2) as pool:
-        batch = make_batch(rows, seed=1, columns=columns, aus=12, take=2, views=2, pool=pool)
+        batch = make_batch(rows, seed=1, columns=columns, aus=12, take=2, views=2, config=Views(), pool=pool)
     assert batch.frame_BCHW.shape == (6, 3, 32, 32)
     assert batch.draw_VBP.shape[:2] == (2, 6)
     frame = choose_frames(1, rows[1]["epoch"], rows[1]["clip_id"], 4, 2)[1]
