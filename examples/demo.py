@@ -23,7 +23,7 @@ FOLDER = Path(".demo")
 SEEDS = (0, 1, 2)
 
 #: Stated here once: enough subjects that identity cannot stand in for expression, small enough for two cores.
-SUBJECTS, VIDEOS, FRAMES, CLIP, SIZE = 72, 2, 48, 4, 64
+SUBJECTS, VIDEOS, FRAMES, CLIP, SIZE = 120, 1, 48, 4, 64
 
 
 def say(text: str) -> None:
@@ -57,11 +57,11 @@ def s3_store():
         s3.down(directory)
 
 
-def recipe(name: str, base: Store, **values: object) -> Recipe:
+def recipe(example: str, base: Store, **values: object) -> Recipe:
     """Return an example's recipe at this store."""
     places = {"shards": base.at("shards/synthetic").uri, "runs": base.at("runs").uri, **values}
     assignments = [f"{key.replace('__', '.')}={value}" for key, value in places.items()]
-    return load_recipe(EXAMPLES / f"{name}.yaml", assignments)
+    return load_recipe(EXAMPLES / f"{example}.yaml", assignments)
 
 
 def run(base: Store) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,8 +115,6 @@ def line(event: Mapping[str, Any]) -> str:
     numbers = [f"{key} {value:.4f}" for key, value in event.items() if key.startswith("val_") and math.isfinite(value)]
     if event["event"] == "campaign":
         return f"{event['trials']} trials, {event['left']} left to run, {event['at_once']} at once"
-    if event["event"] == "rescore":
-        return "scoring the best again from its checkpoint"
     if event["event"] == "start":
         numbers = [f"{path} {_cell(value)}" for path, value in event["values"].items()]
     what = f"validation {event['validation']}" if event["event"] == "validation" else event["event"]
@@ -148,8 +146,13 @@ def table(campaign: Campaign, trials: list[TrialState]) -> tuple[TrialRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.metric is None, -(row.metric or 0.0), row.number)))
 
 
-def conclude(campaign: Campaign, trials: list[TrialState]) -> CampaignResult:
+def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str], None]) -> CampaignResult:
     """Write and return a campaign's result; the best checkpoint is scored again unless that was done before.
+
+    Args:
+        campaign: The campaign.
+        trials: All its trials.
+        show: Called with a line of text before the scoring.
 
     Raises:
         CheckpointError: The best checkpoint is damaged.
@@ -174,7 +177,7 @@ def conclude(campaign: Campaign, trials: list[TrialState]) -> CampaignResult:
             number=row.number,
             values=row.values,
             reported=checkpoint.value(found, metric),
-            rescored=_scored_again(place, found, metric),
+            rescored=_scored_again(place, found, metric, show),
             checkpoint=found.uri,
         ),
     )
@@ -182,7 +185,7 @@ def conclude(campaign: Campaign, trials: list[TrialState]) -> CampaignResult:
     return result
 
 
-def _scored_again(place: Store, best: Store, metric: str) -> float:
+def _scored_again(place: Store, best: Store, metric: str, show: Callable[[str], None]) -> float:
     """Return the metric that an earlier report computed of this checkpoint, or compute it."""
     if place.exists(REPORT):
         before = json.loads(place.read(REPORT))
@@ -190,6 +193,7 @@ def _scored_again(place: Store, best: Store, metric: str) -> float:
             return float(before["best"]["rescored"])
     from au_dist.jobs.rescore import rescore
 
+    show(f"scoring the best again from {best.uri}")
     return float(rescore(best)[metric])
 
 

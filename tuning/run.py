@@ -60,8 +60,7 @@ def run_campaign(
     claim(campaign)
     with _alone(campaign), open_study(campaign) as study:
         _search(campaign, study, at_once, show)
-        show(line({"event": "rescore"}))
-        return conclude(campaign, study.trials())
+        return conclude(campaign, study.trials(), show)
 
 
 def check_runs(campaign: Campaign, where: Path) -> None:
@@ -99,26 +98,34 @@ def _search(campaign: Campaign, study: Study, at_once: int, show: Show) -> None:
     from ray import tune
 
     from tuning.search import Halving, StudySearch
-    from tuning.trial import run_trial
+    from tuning.trial import Trial
 
     search = StudySearch(campaign, study, lambda event: show(line(event)))
     show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))
     if not search.left:
         return
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     past, metric = study.trials(), campaign.base().keep.metric
     filesystem, path = campaign.place.filesystem()
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, TRIAL_RESOURCES),
+        tune.with_resources(Trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=Halving(campaign.early_stopping, metric, past) if campaign.early_stopping else None,
             num_samples=search.left,
             max_concurrent_trials=at_once,
+            reuse_actors=False,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
-        run_config=tune.RunConfig(name="tune", storage_path=path, storage_filesystem=filesystem, verbose=0),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            # The run's own checkpoints are all there is to keep of a trial.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+            verbose=0,
+        ),
     )
     try:
         tuner.fit()

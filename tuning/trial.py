@@ -1,9 +1,9 @@
-"""One trial: a training run like any other, inside a function that Ray Tune calls."""
+"""One trial: a training run like any other, driven step by step by Ray Tune; a step is a validation."""
 
+import json
 import math
 import os
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 from ray import tune
@@ -15,6 +15,8 @@ from au_dist.errors import AuDistError, ClusterError, StorageError
 from au_dist.jobs.context import make_context
 from au_dist.jobs.session import ENVIRONMENT
 from au_dist.jobs.train import train
+from au_dist.storage import Store
+from au_dist.train.record import METRICS
 
 #: What a trial reports last.
 OUTCOME = "outcome"
@@ -22,68 +24,129 @@ OUTCOME = "outcome"
 #: When a scheduler may judge; absent at the last validation, because stopping a finished trial saves nothing.
 RUNG = "rung"
 
+#: What `jobs.train` says when a run ended for a reason that is not ours: workers lost, or never placed.
+UNEXPLAINED = "The run stopped"
 
-class Forward(UserCallback):
-    """Sends what the training workers report to a queue.
+#: Seconds that a run which is stopped early may take to let go of its workers.
+STOP_TIMEOUT_S = 60.0
 
-    Ray's own `TuneReportCallback` fills a queue that Tune's thread reads while the trial's thread reports too; with a
-    slow driver both have something to say at once, and the trial stands still for good. Here one thread speaks.
+
+class StoppedEarly(Exception):  # noqa: N818 - nothing went wrong
+    """Ends a run at a validation; raised in Ray Train's controller, which then shuts the workers down."""
+
+
+class Ask(UserCallback):
+    """Sends each validation to the trial and waits to be told whether the run goes on.
+
+    Ray's own `TuneReportCallback` does not do here. Its queue is read by Tune's thread while the trial's thread reports
+    too, and with a slow driver the two wait for each other for good. And a trial that is stopped early is then killed,
+    which leaves its workers' CPUs reserved wherever Ray Train's clean-up finds more than one Ray on the machine.
     """
 
-    def __init__(self, mailbox: Queue) -> None:
-        self.mailbox = mailbox
+    def __init__(self, mailbox: Queue, verdicts: Queue) -> None:
+        self.mailbox, self.verdicts = mailbox, verdicts
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        """Called by Ray Train's controller when all workers have reported; the ranks' metrics are equal."""
+        """Called in Ray Train's controller when all workers have reported; their metrics are equal."""
         self.mailbox.put(metrics[0])
+        if not self.verdicts.get():
+            raise StoppedEarly
 
 
-def run_trial(config: dict[str, Any]) -> None:
-    """Train a trial and report its validations and its outcome; called by Ray Tune in a process of its own."""
-    recipe = Recipe.model_validate(config["recipe"])
-    os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.workers.start_timeout_s)
-    for message in messages(recipe):
-        tune.report(message)
+class Training:
+    """A run in a thread of its own, which waits at each validation until it is asked for the next.
 
-
-def messages(recipe: Recipe) -> Iterator[dict[str, Any]]:
-    """Train a recipe; yield each validation as it is made and the outcome last.
-
-    A validation has ``validation`` (from 1), the metrics and ``rung``. The outcome is ``finished`` with the run's best
-    metric, ``failed`` (this recipe cannot be trained) or ``interrupted`` (something outside it went wrong: it can be
-    taken up again), the two with an ``error``.
+    Args:
+        recipe: The run; where it was begun before, its validations of then come first.
     """
-    mailbox = Queue(actor_options={"num_cpus": 0})
-    ended: list[dict[str, Any]] = []
 
-    def run() -> None:
-        ended.append(_outcome(recipe, mailbox))
+    def __init__(self, recipe: Recipe) -> None:
+        context = make_context(recipe)
+        self.recipe, self.plan = recipe, context.plan(recipe.workers.count)
+        self.past = past_validations(context.run, context.resume_step())
+        self.mailbox, self.verdicts = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+        self.outcome: dict[str, Any] = {}
+        self.asked = False
+        self.thread: threading.Thread | None = None
 
-    thread = threading.Thread(target=run, name=recipe.name, daemon=True)
-    thread.start()
-    plan = None
-    while thread.is_alive() or not mailbox.empty():
+    def next(self) -> dict[str, Any]:
+        """Return the next validation, or at last what became of the run.
+
+        A validation has ``validation`` (from 1), ``step``, the metrics and ``rung``. The outcome is ``finished`` with
+        the run's best metric, ``failed`` (this recipe cannot be trained) or ``interrupted`` (something outside it went
+        wrong, it can be taken up again), the two with an ``error``.
+        """
+        if self.past:
+            return self._validation(self.past.pop(0))
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._run, name=self.recipe.name, daemon=True)
+            self.thread.start()
+        self._answer(True)
+        while self.thread.is_alive():
+            try:
+                metrics = self.mailbox.get(timeout=0.5)
+            except Empty:
+                continue
+            self.asked = True
+            return self._validation(metrics)
+        return self.outcome
+
+    def stop(self) -> None:
+        """End the run at the validation that it waits at, and wait until its workers are gone."""
+        self._answer(False)
+        if self.thread is not None:
+            self.thread.join(STOP_TIMEOUT_S)
+
+    def _validation(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        number = math.ceil(metrics["step"] / self.plan.every)
+        return {**metrics, "validation": number, **({RUNG: number} if metrics["step"] < self.plan.steps else {})}
+
+    def _answer(self, verdict: bool) -> None:
+        if self.asked:
+            self.asked = False
+            self.verdicts.put(verdict)
+
+    def _run(self) -> None:
+        """Train; the thread's last word is the outcome."""
         try:
-            metrics = mailbox.get(timeout=0.5)
-        except Empty:
-            continue
-        plan = plan or make_context(recipe).plan(recipe.workers.count)
-        validation = math.ceil(metrics["step"] / plan.every)
-        yield {**metrics, "validation": validation, **({RUNG: validation} if metrics["step"] < plan.steps else {})}
-    yield from ended
+            result = train(self.recipe, callbacks=(Ask(self.mailbox, self.verdicts),))
+        except (StorageError, ClusterError) as error:
+            self.outcome = {OUTCOME: "interrupted", "error": str(error)}
+        except AuDistError as error:
+            kind = "interrupted" if error.what == UNEXPLAINED else "failed"
+            self.outcome = {OUTCOME: kind, "error": str(error)}
+        except Exception as error:  # noqa: BLE001
+            self.outcome = {OUTCOME: "interrupted", "error": f"{type(error).__name__}: {error}"[:500]}
+        else:
+            if math.isfinite(result["best"]):
+                self.outcome = {OUTCOME: "finished", result["metric"]: result["best"]}
+            else:
+                self.outcome = {OUTCOME: "failed", "error": f"{result['metric']} is no number at any validation."}
 
 
-def _outcome(recipe: Recipe, mailbox: Queue) -> dict[str, Any]:
-    """Train, and return what became of it."""
-    try:
-        result = train(recipe, callbacks=(Forward(mailbox),))
-    except (StorageError, ClusterError) as error:
-        return {OUTCOME: "interrupted", "error": str(error)}
-    except AuDistError as error:
-        return {OUTCOME: "failed", "error": str(error)}
-    except Exception as error:  # noqa: BLE001 - the thread's last word; Tune's thread waits for it
-        return {OUTCOME: "interrupted", "error": f"{type(error).__name__}: {error}"[:500]}
-    if not math.isfinite(result["best"]):
-        return {OUTCOME: "failed", "error": f"{result['metric']} is no number at any validation."}
-    return {OUTCOME: "finished", result["metric"]: result["best"]}
+def past_validations(run: Store, step: int) -> list[dict[str, Any]]:
+    """Return the validations in a run's record up to a step: the workers may have been ahead of the study."""
+    if not run.exists(METRICS):
+        return []
+    rows = [json.loads(line) for line in run.read(METRICS).splitlines()]
+    return [row for row in rows if row["step"] <= step and any(name.startswith("val_") for name in row)]
+
+
+class Trial(tune.Trainable):
+    """What Ray Tune calls, in a process of its own."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Start the run of a trial's configuration."""
+        recipe = Recipe.model_validate(config["recipe"])
+        os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
+        os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.workers.start_timeout_s)
+        self.training = Training(recipe)
+
+    def step(self) -> dict[str, Any]:
+        """Return the next validation or the outcome."""
+        message = self.training.next()
+        return {**message, "done": OUTCOME in message}
+
+    def cleanup(self) -> None:
+        """End the run if it is under way: early stopping."""
+        self.training.stop()

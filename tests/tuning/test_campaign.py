@@ -1,0 +1,79 @@
+"""A campaign's file: what is refused, what trials get, what may change between two runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from campaign_files import RECIPE, write_campaign
+
+from au_dist.errors import RecipeError
+from tuning.campaign import claim, load_campaign
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "campaigns"
+
+
+def test_a_trial_is_a_recipe_with_its_own_name_and_place(tmp_path: Path) -> None:
+    campaign = load_campaign(write_campaign(tmp_path), ["recipe.optim.lr=0.5", "trials=7"])
+    recipe = campaign.trial(3, {"aunce.temperature": 0.25, "aunce.odds": [1.0, 0.0, 0.0, 0.0]})
+    assert (recipe.name, recipe.runs) == ("trial-00003", f"{tmp_path}/campaigns/campaign/runs")
+    assert (recipe.aunce.temperature, recipe.optim.lr, campaign.trials) == (0.25, 0.5, 7)
+    assert recipe.aunce.odds == (1, 0, 0, 0)
+    assert recipe.aunce.beta_majority == campaign.base().aunce.beta_majority
+
+
+def test_addresses_mean_the_same_in_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = {"runs": "old-runs", "init": {"run": "pretrain"}, "model": {"weights": "encoder.safetensors"}}
+    path = write_campaign(tmp_path, recipe=recipe, campaigns="campaigns")
+    monkeypatch.chdir(tmp_path)
+    campaign = load_campaign(path)
+    monkeypatch.chdir("/")
+    base = campaign.base()
+    assert campaign.place.uri == f"{tmp_path}/campaigns/campaign"
+    assert (base.shards, base.model.weights) == (f"{tmp_path}/shards", f"{tmp_path}/encoder.safetensors")
+    assert base.init is not None
+    assert base.init.run == f"{tmp_path}/old-runs/pretrain"
+
+
+def test_a_recipe_file_is_found_beside_the_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_campaign(tmp_path)
+    raw = yaml.safe_load(path.read_text())
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump({"name": "base", "runs": "r", "shards": "s", **RECIPE}))
+    path.write_text(yaml.safe_dump({**raw, "recipe": "base.yaml"}))
+    monkeypatch.chdir("/")
+    assert load_campaign(path, ["recipe.seed=4"]).base().seed == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("trails=3", "Did you mean `trials`"),
+        ("trials=0", "greater than or equal to 1"),
+        ("early_stopping.grase=1", "Did you mean `grace`"),
+        ("recipe.optim.lrr=1", "Did you mean `lr`"),
+        ("recipe.init={run: pretrain}", "cannot be found by its name alone"),
+        ("recipe.task=detection", "exactly one of"),
+        ("name=../elsewhere", "name"),
+    ],
+)
+def test_a_campaign_that_does_not_fit_is_refused(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_campaign(write_campaign(tmp_path), [change])
+    assert message in str(caught.value)
+
+
+def test_a_claimed_campaign_may_grow_but_not_change(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path)
+    claim(load_campaign(path))
+    claim(load_campaign(path, ["trials=50", "concurrent=1", "recipe.workers.count=1"]))
+    with pytest.raises(RecipeError, match=r"recipe\.optim\.lr from 0\.001 to 0\.5") as caught:
+        claim(load_campaign(path, ["recipe.optim.lr=0.5"]))
+    assert "searches something else" in str(caught.value)
+    with pytest.raises(RecipeError, match="early_stopping"):
+        claim(load_campaign(path, ["early_stopping=null"]))
+    with pytest.raises(RecipeError, match="seed from 0 to 1"):
+        claim(load_campaign(path, ["seed=1"]))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_examples_can_be_loaded(path: Path) -> None:
+    assert load_campaign(path).trials >= 1

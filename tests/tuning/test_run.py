@@ -1,0 +1,214 @@
+"""Whole campaigns: real trials, a killed driver, trials that cannot be trained."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from campaign_files import write_campaign
+
+from au_dist import checkpoint
+from au_dist.errors import ClusterError, RecipeError, ShardError, TrainError
+from au_dist.storage import Store, open_store
+from tuning.campaign import load_campaign
+from tuning.report import REPORT
+from tuning.run import run_campaign
+from tuning.study import open_study
+
+NODES = [{"CPU": 4.0}]
+
+
+def test_nothing_starts_when_it_could_not_end_well(tmp_path: Path, shards: Store) -> None:
+    path = write_campaign(tmp_path, shards.uri)
+    with pytest.raises(ClusterError, match="Not even one trial"):
+        run_campaign(path, [], [{"CPU": 1.0}])
+    with pytest.raises(ShardError, match="no shards"):
+        run_campaign(path, [f"recipe.shards={tmp_path}/elsewhere"], NODES)
+    with pytest.raises(RecipeError, match="fewer clips than one step takes"):
+        run_campaign(path, ["space={batch.clips: {choice: [4, 4096]}}"], NODES)
+    with pytest.raises(RecipeError, match="larger than the stored crops"):
+        run_campaign(path, ["space={data.size: {choice: [32, 64]}}"], NODES)
+    assert not (tmp_path / "campaigns").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards: Store, ray_here: None) -> None:
+    path = write_campaign(tmp_path, shards.uri)
+    shown: list[str] = []
+    found = run_campaign(path, [], NODES, shown.append)
+
+    assert shown[0] == "2 trials, 2 left to run, 2 at once"
+    assert [trial.number for trial in sorted(found.trials, key=lambda trial: trial.number)] == [0, 1]
+    assert found.trials[0].metric == max(trial.metric or 0 for trial in found.trials) == found.best.reported
+    assert found.columns[3:] == [
+        "val_auc",
+        "aunce.temperature",
+        "aunce.beta_majority",
+        "aunce.beta_minority",
+        "aunce.odds",
+    ]
+    assert [len(row) for row in found.rows] == [len(found.columns)] * 2
+
+    # The best was scored from the stored weights; with another process's ranks, so to 1e-6.
+    place = open_store(found.best.checkpoint)
+    assert found.best.rescored == pytest.approx(checkpoint.state(place)["metrics"]["val_auc"], abs=1e-6)
+    recipe = checkpoint.state(place)["recipe"]
+    assert recipe["aunce"]["temperature"] == found.best.values["aunce.temperature"]
+    assert recipe["aunce"]["odds"] == pytest.approx(found.best.values["aunce.odds"])
+    checkpoint.pull(place, tmp_path / "pulled")
+    assert f"au-dist pull {place.uri}" in found.summary
+
+    campaign = load_campaign(path)
+    with open_study(campaign) as study:
+        for trial, row in zip(study.trials(), sorted(found.trials, key=lambda row: row.number), strict=True):
+            assert (trial.state, trial.values, len(trial.history)) == (row.state, row.values, row.validations)
+            run = open_store(row.run)
+            assert run.exists("result.json") == (row.state == "finished")
+            recorded = [json.loads(line) for line in run.read("metrics.jsonl").splitlines()]
+            measured = [line["val_auc"] for line in recorded if "val_auc" in line]
+            assert list(trial.history.values()) == measured[: len(trial.history)]
+    assert json.loads(campaign.place.read(REPORT))["best"] == dataclasses.asdict(found.best)
+
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "campaigns").rglob("*") if "runs" in file.parts}
+    shown.clear()
+    assert run_campaign(path, [], NODES, shown.append) == found
+    assert shown == ["2 trials, 0 left to run, 2 at once"]
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
+    tmp_path: Path, shards: Store, ray_here: None
+) -> None:
+    from ray.util import placement_group_table
+
+    from tuning.trial import Training
+
+    recipe = load_campaign(write_campaign(tmp_path, shards.uri)).trial(0, {})
+    training = Training(recipe)
+    first = training.next()
+    assert (first["validation"], first["rung"]) == (1, 1)
+    held = [group["state"] for group in placement_group_table().values()]
+    assert "CREATED" in held
+    training.stop()
+    assert training.thread is not None
+    assert not training.thread.is_alive()
+    assert {group["state"] for group in placement_group_table().values()} == {"REMOVED"}
+
+    again = Training(recipe)
+    messages = []
+    while "outcome" not in (messages[-1] if messages else {}):
+        messages.append(again.next())
+    assert {key: messages[0][key] for key in ("step", "val_auc", "validation")} == {
+        key: first[key] for key in ("step", "val_auc", "validation")
+    }
+    assert [message.get("validation") for message in messages] == [1, 2, 3, None]
+    assert "rung" not in messages[2]
+    assert messages[3] == {"outcome": "finished", "val_auc": max(message["val_auc"] for message in messages[:3])}
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_trials_that_fail_are_counted_and_do_not_end_the_campaign(
+    tmp_path: Path, shards: Store, ray_here: None
+) -> None:
+    """At such learning rates the loss is no number after the first step."""
+    lost = {"optim.lr": {"uniform": [1e30, 1e31]}}
+    path = write_campaign(tmp_path, shards.uri, recipe={"optim": {"clip": 0, "epochs": 3}}, space=lost, trials=1)
+    with pytest.raises(TrainError, match="No trial of the campaign came to a result") as caught:
+        run_campaign(path, [], NODES)
+    assert "1 failed; trial 0: The loss is not finite" in str(caught.value)
+
+    campaign = load_campaign(path)
+    with open_study(campaign) as study:
+        assert [trial.state for trial in study.trials()] == ["failed"]
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from au_dist.jobs.session import ray_session
+from tuning.run import run_campaign
+with ray_session():
+    found = run_campaign(Path(sys.argv[1]), sys.argv[2:], [{"CPU": 4.0}], lambda text: print(text, flush=True))
+print(found.summary)
+"""
+
+
+def driver(path: Path, *overrides: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a campaign in a process group of its own."""
+    command = [sys.executable, "-c", DRIVER, str(path), *overrides]
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("RAY_")}
+    return subprocess.Popen(command, text=True, start_new_session=True, env=environment, **options)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_campaign_whose_driver_is_killed_goes_on(tmp_path: Path, shards: Store) -> None:
+    """The second trial has been validated, but not finished, when the driver and all its processes die."""
+    path = write_campaign(
+        tmp_path, shards.uri, recipe={"optim": {"epochs": 12}}, early_stopping=None, concurrent=1, trials=2
+    )
+    first = driver(path, stdout=subprocess.PIPE)
+    assert first.stdout is not None
+    lines = []
+    try:
+        for line in first.stdout:
+            lines.append(line)
+            if line.startswith("trial 1  validation 2"):
+                break
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        first.stdout.close()
+    assert any(line.startswith("trial 0  finished") for line in lines), lines
+    campaign = load_campaign(path)
+    with open_study(campaign) as study:
+        before = study.trials()
+    assert [trial.state for trial in before] == ["finished", "unfinished"]
+    assert list(before[1].history) == [1, 2]
+    finished = {file: file.stat().st_mtime_ns for file in Path(f"{campaign.place.uri}/runs/trial-00000").rglob("*")}
+    wait_for_the_end_of(first.pid)
+
+    second = driver(path, stdout=subprocess.PIPE)
+    text, _ = second.communicate(timeout=240)
+    assert second.returncode == 0, text
+    assert "2 trials, 1 left to run, 1 at once" in text
+    assert "trial 0" not in text.split("scoring the best")[0]
+    assert "trial 1  validation 1 " not in text
+    with open_study(campaign) as study:
+        after = study.trials()
+    assert after[0] == before[0]
+    assert after[1].state == "finished"
+    assert after[1].values == before[1].values
+    assert list(after[1].history) == list(range(1, 13))
+    assert [after[1].history[number] for number in (1, 2)] == [before[1].history[number] for number in (1, 2)]
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished
+
+
+def wait_for_the_end_of(group: int) -> None:
+    """Wait until no process of a group is alive; Ray's own notice within seconds that their driver is gone."""
+    for _ in range(120):
+        if not lives(group):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"processes of group {group} are still there")
+
+
+def lives(group: int) -> bool:
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            return True
+    return False

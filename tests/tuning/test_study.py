@@ -1,0 +1,89 @@
+"""The study: its draws belong to seed and number, and its place in storage is all it needs."""
+
+from pathlib import Path
+
+import pytest
+from campaign_files import write_campaign
+from s3_fixture import S3Store
+
+from au_dist.errors import StorageError
+from tuning.campaign import Campaign, load_campaign
+from tuning.study import JOURNAL, Study, open_study
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaign:
+    return load_campaign(write_campaign(tmp_path, trials=30))
+
+
+def drawn(study: Study, count: int) -> list[dict]:
+    """Ask and finish some trials; small temperatures are good."""
+    found = []
+    for _ in range(count):
+        number = study.ask()
+        values = study.trial(number).values
+        study.report(number, 1, -values["aunce.temperature"])
+        study.finish(number, -values["aunce.temperature"])
+        found.append(values)
+    return found
+
+
+def test_a_study_that_is_taken_up_draws_what_it_would_have_drawn(campaign: Campaign, tmp_path: Path) -> None:
+    with open_study(campaign) as study:
+        whole = drawn(study, 12)
+    again = campaign.model_copy(update={"campaigns": str(tmp_path / "again")})
+    parts = []
+    for count in (1, 4, 6, 1):
+        with open_study(again) as study:
+            parts += drawn(study, count)
+    assert parts == whole
+    assert len({values["aunce.temperature"] for values in whole}) == 12
+    other = campaign.model_copy(update={"campaigns": str(tmp_path / "other"), "seed": 1})
+    with open_study(other) as study:
+        assert drawn(study, 1) != whole[:1]
+
+
+def test_what_became_of_trials_is_kept(campaign: Campaign) -> None:
+    with open_study(campaign) as study:
+        numbers = [study.ask() for _ in range(5)]
+        study.report(0, 1, 0.5)
+        study.report(0, 2, 0.75)
+        study.report(0, 3, 0.6)
+        study.report(0, 3, 0.1)
+        study.finish(0, 0.75)
+        study.report(1, 1, 0.25)
+        study.stop(1)
+        study.fail(2, "no good")
+        study.report(3, 1, 0.3)
+        study.interrupt(3, "store away")
+    with open_study(campaign) as study:
+        trials = study.trials()
+    assert numbers == [trial.number for trial in trials] == [0, 1, 2, 3, 4]
+    assert [trial.state for trial in trials] == ["finished", "stopped early", "failed", "unfinished", "unfinished"]
+    assert trials[0].history == {1: 0.5, 2: 0.75, 3: 0.6}
+    assert [trial.metric for trial in trials] == [0.75, 0.25, float("-inf"), 0.3, float("-inf")]
+    assert [trial.error for trial in trials] == [None, None, "no good", "store away", None]
+    assert all(0.05 <= trial.values["aunce.temperature"] <= 1 for trial in trials)
+
+
+def test_a_damaged_study_is_refused(campaign: Campaign) -> None:
+    campaign.place.write(JOURNAL, b'{"op_code": 0}\n')
+    with pytest.raises(StorageError, match="cannot be read"), open_study(campaign):
+        pass
+
+
+@pytest.mark.s3
+def test_a_study_lives_in_a_bucket(s3_store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in s3_store.environment.items():
+        monkeypatch.setenv(name, text)
+    path = write_campaign(tmp_path, campaigns=f"s3://{s3_store.bucket}/campaigns")
+    campaign = load_campaign(path)
+    with open_study(campaign) as study:
+        first = drawn(study, 1)
+        study.ask()
+    with open_study(campaign) as study:
+        assert study.trial(0).values == first[0]
+        assert [trial.state for trial in study.trials()] == ["finished", "unfinished"]
+    journal = campaign.place.read(JOURNAL).decode()
+    assert s3_store.secret_key not in journal
+    assert s3_store.access_key not in journal
