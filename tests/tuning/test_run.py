@@ -88,25 +88,27 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
 def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
     tmp_path: Path, shards: Store, ray_here: None
 ) -> None:
+    import ray
     from ray.util import placement_group_table
 
     from tuning.trial import Training
 
-    recipe = load_campaign(write_campaign(tmp_path, shards.uri)).trial(0, {})
-    training = Training(recipe)
-    first = training.next()
-    assert (first["validation"], first["rung"]) == (1, 1)
-    held = [group["state"] for group in placement_group_table().values()]
-    assert "CREATED" in held
-    training.stop()
-    assert training.thread is not None
-    assert not training.thread.is_alive()
-    assert {group["state"] for group in placement_group_table().values()} == {"REMOVED"}
+    def states() -> set[str]:
+        return {group["state"] for group in placement_group_table().values()}
 
-    again = Training(recipe)
+    recipe = load_campaign(write_campaign(tmp_path, shards.uri)).trial(0, {})
+    process = ray.remote(num_cpus=0)(Training)
+    training = process.remote(recipe)
+    first = ray.get(training.next.remote())
+    assert (first["validation"], first["rung"]) == (1, 1)
+    assert "CREATED" in states()
+    ray.get(training.stop.remote())
+    assert states() == {"REMOVED"}
+
+    again = process.remote(recipe)
     messages = []
     while "outcome" not in (messages[-1] if messages else {}):
-        messages.append(again.next())
+        messages.append(ray.get(again.next.remote()))
     assert {key: messages[0][key] for key in ("step", "val_auc", "validation")} == {
         key: first[key] for key in ("step", "val_auc", "validation")
     }
