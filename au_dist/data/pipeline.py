@@ -122,11 +122,18 @@ def rank_dataset(source: Source, rank: int, world: int, position: int) -> Datase
         for index in batch["id"]:
             yield read_block(source, blocks[index], start)
 
-    dataset = ray.data.range(len(blocks), override_num_blocks=min(len(blocks), MAX_TASKS)).map_batches(
-        read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / 2
-    )
+    dataset = _indices(len(blocks)).map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / 2)
     dataset.context.execution_options = _options(source.cpus)
     return dataset
+
+
+def _indices(count: int) -> Dataset:
+    """Return a dataset of the numbers from 0, one or a few a task.
+
+    Not `ray.data.range`: each of its tasks asks for a whole CPU, whatever the tasks after it ask for.
+    """
+    step = -(-count // MAX_TASKS)
+    return ray.data.from_arrow([pa.table({"id": range(i, min(i + step, count))}) for i in range(0, count, step)])
 
 
 def iterate(shard: DataIterator, prefetch: int) -> Iterator[pa.Table]:
@@ -174,7 +181,7 @@ def score(
             yield read_row_group(store, manifest.shards[group.shard], group.group)
 
     dataset = (
-        ray.data.range(len(groups), override_num_blocks=min(len(groups), MAX_TASKS))
+        _indices(len(groups))
         .map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4)
         .map_batches(
             scorer,

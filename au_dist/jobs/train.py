@@ -1,6 +1,7 @@
 """Train a recipe: the driver's side. The same call again resumes, or says that the run is done."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -90,6 +91,7 @@ def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
     filesystem, path = context.run.filesystem()
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
     quiet()
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers.start_timeout_s)
     board = _Board.start()
     trainer = TorchTrainer(
         train_worker,
@@ -101,7 +103,8 @@ def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
             name="ray",
             storage_path=path,
             storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=workers.max_failures),
+            # Without a limit a group of workers that cannot be placed is asked for again without end.
+            failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=0),
             callbacks=list(callbacks),
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -98,15 +98,15 @@ def _world(recipe: Recipe) -> World:
 def make_module(context: Context, world: World) -> torch.nn.Module:
     """Return the recipe's task around its network, initialised from the seed alone."""
     recipe, rates = context.recipe, context.rates()
+    odds = [min(10.0, (1 - rate) / rate) if rate > 0 else 1.0 for rate in rates]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
         network = AUNetwork(recipe.model, len(context.aus), recipe.data.size)
-    if recipe.method == "aunce":
-        minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
-        return Contrast(network, recipe.aunce, minority_A, recipe.seed, world)
-    odds = [min(10.0, (1 - rate) / rate) if rate > 0 else 1.0 for rate in rates]
-    weight_A = torch.tensor(odds if recipe.detection.balance else [1.0] * len(rates))
-    return Detect(network, recipe.detection.train == "probe", weight_A, world)
+        if recipe.method == "aunce":
+            minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
+            return Contrast(network, recipe.aunce, minority_A, recipe.seed, world)
+        weight_A = torch.tensor(odds if recipe.detection.balance else [1.0] * len(rates))
+        return Detect(network, recipe.detection.train == "probe", weight_A, world)
 
 
 def _batches(context: Context, plan: BatchPlan, start: int, world: World) -> Iterator[Batch]:
@@ -140,19 +140,29 @@ def validation_of(context: Context, module: Any, world: World) -> Any:
     """Return a function that computes the validation metrics; its frames are read once."""
     size, aus = context.recipe.data.size, len(context.aus)
     validation = _frames(context, context.split.validation, world)
+
+    def detection() -> dict[str, Any]:
+        logits_NA = torch.from_numpy(outputs(module.logits, validation, size, aus, world))
+        return detection_metrics(torch.sigmoid(logits_NA).numpy(), validation, world)
+
     if context.recipe.task == "detection":
-        return lambda: detection_metrics(
-            torch.sigmoid(torch.from_numpy(outputs(module.logits, validation, size, aus, world))).numpy(),
-            validation,
-            world,
-        )
+        return lambda: _evaluating(module, detection)
     train = _frames(context, context.split.train, world, PROBE_CLIPS, PROBE_FRAMES)
 
     def probe() -> dict[str, Any]:
         train_NAD = outputs(module.network, train, size, aus, world)
         return probe_metrics(train_NAD, train, outputs(module.network, validation, size, aus, world), validation, world)
 
-    return probe
+    return lambda: _evaluating(module, probe)
+
+
+def _evaluating(module: torch.nn.Module, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what is computed while dropout and stochastic depth are off."""
+    module.eval()
+    try:
+        return compute()
+    finally:
+        module.train()
 
 
 def _frames(
