@@ -25,6 +25,27 @@ class _Gather(torch.autograd.Function):
         return mine, None
 
 
+class _AddUp(torch.autograd.Function):
+    """All-reduce (sum) whose backward pass sums the gradients of all ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        whole = x.clone()
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        whole = grad.contiguous().clone()
+        dist.all_reduce(whole)
+        return whole
+
+
+def add_up(x: torch.Tensor, world: World) -> torch.Tensor:
+    """Return the sum over all ranks; gradients flow back to every rank."""
+    return x if world.size == 1 else _AddUp.apply(x)
+
+
 def gather(x: torch.Tensor, world: World) -> torch.Tensor:
     """Return the tensors of all ranks, equally long, one under the other; gradients flow back to every rank."""
     return x if world.size == 1 else _Gather.apply(x, world.size)

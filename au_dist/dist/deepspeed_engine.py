@@ -184,6 +184,9 @@ class Engine:
                 self._adam.state[parameter] = {"step": torch.tensor(float(updates)), **values}
             else:
                 self._set(parameter, weights[name].to(self.world.device), values)
+        for name, buffer in self._engine.module.named_buffers():
+            if name in weights:
+                buffer.copy_(weights[name])
         for state in self._adam.state.values():
             state["step"] = torch.tensor(float(updates))
         self._engine.global_steps = updates

@@ -31,6 +31,9 @@ from au_dist.train.validate import Frames, detection_metrics, outputs, probe_met
 PROBE_CLIPS = 512
 PROBE_FRAMES = 2
 
+#: Contrast sets in which a frozen network that was never trained collects its running statistics.
+SETTLE = 30
+
 
 def train_worker(config: dict[str, Any]) -> None:
     """Train one rank of a run; called by Ray Train in each worker."""
@@ -106,7 +109,8 @@ def make_module(context: Context, world: World) -> torch.nn.Module:
             minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
             return Contrast(network, recipe.aunce, minority_A, recipe.seed, world)
         weight_A = torch.tensor(odds if recipe.detection.balance else [1.0] * len(rates))
-        return Detect(network, recipe.detection.train == "probe", weight_A, world)
+        settle = SETTLE if recipe.init is None else 0
+        return Detect(network, recipe.detection.train == "probe", weight_A, world, settle)
 
 
 def _batches(context: Context, plan: BatchPlan, start: int, world: World) -> Iterator[Batch]:

@@ -1,7 +1,8 @@
 """The action-unit network: encoder, one branch an action unit, the relation graph, embeddings of length one.
 
-After the graph of ME-GraphAU and AUNCE (docs/methods.md), with layer normalisation where they normalise over the
-batch: an embedding must not depend on which other samples share its worker.
+After the graph of ME-GraphAU and AUNCE (docs/methods.md). As there, branches are normalised over the batch, here over
+the whole contrast set on all workers: without it faces are so alike that the contrast has nothing to start from
+(docs/decisions/0004-what-small-networks-need.md).
 """
 
 import torch
@@ -10,16 +11,17 @@ from torch import nn
 
 from au_dist.config import Model
 from au_dist.model.encoders import make_encoder
+from au_dist.model.norm import SharedBatchNorm
 
 
 class Relations(nn.Module):
     """One layer of the action-unit relation graph: each node keeps its most similar neighbours, itself included."""
 
-    def __init__(self, width: int, neighbours: int) -> None:
+    def __init__(self, aus: int, width: int, neighbours: int) -> None:
         super().__init__()
         self.neighbours = neighbours
         self.mix, self.keep = nn.Linear(width, width), nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width)
+        self.norm = SharedBatchNorm(aus)
         for layer in (self.mix, self.keep):
             nn.init.normal_(layer.weight, 0, (2 / width) ** 0.5 / 2)
             nn.init.zeros_(layer.bias)
@@ -32,7 +34,8 @@ class Relations(nn.Module):
             adjacency_BAA = (similarity_BAA >= least).to(node_BAD.dtype)
             scale_BA = adjacency_BAA.sum(2).rsqrt()
             adjacency_BAA = scale_BA[:, :, None] * adjacency_BAA * scale_BA[:, None, :]
-        return F.relu(node_BAD + self.norm(adjacency_BAA @ self.mix(node_BAD) + self.keep(node_BAD)))
+        heard_BAD = adjacency_BAA @ self.mix(node_BAD) + self.keep(node_BAD)
+        return F.relu(node_BAD + self.norm(heard_BAD.transpose(1, 2)).transpose(1, 2))
 
 
 class AUNetwork(nn.Module):
@@ -41,7 +44,7 @@ class AUNetwork(nn.Module):
     Each branch sees the whole grid of tokens, its channels squeezed, because where on an aligned face something
     happens says which action unit it is. With ``squeeze=0`` a branch is averaged over the grid instead, as in the
     published networks; small networks without pretrained weights do not learn that way
-    (docs/decisions/0004-branches-see-places.md).
+    (docs/decisions/0004-what-small-networks-need.md).
 
     Args:
         config: The model section of the recipe.
@@ -58,16 +61,15 @@ class AUNetwork(nn.Module):
         features = config.squeeze * places if config.squeeze else self.encoder.channels
         self.squeeze = nn.Linear(self.encoder.channels, config.squeeze) if config.squeeze else None
         self.branches = nn.Linear(features, aus * config.width)
-        self.norm = nn.Identity() if config.squeeze else nn.LayerNorm(config.width)
-        self.relations = Relations(config.width, config.neighbours) if config.neighbours else nn.Identity()
+        self.norm = SharedBatchNorm(aus * config.width)
+        self.relations = Relations(aus, config.width, config.neighbours) if config.neighbours else nn.Identity()
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return embeddings z_BAD of length one."""
         token_BSC = self.encoder(x_BCHW)
         if self.squeeze is not None:
             token_BSC = self.squeeze(token_BSC).flatten(1)[:, None]
-        branch_BSAD = self.branches(token_BSC).unflatten(2, (self.aus, self.width))
-        node_BAD = F.relu(self.norm(branch_BSAD)).mean(1)
+        node_BAD = F.relu(self.norm(self.branches(token_BSC))).mean(1).unflatten(1, (self.aus, self.width))
         return F.normalize(self.relations(node_BAD), dim=-1)
 
 

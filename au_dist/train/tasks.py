@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from au_dist.config import Aunce
-from au_dist.dist.collectives import gather, total
+from au_dist.dist.collectives import add_up, gather, total
 from au_dist.dist.world import World
 from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, detection_terms, draw_kinds
 from au_dist.model.network import AUNetwork, LinearHeads
+from au_dist.model.norm import share
 from au_dist.seeds import torch_seed
 
 
@@ -30,6 +31,7 @@ class Contrast(nn.Module):
     def __init__(self, network: AUNetwork, config: Aunce, minority_A: torch.Tensor, seed: int, world: World) -> None:
         super().__init__()
         self.network, self.config, self.seed, self.world = network, config, seed, world
+        share(network, lambda x: add_up(x, world))
         self.register_buffer("minority_A", minority_A, persistent=False)
 
     def forward(
@@ -78,11 +80,14 @@ class Detect(nn.Module):
         probe: Whether only the heads are trained.
         weight_A: Weight of positive frames.
         world: This process among the workers.
+        settle: Contrast sets in which a frozen network that was never trained collects the running statistics of its
+            normalisation; a trained one brings them.
     """
 
-    def __init__(self, network: AUNetwork, probe: bool, weight_A: torch.Tensor, world: World) -> None:
+    def __init__(self, network: AUNetwork, probe: bool, weight_A: torch.Tensor, world: World, settle: int = 0) -> None:
         super().__init__()
-        self.network, self.probe, self.world = network, probe, world
+        self.network, self.probe, self.world, self.settle = network, probe, world, settle
+        share(network, lambda x: add_up(x, world))
         self.heads = LinearHeads(network.aus, network.width)
         self.register_buffer("weight_A", weight_A, persistent=False)
         if probe:
@@ -92,6 +97,8 @@ class Detect(nn.Module):
         self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
     ) -> torch.Tensor:
         """Return this rank's loss of one micro-batch; arguments as for `Contrast`, one view."""
+        if self.probe:
+            self.network.train(contrast_set < self.settle)
         logit_BA = self.logits(views[0])
         loss, count = detection_terms(logit_BA.float(), y_BA, valid_BA, self.weight_A)
         return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
