@@ -3,6 +3,7 @@
 The only module that knows ray.data. Encoded bytes travel; they are decoded where they are used.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -191,6 +192,9 @@ def score(
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(groups))),
             num_cpus=cpus,
             num_gpus=gpus,
+            # Ray warns in the terminal of actors that restart with stored arguments; scoring again is cheap.
+            max_restarts=0,
+            max_task_retries=0,
         )
     )
     return pa.concat_tables(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
@@ -198,6 +202,8 @@ def score(
 
 def quiet() -> None:
     """Keep Ray Data's progress bars out of the terminal; runs report their own progress."""
+    # It would say at each execution that its bars are off.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -19,6 +19,9 @@ from au_dist.storage import Store, open_store
 from au_dist.train.record import METRICS
 
 FOLDER = "evaluation"
+#: A scorer takes seconds to start: one more pays from so many frames on.
+FRAMES_PER_SCORER = 10_000
+
 REPORT = f"{FOLDER}/report.json"
 
 
@@ -95,17 +98,17 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     quiet()
     columns = [manifest.aus.index(au) for au in state["aus"]]
     workers = recipe.workers
+    expected = sum(manifest.subjects[name].frames for name in test)
     table = score(
         store,
         manifest,
         test,
         Scorer,
         {"place": place.uri, "columns": columns, "aus": len(manifest.aus)},
-        workers=workers.count,
+        workers=min(workers.count, -(-expected // FRAMES_PER_SCORER)),
         cpus=workers.cpus,
         gpus=workers.gpus,
     )
-    expected = sum(manifest.subjects[name].frames for name in test)
     if table.num_rows != expected:
         raise ShardError(
             "Not every test frame was scored", where=store.uri, expected=f"{expected} frames", found=table.num_rows

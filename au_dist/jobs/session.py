@@ -20,6 +20,10 @@ ENVIRONMENT = {
     **PORTABLE_S3,
 }
 
+#: What only a Ray inside this process is told: it would warn of the many processes that small CPU shares allow, which
+#: are meant.
+EMBEDDED_ENVIRONMENT = {"RAY_worker_maximum_startup_concurrency": "8"}
+
 #: Ray Data needs CPUs beside the workers; on a laptop Ray is told there are at least this many.
 EMBEDDED_CPUS = 4
 
@@ -37,11 +41,11 @@ def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> I
     Raises:
         ClusterError: The cluster does not answer.
     """
-    for name, text in ENVIRONMENT.items():
+    address = address or os.environ.get("RAY_ADDRESS")
+    for name, text in {**ENVIRONMENT, **({} if address else EMBEDDED_ENVIRONMENT)}.items():
         os.environ.setdefault(name, text)
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         yield
         return
