@@ -112,7 +112,7 @@ def run(base: Store) -> None:
     report = {**tuned, "comparison": comparison, "pictures": [{"title": video.name, "path": str(shown.picture)}]}
     page = write_report(FOLDER / "report.html", report)
     say("\nAverage F1 and AUC over 12 action units on test subjects that chose nothing")
-    table(["", *comparison["columns"]], [[row["name"], *row["cells"]] for row in comparison["rows"]])
+    table(["", *comparison["columns"], "mean ± sd"], [[row["name"], *row["cells"]] for row in comparison["rows"]])
     say(f"\nreport  {page}\nwall time  {time.monotonic() - begun:.0f} s")
 
 
@@ -127,7 +127,7 @@ def compare(reports: dict[str, list[dict]], tuned: dict) -> dict:
     rows.append(_row("every frame positive, F1", [constant] * len(SEEDS)))
     rows.append({"name": "fine-tuned (one seed), F1", **_cells([tuned["average"]["f1"]])})
     rows.append({"name": "fine-tuned (one seed), AUC", **_cells([tuned["average"]["auc"]])})
-    return {"columns": [*(f"seed {seed}" for seed in SEEDS), "mean ± sd"], "rows": rows}
+    return {"columns": [f"seed {seed}" for seed in SEEDS], "rows": rows}
 
 
 def _row(name: str, values: list[float]) -> dict:
@@ -135,11 +135,17 @@ def _row(name: str, values: list[float]) -> dict:
 
 
 def _cells(values: list[float]) -> dict:
-    mean = statistics.mean(values)
-    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-    padded = [f"{value:.3f}" for value in values] + ["–"] * (len(SEEDS) - len(values))
-    last = f"{mean:.3f} ± {spread:.3f}" if len(values) > 1 else "–"
-    return {"values": values, "mean": mean, "spread": spread, "cells": [*padded, last]}
+    """Return the numbers for the page and the cells for the terminal; a single seed has no mean and no spread."""
+    several = len(values) > 1
+    mean, spread = (statistics.mean(values), statistics.stdev(values)) if several else (None, None)
+    padded = [*values, *[None] * (len(SEEDS) - len(values))]
+    cells = ["–" if value is None else f"{value:.3f}" for value in padded]
+    return {
+        "values": padded,
+        "mean": mean,
+        "spread": spread,
+        "cells": [*cells, f"{mean:.3f} ± {spread:.3f}" if several else "–"],
+    }
 
 
 def demo_video(path: Path) -> Path:
