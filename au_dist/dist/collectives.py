@@ -66,18 +66,3 @@ def gather_objects(value: Any, world: World) -> list[Any]:
     values: list[Any] = [None] * world.size
     dist.all_gather_object(values, value)
     return values
-
-
-def from_leader(value: Any, world: World) -> Any:
-    """Return the leader's value on every rank."""
-    if world.size == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
-def barrier(world: World) -> None:
-    """Wait for all ranks."""
-    if world.size > 1:
-        dist.barrier()

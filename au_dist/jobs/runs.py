@@ -1,6 +1,5 @@
 """What is in storage: runs, the best checkpoint among them, and its copy in a folder."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +116,3 @@ def pull(address: str, target: Path, *, which: str = "best", base: Store | None 
     files = checkpoint.pull(place, target)
     state = checkpoint.state(place)
     return {"checkpoint": place.uri, "step": state["step"], "metrics": state["metrics"], "files": files}
-
-
-def report_of(run: Store) -> dict[str, Any] | None:
-    """Return a run's evaluation report, None before it was evaluated."""
-    path = "evaluation/report.json"
-    return json.loads(run.read(path)) if run.exists(path) else None

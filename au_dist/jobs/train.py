@@ -13,7 +13,6 @@ from au_dist import checkpoint
 from au_dist.config import Recipe, dump_recipe
 from au_dist.errors import AuDistError, RecipeError, TrainError
 from au_dist.jobs.context import Context, initial_weights, make_context
-from au_dist.storage import Store
 
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
@@ -214,10 +213,3 @@ class _Shown:
             if last:
                 return
             time.sleep(0.5)
-
-
-def place_of(recipe: Recipe) -> Store:
-    """Return the place of a recipe's run."""
-    from au_dist.storage import open_store
-
-    return open_store(recipe.runs).at(recipe.name)
