@@ -31,7 +31,7 @@ def stored(recipe: Recipe) -> tuple[Store, dict[str, Any]]:
             parameter.add_(torch.randn_like(parameter) * 0.1)
     metrics = validation_of(context, module, world)()
     state = {"recipe": recipe.model_dump(mode="json"), "manifest": context.manifest.sha256, "metrics": metrics}
-    checkpoint.write(context.run, 1, dict(module.named_parameters()), {}, state)
+    checkpoint.write(context.run, 1, module.state_dict(), {}, state)
     return context.run.at(checkpoint.folder(1)), metrics
 
 
