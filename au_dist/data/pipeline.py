@@ -192,9 +192,6 @@ def score(
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(groups))),
             num_cpus=cpus,
             num_gpus=gpus,
-            # Ray warns in the terminal of actors that restart with stored arguments; scoring again is cheap.
-            max_restarts=0,
-            max_task_retries=0,
         )
     )
     return pa.concat_tables(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))

@@ -59,8 +59,9 @@ class AUNetwork(nn.Module):
         with torch.no_grad():
             places = self.encoder(torch.zeros(1, 3, size, size)).shape[1]
         features = config.squeeze * places if config.squeeze else self.encoder.channels
-        self.squeeze = nn.Linear(self.encoder.channels, config.squeeze) if config.squeeze else None
-        self.branches = nn.Linear(features, aus * config.width)
+        # No biases before the normalisation: their gradient is nothing but rounding, which AdamW would make steps of.
+        self.squeeze = nn.Linear(self.encoder.channels, config.squeeze, bias=False) if config.squeeze else None
+        self.branches = nn.Linear(features, aus * config.width, bias=False)
         self.norm = SharedBatchNorm(aus * config.width)
         self.relations = Relations(aus, config.width, config.neighbours) if config.neighbours else nn.Identity()
 
