@@ -9,8 +9,8 @@ import pyarrow as pa
 from au_dist import checkpoint
 from au_dist.config import Recipe
 from au_dist.data.pipeline import quiet, score
-from au_dist.errors import CheckpointError, ShardError
-from au_dist.jobs.model import load_model
+from au_dist.errors import ShardError
+from au_dist.jobs.model import load_model, refuse_pretraining
 from au_dist.jobs.report import write_report
 from au_dist.metrics import average, per_au
 from au_dist.schema import au_name
@@ -74,13 +74,8 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     """
     place = checkpoint.find(address, which, runs)
     state = checkpoint.state(place)
+    refuse_pretraining(place, state)
     recipe = Recipe.model_validate(state["recipe"])
-    if recipe.task != "detection":
-        raise CheckpointError(
-            "This is a pretraining checkpoint",
-            where=place.uri,
-            fix=f"Train a recipe with `task: detection` and `init: {{run: {recipe.name}}}`, and evaluate that run.",
-        )
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)
     if manifest.sha256 != state["manifest"]:

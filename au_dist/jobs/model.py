@@ -82,7 +82,7 @@ def load_model(
     """
     place = checkpoint.find(address, which, base)
     state = checkpoint.state(place)
-    _refuse_pretraining(place, state)
+    refuse_pretraining(place, state)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     aus = tuple(int(au) for au in state["aus"])
     detect = _network(place, state, len(aus))
@@ -106,7 +106,12 @@ def load_model(
     )
 
 
-def _refuse_pretraining(place: Store, state: dict[str, Any]) -> None:
+def refuse_pretraining(place: Store, state: dict[str, Any]) -> None:
+    """Refuse a checkpoint that calls no action units.
+
+    Raises:
+        CheckpointError: It is of a pretraining.
+    """
     recipe = state["recipe"]
     if recipe.get("task") != "detection":
         raise CheckpointError(
