@@ -8,19 +8,21 @@
 A folder without ``COMPLETE`` does not exist as far as anyone is concerned.
 """
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from typing import TYPE_CHECKING, Any
 
 from au_dist.errors import CheckpointError, StorageError
 from au_dist.storage import Store, open_store
+
+if TYPE_CHECKING:
+    # Most of what asks about checkpoints never touches a tensor.
+    import torch
 
 STATE_VERSION = 1
 COMPLETE = "COMPLETE"
@@ -36,6 +38,8 @@ def write(
     run: Store, step: int, weights: dict[str, torch.Tensor], optimizer: dict[str, torch.Tensor], state: dict[str, Any]
 ) -> None:
     """Write a checkpoint, ``COMPLETE`` last; an unfinished one of the same step is replaced."""
+    from safetensors.torch import save
+
     run.delete(folder(step))
     files = {
         WEIGHTS: save({name: tensor.contiguous() for name, tensor in weights.items()}),
@@ -102,6 +106,9 @@ def verified(place: Store, name: str) -> bytes:
 
 def tensors(place: Store, name: str) -> dict[str, torch.Tensor]:
     """Return the tensors of a verified file, on the CPU."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
         return load(verified(place, name))
     except SafetensorError as error:

@@ -99,6 +99,7 @@ def synth(
     ] = None,
     corpus: Annotated[str, typer.Option(help="Which corpus of the statistics to imitate.")] = "BP4D",
     sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG).")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes to make faces in; one a CPU if absent.")] = None,
 ) -> None:
     """Make shards of synthetic faces that are driven by action units."""
     from au_dist.ingest.synthetic import SynthSpec, contact_sheet
@@ -119,7 +120,8 @@ def synth(
     )
     total = subjects * videos * (frames // clip_frames)
     with _bar("clips", total) as advance:
-        manifest = ingest_synthetic(spec, open_store(out), statistics, lambda clips: advance())
+        used = processes or os.cpu_count() or 1
+        manifest = ingest_synthetic(spec, open_store(out), statistics, lambda clips: advance(), used)
     if sheet:
         contact_sheet(sheet, seed)
         _say(f"contact sheet  {sheet}")

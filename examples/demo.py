@@ -81,7 +81,7 @@ def run(base: Store) -> None:
     if not shards.exists(MANIFEST):
         with stage(f"synthetic faces of {SUBJECTS} subjects -> {shards.uri}"):
             spec = SynthSpec(SUBJECTS, VIDEOS, FRAMES, CLIP, size=SIZE, stride=10)
-            manifest = ingest_synthetic(spec, shards)
+            manifest = ingest_synthetic(spec, shards, processes=os.cpu_count() or 1)
             say(f"   {manifest.clips} clips, {manifest.frames} frames")
     reports = {"AUNCE pretraining, linear probe": [], "random network, linear probe": []}
     with ray_session():

@@ -1,7 +1,7 @@
 """From rows to batches: putting lanes together, decoding, views."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from queue import Full, Queue
@@ -153,33 +153,43 @@ def make_batch(
     )
 
 
-def ahead(items: Iterator[Batch], depth: int) -> Generator[Batch, None, None]:
-    """Yield items that a thread makes up to `depth` ahead; its errors are raised here."""
-    ready: Queue[Batch | BaseException | None] = Queue(depth)
-    stopped = Event()
+class Ahead(Iterator[Batch]):
+    """Batches that a thread makes ahead, from the moment this is made; its errors are raised where they are read.
 
-    def put(item: Batch | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.2)
-            except Full:
-                continue
+    Args:
+        items: Makes the batches.
+        depth: How many may wait.
+    """
 
-    def work() -> None:
+    def __init__(self, items: Iterator[Batch], depth: int) -> None:
+        self._ready: Queue[Batch | BaseException] = Queue(depth)
+        self._stopped = Event()
+        Thread(target=self._work, args=(items,), name="batches", daemon=True).start()
+
+    def __next__(self) -> Batch:
+        item = self._ready.get()
+        if isinstance(item, BaseException):
+            self._ready.put(item)
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Stop making batches."""
+        self._stopped.set()
+
+    def _work(self, items: Iterator[Batch]) -> None:
         try:
             for item in items:
-                put(item)
-                if stopped.is_set():
+                self._put(item)
+                if self._stopped.is_set():
                     return
-            put(None)
+            self._put(StopIteration())
         except BaseException as error:  # noqa: BLE001 - raised again by the reader
-            put(error)
+            self._put(error)
 
-    Thread(target=work, name="batches", daemon=True).start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
+    def _put(self, item: Batch | BaseException) -> None:
+        while not self._stopped.is_set():
+            try:
+                return self._ready.put(item, timeout=0.2)
+            except Full:
+                continue

@@ -4,6 +4,7 @@ The only module that knows ray.data. Encoded bytes travel; they are decoded wher
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ import pyarrow as pa
 import ray.data
 import ray.train
 from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, ExecutionResources
+
+# The class that `DataContext.custom_execution_callback_classes` asks for has no public door.
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from au_dist.data.order import Block, Group, Order, lanes_of
 from au_dist.shards import Manifest, read_row_group
@@ -22,6 +26,23 @@ COLUMNS = ["clip_id", "jpeg", "label", "valid"]
 
 #: More Ray Data tasks than this cost more to plan than they gain.
 MAX_TASKS = 4096
+
+#: Reading tasks at once for each scorer: one reads while another's rows are scored.
+READS_PER_SCORER = 2
+
+
+class Breath(ExecutionCallback):
+    """Makes Ray Data's scheduler pause after each of its steps.
+
+    While a consumer is slower than the reading, the scheduler asks again and again without waiting whether it may go
+    on. It runs in a thread of the training worker: that halves the speed of training (docs/decisions/0005).
+    """
+
+    PAUSE_S = 0.02
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Called by Ray Data after each step."""
+        time.sleep(self.PAUSE_S)
 
 
 @dataclass(frozen=True)
@@ -125,16 +146,17 @@ def rank_dataset(source: Source, rank: int, world: int, position: int) -> Datase
 
     dataset = _indices(len(blocks)).map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / 2)
     dataset.context.execution_options = _options(source.cpus)
+    dataset.context.custom_execution_callback_classes = [Breath]
     return dataset
 
 
 def _indices(count: int) -> Dataset:
     """Return a dataset of the numbers from 0, one or a few a task.
 
-    Not `ray.data.range`: each of its tasks asks for a whole CPU, whatever the tasks after it ask for.
+    Not `ray.data.range`: each of its tasks asks for a whole CPU, whatever the tasks after it ask for. Not
+    `ray.data.from_arrow`: it starts a task for each table to learn its size.
     """
-    step = -(-count // MAX_TASKS)
-    return ray.data.from_arrow([pa.table({"id": range(i, min(i + step, count))}) for i in range(0, count, step)])
+    return ray.data.from_items([{"id": index} for index in range(count)], override_num_blocks=min(count, MAX_TASKS))
 
 
 def iterate(shard: DataIterator, prefetch: int) -> Iterator[pa.Table]:
@@ -181,19 +203,23 @@ def score(
             group = groups[index]
             yield read_row_group(store, manifest.shards[group.shard], group.group)
 
+    workers = min(workers, len(groups))
     dataset = (
         _indices(len(groups))
-        .map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4)
+        .map_batches(
+            read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4, concurrency=READS_PER_SCORER * workers
+        )
         .map_batches(
             scorer,
             fn_constructor_kwargs=arguments,
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(groups))),
+            compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=cpus,
             num_gpus=gpus,
         )
     )
+    dataset.context.custom_execution_callback_classes = [Breath]
     return pa.concat_tables(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 

@@ -1,7 +1,11 @@
 """From synthetic faces or ordinary videos to a published set of shards."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 
 from au_dist.errors import IngestError, ShardError
@@ -20,25 +24,61 @@ MOST_QUARANTINED = 0.5
 
 
 def ingest_synthetic(
-    spec: SynthSpec, out: Store, statistics: Path | None = None, show: Callable[[int], None] = lambda clips: None
+    spec: SynthSpec,
+    out: Store,
+    statistics: Path | None = None,
+    show: Callable[[int], None] = lambda clips: None,
+    processes: int = 1,
 ) -> Manifest:
-    """Make synthetic faces into shards.
+    """Make synthetic faces into shards, the same whatever the number of processes.
 
     Args:
         spec: What to make.
         out: Where the set goes.
         statistics: Label statistics; those of the package when None.
         show: Called with the number of clips made so far.
+        processes: How many to make faces in.
+
+    Raises:
+        IngestError: The statistics cannot be used, or a process was killed.
     """
     _must_be_empty(out)
     source = {"kind": "synthetic", **asdict(spec)}
+    clips = synth_clips(spec, statistics)
+    if processes > 1:
+        clips = _synth_in_parallel(spec, statistics, processes)
 
     def counted() -> Iterator[Clip]:
-        for index, clip in enumerate(synth_clips(spec, statistics), 1):
+        for index, clip in enumerate(clips, 1):
             yield clip
             show(index)
 
     return write_shards(counted(), out, aus=synth_aus(spec, statistics), crop=synth_recipe(spec), source=source)
+
+
+def _synth_in_parallel(spec: SynthSpec, statistics: Path | None, processes: int) -> Iterator[Clip]:
+    """Make clips a subject a process, yielded in the order of the subjects, few subjects ahead."""
+    waiting: deque[Future[list[Clip]]] = deque()
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        try:
+            for subject in range(spec.subjects):
+                waiting.append(pool.submit(_synth_subject, spec, statistics, subject))
+                if len(waiting) > 2 * processes:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise IngestError(
+                "A process that makes faces was killed",
+                found=f"{processes} processes",
+                fix="Often there was not enough memory: use fewer with --processes.",
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _synth_subject(spec: SynthSpec, statistics: Path | None, subject: int) -> list[Clip]:
+    return list(synth_clips(spec, statistics, [subject]))
 
 
 def ingest_videos(

@@ -11,7 +11,7 @@ import torch
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
-from au_dist.data.batches import Batch, ahead, deal, make_batch
+from au_dist.data.batches import Ahead, Batch, deal, make_batch
 from au_dist.data.order import lanes_of
 from au_dist.data.pipeline import iterate, training_groups
 from au_dist.dist.deepspeed_engine import Engine
@@ -45,6 +45,8 @@ def train_worker(config: dict[str, Any]) -> None:
     resumed = checkpoint.newest(context.run)
     start = 0 if resumed is None else int(checkpoint.state(resumed)["step"])
 
+    # First of all: the data's own processes start while the network is built.
+    batches = Ahead(_batches(context, plan, start, world), depth=2)
     module = make_module(context, world)
     if resumed is not None:
         weights = checkpoint.tensors(resumed, checkpoint.WEIGHTS)
@@ -53,7 +55,6 @@ def train_worker(config: dict[str, Any]) -> None:
         module.load_state_dict(initial_weights(context), strict=False)
 
     engine = Engine(module, recipe.engine, recipe.optim, micro=plan.micro, accumulate=plan.accumulate, world=world)
-    batches = ahead(_batches(context, plan, start, world), depth=2)
     if resumed is not None and start < plan.steps:
         moments = checkpoint.tensors(resumed, checkpoint.OPTIMIZER)
         engine.restore(weights, moments, start, *_idle_inputs(context, plan, world))

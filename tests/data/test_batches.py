@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from queue import Queue
+from threading import Event
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from au_dist.config import Views
-from au_dist.data.batches import ahead, deal, decode, make_batch
+from au_dist.data.batches import Ahead, deal, decode, make_batch
 from au_dist.data.order import Order, lanes_of
 from au_dist.data.pipeline import Source, read_block, training_groups
 from au_dist.data.views import apply_views, choose_frames, draw_view, no_view
@@ -125,7 +127,38 @@ def test_errors_of_the_thread_are_raised_here():
         yield 1
         raise ShardError("broken")
 
-    stream = ahead(items(), 2)
+    stream = Ahead(items(), 2)
     assert next(stream) == 1
-    with pytest.raises(ShardError, match="broken"):
-        next(stream)
+    for _ in range(2):
+        with pytest.raises(ShardError, match="broken"):
+            next(stream)
+
+
+def test_batches_are_made_before_the_first_is_asked_for_and_end():
+    made = Queue()
+
+    def items():
+        for item in range(5):
+            made.put(item)
+            yield item
+
+    stream = Ahead(items(), 2)
+    assert [made.get(timeout=10) for _ in range(3)] == [0, 1, 2]
+    assert list(stream) == [0, 1, 2, 3, 4]
+    assert list(stream) == []
+
+
+def test_closing_ends_the_thread():
+    stopped = Event()
+
+    def items():
+        try:
+            while True:
+                yield 0
+        finally:
+            stopped.set()
+
+    stream = Ahead(items(), 1)
+    next(stream)
+    stream.close()
+    assert stopped.wait(10)
