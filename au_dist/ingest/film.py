@@ -11,7 +11,7 @@ from au_dist.storage import atomic_file
 WIDTH, HEIGHT, FACE = 640, 360, 300
 
 
-def write_film(path: Path, seed: int, frames: int = 100, fps: int = 10) -> None:
+def write_film(path: Path, seed: int, frames: int = 48, fps: int = 10) -> None:
     """Write an H.264 film of a face in front of a plain wall.
 
     Args:
