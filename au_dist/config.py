@@ -70,6 +70,10 @@ class Views(Section):
     blur: float = Field(1.2, ge=0)
 
 
+#: Reading tasks of one worker at once: one reads while another's rows are used. They share `Data.cpus`.
+READING_TASKS = 2
+
+
 class Data(Section):
     """What is read of each clip.
 

@@ -6,7 +6,8 @@
     ├── ShardError                 shards or their manifest: missing, truncated, changed
     ├── IngestError                videos, labels, faces
     ├── CheckpointError            a checkpoint is absent, incomplete, damaged or does not fit
-    ├── TrainError                 a run cannot go on (not finite, workers lost)
+    ├── TrainError                 a run cannot go on (not finite)
+    │   └── RunStoppedError            something outside stopped it (workers lost, or never placed); it can go on later
     └── ClusterError               the cluster: absent, too small, a job failed
 
 Every message says what happened, where, what was expected, what was found and what to do.
@@ -80,6 +81,10 @@ class CheckpointError(AuDistError):
 
 class TrainError(AuDistError):
     """A run cannot go on."""
+
+
+class RunStoppedError(TrainError):
+    """Something outside a run stopped it; the same command takes it up again."""
 
 
 class ClusterError(AuDistError):

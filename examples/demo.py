@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from au_dist.cli import Progress, table
+from au_dist.cli.terminal import Progress, table
 from au_dist.config import Recipe, load_recipe
 from au_dist.storage import Store, open_store
 

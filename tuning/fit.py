@@ -7,11 +7,8 @@ one of them must always find room.
 
 from collections.abc import Mapping, Sequence
 
-from au_dist.config import Recipe
+from au_dist.config import READING_TASKS, Recipe
 from au_dist.errors import ClusterError
-
-#: CPUs of the largest task that Ray Data may start for a run: its own default for reading.
-READ_CPUS = 1.0
 
 #: Ray counts resources in ten-thousandths.
 _UNIT = 10_000
@@ -41,7 +38,7 @@ def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
             expected=(
                 f"room for {workers.count} workers x ({workers.cpus:g} CPU{gpus}), each whole on one node, and "
                 f"{workers.count} x {recipe.data.cpus:g} CPU for data, {total:g} CPU in all, and for one data task "
-                f"of {READ_CPUS:g} CPU on some node wherever the workers are"
+                f"of {recipe.data.cpus / READING_TASKS:g} CPU on some node wherever the workers are"
             ),
             found=f"{len(nodes)} nodes: {there}" if nodes else "no node at all",
             fix="Lower workers.count, workers.cpus or data.cpus in the campaign's recipe, or add nodes.",
@@ -52,6 +49,7 @@ def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
 def _fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
     """Return whether so many trials fit, however Ray places their workers."""
     worker_cpu, worker_gpu = _units(recipe.workers.cpus), _units(recipe.workers.gpus)
+    task = _units(recipe.data.cpus / READING_TASKS)
     workers = trials * recipe.workers.count
     slots, blocking, always_room, total = 0, 0, False, 0
     for node in nodes:
@@ -62,7 +60,7 @@ def _fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
             most = min(most, gpu // worker_gpu)
         slots += most
         # So many workers on this node leave no room for a task.
-        needed = max(0, (cpu - _units(READ_CPUS)) // worker_cpu + 1) if cpu >= _units(READ_CPUS) else 0
+        needed = max(0, (cpu - task) // worker_cpu + 1) if cpu >= task else 0
         if needed > most:
             always_room = True
         blocking += needed

@@ -11,7 +11,7 @@ from ray.train import UserCallback
 from ray.util.queue import Empty, Queue
 
 from au_dist.config import Recipe
-from au_dist.errors import AuDistError, ClusterError, StorageError
+from au_dist.errors import AuDistError, ClusterError, RunStoppedError, StorageError
 from au_dist.jobs.context import make_context
 from au_dist.jobs.session import ENVIRONMENT
 from au_dist.jobs.train import train
@@ -23,9 +23,6 @@ OUTCOME = "outcome"
 
 #: When a scheduler may judge; absent at the last validation, because stopping a finished trial saves nothing.
 RUNG = "rung"
-
-#: What `jobs.train` says when a run ended for a reason that is not ours: workers lost, or never placed.
-UNEXPLAINED = "The run stopped"
 
 #: Seconds that a run which is stopped early may take to let go of its workers.
 STOP_TIMEOUT_S = 60.0
@@ -110,11 +107,10 @@ class Training:
         """Train; the thread's last word is the outcome."""
         try:
             result = train(self.recipe, callbacks=(Ask(self.mailbox, self.verdicts),))
-        except (StorageError, ClusterError) as error:
+        except (StorageError, ClusterError, RunStoppedError) as error:
             self.outcome = {OUTCOME: "interrupted", "error": str(error)}
         except AuDistError as error:
-            kind = "interrupted" if error.what == UNEXPLAINED else "failed"
-            self.outcome = {OUTCOME: kind, "error": str(error)}
+            self.outcome = {OUTCOME: "failed", "error": str(error)}
         except Exception as error:  # noqa: BLE001
             self.outcome = {OUTCOME: "interrupted", "error": f"{type(error).__name__}: {error}"[:500]}
         else:

@@ -17,6 +17,7 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, Execu
 # The class that `DataContext.custom_execution_callback_classes` asks for has no public door.
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
+from au_dist.config import READING_TASKS
 from au_dist.data.order import Block, Group, Order, lanes_of
 from au_dist.shards import Manifest, read_row_group
 from au_dist.storage import Store
@@ -26,9 +27,6 @@ COLUMNS = ["clip_id", "jpeg", "label", "valid"]
 
 #: More Ray Data tasks than this cost more to plan than they gain.
 MAX_TASKS = 4096
-
-#: Reading tasks at once for each scorer: one reads while another's rows are scored.
-READS_PER_SCORER = 2
 
 
 class Breath(ExecutionCallback):
@@ -144,7 +142,9 @@ def rank_dataset(source: Source, rank: int, world: int, position: int) -> Datase
         for index in batch["id"]:
             yield read_block(source, blocks[index], start)
 
-    dataset = _indices(len(blocks)).map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / 2)
+    dataset = _indices(len(blocks)).map_batches(
+        read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / READING_TASKS
+    )
     dataset.context.execution_options = _options(source.cpus)
     dataset.context.custom_execution_callback_classes = [Breath]
     return dataset
@@ -207,7 +207,7 @@ def score(
     dataset = (
         _indices(len(groups))
         .map_batches(
-            read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4, concurrency=READS_PER_SCORER * workers
+            read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4, concurrency=READING_TASKS * workers
         )
         .map_batches(
             scorer,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from au_dist.facs import NAMES
 from au_dist.ingest.synth_face import Camera, expose, meter, render
 from au_dist.ingest.synth_fields import View
 from au_dist.ingest.synth_identity import Identity, draw_identity
@@ -19,12 +20,6 @@ from au_dist.seeds import rng
 if TYPE_CHECKING:
     from PIL import Image
 
-_NAMES = {
-    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser", 6: "cheek raiser",
-    7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser", 12: "lip corner puller", 14: "dimpler",
-    15: "lip corner depressor", 17: "chin raiser", 20: "lip stretcher", 23: "lip tightener", 24: "lip pressor",
-    25: "lips part", 26: "jaw drop",
-}  # fmt: skip
 _MIXES = {
     "6+12 smile": {6: 4, 12: 4},
     "6+12+25 laugh": {6: 4, 12: 5, 25: 4},
@@ -86,7 +81,7 @@ def draw_sheet(path: Path, seed: int, cell: int) -> None:
     who = replace(crowd[0], glasses=False)
     cells: list[tuple[str, np.ndarray] | str] = ["One subject: neutral, each action unit alone at intensity 4"]
     cells += [("neutral", _still(who, {}, cell))]
-    cells += [(f"{au} {_NAMES[au]}", _still(who, {au: 4}, cell)) for au in DRAWN_AUS]
+    cells += [(f"{au} {NAMES[au]}", _still(who, {au: 4}, cell)) for au in DRAWN_AUS]
     cells += ["Combinations"]
     cells += [(name, _still(who, {au: float(v) for au, v in mix.items()}, cell)) for name, mix in _MIXES.items()]
     cells += ["Other subjects: neutral, then 6+12 at intensity 4"]

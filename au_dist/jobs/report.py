@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from au_dist.errors import RecipeError
-from au_dist.jobs.facs import NAMES
+from au_dist.facs import NAMES
 from au_dist.storage import Store, open_store
 
 REPORT = "report.html"

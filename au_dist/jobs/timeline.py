@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from au_dist.jobs.facs import NAMES
+from au_dist.facs import NAMES
 from au_dist.schema import au_name
 
 if TYPE_CHECKING:

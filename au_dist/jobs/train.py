@@ -11,7 +11,7 @@ import yaml
 
 from au_dist import checkpoint
 from au_dist.config import Recipe, dump_recipe
-from au_dist.errors import AuDistError, RecipeError, TrainError
+from au_dist.errors import AuDistError, RecipeError, RunStoppedError, TrainError
 from au_dist.jobs.context import Context, initial_weights, make_context
 
 RESULT = "result.json"
@@ -132,7 +132,7 @@ def _for_people(error: BaseException, context: Context) -> AuDistError:
         more = (*failures.values(), getattr(cause, "cause", None), cause.__cause__, cause.__context__)
         waiting += [item for item in more if isinstance(item, BaseException)]
     last = [line for line in str(error).splitlines() if line.strip()]
-    return TrainError(
+    return RunStoppedError(
         "The run stopped",
         where=context.run.uri,
         found=last[-1].strip()[:300] if last else type(error).__name__,

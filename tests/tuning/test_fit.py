@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from au_dist.config import Recipe
+from au_dist.config import READING_TASKS, Recipe
 from au_dist.errors import ClusterError
-from tuning.fit import READ_CPUS, trials_at_once
+from tuning.fit import trials_at_once
 
 NODES = st.lists(
     st.fixed_dictionaries({"CPU": st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5, 4.0]), "GPU": st.sampled_from([0.0, 2.0])}),
@@ -52,7 +52,7 @@ def test_a_number_fits_exactly_when_no_placement_leaves_reading_without_room(
     def fits(trials: int) -> bool:
         ways = placements(trials * count, cpus, gpus, nodes)
         share = trials * count * data
-        return bool(ways) and all(max(free) >= READ_CPUS and sum(free) >= share for free in ways)
+        return bool(ways) and all(max(free) >= data / READING_TASKS and sum(free) >= share for free in ways)
 
     expected = next((trials for trials in range(5, 0, -1) if fits(trials)), 0)
     asked = recipe(count, cpus, data, gpus)

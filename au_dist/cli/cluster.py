@@ -1,0 +1,194 @@
+"""Verbs of clusters, jobs and campaigns."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from au_dist.cli.options import Address, Overrides, check_fits, ray
+from au_dist.cli.terminal import say, table
+from au_dist.errors import ClusterError
+
+if TYPE_CHECKING:
+    from au_dist.config import Recipe
+
+app = typer.Typer()
+tune_app = typer.Typer(help="Hyperparameter campaigns.", no_args_is_help=True)
+cluster_app = typer.Typer(help="A Ray cluster of several nodes on this machine.", no_args_is_help=True)
+app.add_typer(tune_app, name="tune")
+app.add_typer(cluster_app, name="cluster")
+
+
+@tune_app.command("run")
+def tune_run(
+    campaign: Annotated[Path, typer.Argument(help="Campaign (YAML).")],
+    overrides: Overrides = None,
+    address: Address = None,
+) -> None:
+    """Search hyperparameters; the same command again resumes."""
+    from tuning.campaign import load_campaign
+
+    load_campaign(campaign, overrides or [])  # what can be refused at once need not wait for Ray
+    from tuning.run import run_campaign
+
+    with ray(address):
+        from cluster.preflight import cluster_resources
+
+        found = run_campaign(campaign, overrides or [], cluster_resources(), show=say)
+    table(found.columns, found.rows)
+    say(found.summary)
+
+
+@cluster_app.command("up")
+def cluster_up(
+    nodes: Annotated[int, typer.Option(help="Number of Ray nodes.")] = 2,
+    cpus: Annotated[int, typer.Option(help="CPUs that each node pretends to have.")] = 2,
+    dashboard_host: Annotated[str, typer.Option(help="Where the dashboard and job server listen.")] = "127.0.0.1",
+) -> None:
+    """Start several Ray nodes on this machine."""
+    from cluster import local
+
+    up = local.up(nodes=nodes, cpus_per_node=cpus, dashboard_host=dashboard_host)
+    say(f"cluster    {up.address}  {up.nodes} nodes of {cpus} CPUs")
+    say(f"dashboard  {up.dashboard}  (it asks for the token in {up.token_path})")
+    say("Use it with `au-dist submit RECIPE`, or `--address local` on any verb.")
+
+
+@cluster_app.command("down")
+def cluster_down() -> None:
+    """Stop the nodes that `cluster up` started."""
+    from cluster import local
+
+    say(f"stopped {local.down()} processes")
+
+
+@cluster_app.command("preflight")
+def cluster_preflight(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    overrides: Overrides = None,
+    address: Address = None,
+) -> None:
+    """Check that a recipe's workers fit on the cluster."""
+    from au_dist.config import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    with ray(address):
+        check_fits(loaded)
+    say(f"{loaded.workers.count} workers fit")
+
+
+@app.command()
+def submit(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    overrides: Overrides = None,
+    address: Address = None,
+    follow: Annotated[bool, typer.Option(help="Follow the log to the end; exit with the job's code.")] = True,
+) -> None:
+    """Train a recipe as a Ray job on a cluster."""
+    from au_dist.config import dump_recipe, load_recipe
+    from cluster import jobs
+
+    loaded = load_recipe(recipe, overrides or [])
+    place, python = _job_address(address)
+    job = jobs.submit(
+        [python, "-m", "au_dist", "train", "recipe.yaml"],
+        {"recipe.yaml": dump_recipe(_absolute(loaded))},
+        place,
+        metadata={"recipe": loaded.name},
+    )
+    say(f"job  {job}")
+    if follow:
+        _follow(job, place)
+
+
+@app.command("jobs")
+def list_jobs(address: Address = None) -> None:
+    """List the jobs of a cluster."""
+    from datetime import datetime
+
+    from cluster import jobs
+
+    def clock(seconds: float | None) -> str:
+        return "–" if seconds is None else datetime.fromtimestamp(seconds).strftime("%m-%d %H:%M:%S")
+
+    rows = jobs.jobs(_job_address(address)[0])
+    table(
+        ["job", "recipe", "status", "started", "ended", "exit code"],
+        [
+            [
+                r.job_id,
+                r.metadata.get("recipe", "–"),
+                r.status,
+                clock(r.started),
+                clock(r.ended),
+                "–" if r.exit_code is None else str(r.exit_code),
+            ]
+            for r in rows
+        ],
+    )
+
+
+@app.command()
+def logs(
+    job: Annotated[str, typer.Argument(help="The job.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow to the end; exit with the job's code.")
+    ] = False,
+    address: Address = None,
+) -> None:
+    """Print the log of a job."""
+    from cluster import jobs
+
+    place = _job_address(address)[0]
+    if follow:
+        _follow(job, place)
+    else:
+        say(jobs.logs(job, place).rstrip("\n"))
+
+
+@app.command()
+def stop(job: Annotated[str, typer.Argument(help="The job.")], address: Address = None) -> None:
+    """Stop a job; submitting its recipe again resumes."""
+    from cluster import jobs
+
+    stopped = jobs.stop(job, _job_address(address)[0])
+    say(f"stopped {job}" if stopped else f"{job} had ended before")
+
+
+def _job_address(address: str | None) -> tuple[str | None, str]:
+    """Return the address for Ray's job API and the Python to run there."""
+    from cluster import local
+
+    if address in (None, "local"):
+        current = local.current()
+        remote = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
+        if current is not None and (address == "local" or not remote):
+            os.environ.update(local.environment(current))
+            return current.dashboard, sys.executable
+        if address == "local" or not remote:
+            raise ClusterError(
+                "There is no cluster to talk to",
+                expected="--address, RAY_ADDRESS, or a local cluster",
+                fix="Start one with `au-dist cluster up`.",
+            )
+    return address, "python"
+
+
+def _absolute(recipe: "Recipe") -> "Recipe":
+    """Return a recipe whose folders do not depend on the working directory: a job has another one."""
+    from au_dist.storage import open_store
+
+    places = {"shards": open_store(recipe.shards).uri, "runs": open_store(recipe.runs).uri}
+    return recipe.model_copy(update=places)
+
+
+def _follow(job: str, address: str | None) -> None:
+    from cluster import jobs
+
+    for line in jobs.follow(job, address):
+        say(line)
+    code = jobs.exit_code(job, address)
+    say(f"job {job} ended with exit code {code}", err=True)
+    raise typer.Exit(code)

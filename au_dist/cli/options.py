@@ -1,0 +1,80 @@
+"""Options that several verbs share, and the connection to Ray that they ask for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from au_dist.errors import ClusterError, RecipeError
+
+if TYPE_CHECKING:
+    from au_dist.config import Recipe
+
+Out = Annotated[str, typer.Option("--out", help="Where the shards go: s3://bucket/prefix or a folder.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster; `local` is that of `cluster up`. RAY_ADDRESS, else one in this process."),
+]
+Runs = Annotated[str | None, typer.Option("--runs", envvar="AU_DIST_RUNS", help="Where runs are stored.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the recipe.")]
+
+
+class Checkpoint(StrEnum):
+    """Which checkpoint of a run."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+class Faces(StrEnum):
+    """Which faces of a video."""
+
+    MAIN = "main"
+    ALL = "all"
+
+
+Which = Annotated[Checkpoint, typer.Option("--checkpoint", help="Which checkpoint of a run.")]
+
+
+@contextmanager
+def ray(address: str | None) -> Iterator[None]:
+    """Connect to Ray for the length of a verb."""
+    from au_dist.jobs.session import ray_session
+
+    if address == "local":
+        from cluster import local
+
+        current = local.current()
+        if current is None:
+            raise ClusterError("No local cluster is up", fix="Start one with `au-dist cluster up`.")
+        os.environ.update(local.environment(current))
+        address = current.address
+    with ray_session(address):
+        yield
+
+
+def store(runs: str | None) -> Any:
+    """Return the store of an address, if there is one."""
+    from au_dist.storage import open_store
+
+    return open_store(runs) if runs else None
+
+
+def needed(where: str | None) -> Any:
+    """Return the store of an address that must be there."""
+    if where is None:
+        raise RecipeError("It is not said where the runs are", fix="Give an address, --runs, or set AU_DIST_RUNS.")
+    return store(where)
+
+
+def check_fits(recipe: "Recipe") -> None:
+    """Refuse a recipe whose workers the connected cluster cannot place."""
+    from cluster.preflight import Needs, cluster_resources
+    from cluster.preflight import check_fits as check
+
+    workers = recipe.workers
+    needs = Needs(workers.count, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * workers.count)
+    check(needs, cluster_resources())

@@ -1,0 +1,123 @@
+"""Verbs that train, score, find and use models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from au_dist.cli.options import Address, Checkpoint, Faces, Overrides, Runs, Which, check_fits, needed, ray, store
+from au_dist.cli.terminal import Progress, number, say, table
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    overrides: Overrides = None,
+    address: Address = None,
+) -> None:
+    """Train a recipe; the same command again resumes."""
+    from au_dist.config import load_recipe
+    from au_dist.jobs.train import train as run
+
+    loaded = load_recipe(recipe, overrides or [])
+    with ray(address):
+        check_fits(loaded)
+        result = run(loaded, Progress())
+    say(
+        f"run  {result['run']}  {result['steps']} steps, best {result['metric']} {result['best']:.3f} "
+        f"at step {result['best_step']}"
+    )
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run (address, or name below --runs) or a checkpoint.")],
+    runs: Runs = None,
+    which: Which = Checkpoint.BEST,
+    address: Address = None,
+) -> None:
+    """Score a detection model on the test subjects: F1, AUC, prevalence per action unit."""
+    from au_dist.jobs.evaluate import evaluate as score
+
+    with ray(address):
+        report = score(run, which=which.value, runs=store(runs))
+    rows = [
+        [
+            row["name"],
+            *(number(row[key]) for key in ("f1", "auc", "prevalence", "all_positive_f1")),
+            f"{row['frames']:.0f}",
+        ]
+        for row in report["aus"]
+    ]
+    mean = report["average"]
+    rows.append(["average", *(number(mean[key]) for key in ("f1", "auc", "prevalence", "all_positive_f1")), ""])
+    table(["action unit", "F1", "AUC", "prevalence", "F1 all positive", "frames"], rows)
+    say(f"{report['stamp']} {report['rows_scored']} of {report['rows_expected']} frames scored.")
+    say(f"report  {report['html']}")
+
+
+@app.command("runs")
+def list_runs(
+    where: Annotated[str | None, typer.Argument(help="Address below which to look; --runs by default.")] = None,
+    runs: Runs = None,
+    metric: Annotated[str | None, typer.Option(help="Metric to show.")] = None,
+) -> None:
+    """List the runs in storage."""
+    from au_dist.jobs.runs import list_runs as rows_of
+
+    rows = rows_of(needed(where or runs), metric)
+    table(
+        ["run", "kind", "status", "steps", "best", "metric", "at step"],
+        [
+            [r.name, r.kind, r.status, str(r.steps), number(r.best), r.metric, str(r.best_step) if r.steps else "–"]
+            for r in rows
+        ],
+    )
+
+
+@app.command()
+def best(
+    where: Annotated[str | None, typer.Argument(help="Address below which to look; --runs by default.")] = None,
+    runs: Runs = None,
+    metric: Annotated[str | None, typer.Option(help="Metric; each run's own by default.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only `aunce` or `detection` runs.")] = None,
+) -> None:
+    """Print the address of the run with the best checkpoint."""
+    from au_dist.jobs.runs import best_run
+
+    row = best_run(needed(where or runs), metric, kind)
+    say(f"{row.metric} {row.best:.4f} at step {row.best_step} of {row.name} ({row.kind})", err=True)
+    say(row.place.uri)
+
+
+@app.command()
+def pull(
+    run: Annotated[str, typer.Argument(help="A run (address, or name below --runs) or a checkpoint.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to copy the model to.")] = Path("model"),
+    runs: Runs = None,
+    which: Which = Checkpoint.BEST,
+) -> None:
+    """Copy the best checkpoint to a folder and verify its hashes."""
+    from au_dist.jobs.runs import pull as copy
+
+    found = copy(run, to, which=which.value, base=store(runs))
+    say(f"model  {to}  step {found['step']} of {found['checkpoint']}: {', '.join(found['files'])}, hashes verified")
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A run, a checkpoint or a pulled model folder.")],
+    video: Annotated[Path, typer.Argument(help="A video or picture.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and the timeline.")] = Path("."),
+    faces: Annotated[Faces, typer.Option(help="The main face only, or all.")] = Faces.MAIN,
+    runs: Runs = None,
+    which: Which = Checkpoint.BEST,
+) -> None:
+    """Predict action units on a video: CSV in OpenFace's columns, and a timeline picture."""
+    from au_dist.jobs.predict import predict as run
+
+    found = run(model, video, out, which=which.value, faces=faces.value, base=store(runs))
+    say(f"csv      {found.csv}  {found.frames} frames, {found.frames_with_face} with a face")
+    say(f"picture  {found.picture}")

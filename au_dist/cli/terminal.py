@@ -1,0 +1,70 @@
+"""What the verbs print."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+
+def say(text: str = "", err: bool = False) -> None:
+    """Print a line."""
+    typer.echo(text, err=err)
+
+
+class Progress:
+    """Prints the record of a run: validations, and a step every few seconds."""
+
+    def __init__(self, every_s: float = 3.0) -> None:
+        self.every_s, self.last = every_s, 0.0
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Print a row if it is time."""
+        import time
+
+        if "loss" not in row:
+            found = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "step")
+            say(f"step {row['step']:>6}  {found}")
+            return
+        now = time.monotonic()
+        if now - self.last < self.every_s and row["step"] != row["steps"]:
+            return
+        self.last = now
+        minutes, seconds = divmod(round(row["eta_s"]), 60)
+        say(
+            f"step {row['step']:>6}/{row['steps']}  epoch {row['epoch']:.2f}  loss {row['loss']:.4f}  "
+            f"grad {row['grad_norm']:.3f}  lr {row['lr']:.2e}  {row['clips_per_s']:.0f} clips/s  "
+            f"data wait {row['data_wait']:.0%}  left {minutes}:{seconds:02d}"
+        )
+
+
+def number(value: float | None) -> str:
+    """Return three decimals, or a dash."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table that can be read and can be cut: plain columns, numbers to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+    for index, row in enumerate([columns, *rows]):
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  ".join(cells).rstrip())
+        if index == 0:
+            say("  ".join("-" * width for width in widths))
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Any]:
+    """Yield a function that advances a progress bar; silent where nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
