@@ -128,6 +128,8 @@ class Aunce(Section):
         beta_majority: Exponent of the negatives of an anchor in the commoner state.
         beta_minority: Exponent of the negatives of an anchor in the rarer state.
         odds: Odds of the positive kinds: highest similarity, mean, other view, lowest similarity.
+        draw: Whether a kind is drawn for each action unit of a contrast set (``action_unit``, as in the official code)
+            or for each of its anchors too (``anchor``).
     """
 
     mode: Literal["corrected", "released"] = "corrected"
@@ -135,6 +137,7 @@ class Aunce(Section):
     beta_majority: float = Field(0.8, gt=0)
     beta_minority: float = Field(1.2, gt=0)
     odds: tuple[float, float, float, float] = (0.2, 0.6, 0.2, 0.0)
+    draw: Literal["action_unit", "anchor"] = "action_unit"
 
     @model_validator(mode="after")
     def _odds_are_odds(self) -> "Aunce":

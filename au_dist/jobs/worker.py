@@ -108,7 +108,7 @@ def make_module(context: Context, world: World) -> torch.nn.Module:
         network = AUNetwork(recipe.model, len(context.aus), recipe.data.size)
         if recipe.method == "aunce":
             minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
-            return Contrast(network, recipe.aunce, minority_A, recipe.seed, world)
+            return Contrast(network, recipe.aunce, minority_A, recipe.seed, recipe.data.lanes, world)
         weight_A = torch.tensor(odds if recipe.detection.balance else [1.0] * len(rates))
         settle = SETTLE if recipe.init is None else 0
         return Detect(network, recipe.detection.train == "probe", weight_A, world, settle)

@@ -7,16 +7,24 @@ AUNCE compares each anchor with every candidate of its contrast set, one action 
     loss_i = log(1 + exp(lneg_i - lpos_i)),   lneg_i = log sum_{j in N_i} exp(beta(y_i) s_ij)
 
 where lpos is, by the drawn kind, the highest, the mean, the other view's, or the lowest similarity of a positive.
+`au_dist.model.aunce_tiles` computes both sides in memory that is linear in N.
 Equations re-derived from the method's published code (see docs/methods.md); nothing is copied.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
+from au_dist.errors import TrainError
+from au_dist.model.aunce_tiles import Group, best, sides
+
 HIGHEST, MEAN, OTHER_VIEW, LOWEST = range(4)
+
+#: How far the length of an embedding may be from one: rounding in half precision passes, no normalisation does not.
+LENGTH_TOLERANCE = 0.01
 
 Mode = Literal["corrected", "released"]
 
@@ -36,27 +44,27 @@ class Candidates:
     valid_NA: torch.Tensor
 
 
-def draw_kinds(odds: tuple[float, ...], aus: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw the kind of positive of each action unit.
+def draw_kinds(odds: tuple[float, ...], shape: int | tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Draw kinds of positives.
 
     Args:
         odds: Odds of the kinds highest, mean, other view and (optionally) lowest.
-        aus: Number of action units, A.
+        shape: A: one kind an action unit. (M, A): one an anchor and action unit.
         generator: A CPU generator; equal on every rank.
 
     Returns:
-        int64 [A].
+        int64 of that shape.
     """
     edges = torch.tensor(odds, dtype=torch.float64).cumsum(0) / sum(odds)
-    return torch.bucketize(torch.rand(aus, generator=generator, dtype=torch.float64), edges[:-1], right=True)
+    return torch.bucketize(torch.rand(shape, generator=generator, dtype=torch.float64), edges[:-1], right=True)
 
 
 def aunce_terms(
     anchor: Candidates,
     candidate: Candidates,
-    index_N: torch.Tensor,
-    partner_N: torch.Tensor,
-    kinds_A: torch.Tensor,
+    index_M: torch.Tensor,
+    partner_M: torch.Tensor,
+    kinds: torch.Tensor,
     minority_A: torch.Tensor,
     *,
     temperature: float,
@@ -68,9 +76,9 @@ def aunce_terms(
     Args:
         anchor: The anchors of this rank, M of them.
         candidate: All candidates of the contrast set, N of them.
-        index_N: int64 [M]: which candidate each anchor is itself.
-        partner_N: int64 [M]: which candidate is the other view of each anchor.
-        kinds_A: int64 [A]: kind of positive of each action unit.
+        index_M: int64 [M]: which candidate each anchor is itself.
+        partner_M: int64 [M]: which candidate is the other view of each anchor.
+        kinds: int64 [A] or [M, A]: kind of positive of each action unit, or of each anchor too.
         minority_A: [A]: the rarer label of each action unit.
         temperature: Temperature of the similarities.
         beta: Exponents of the negatives of an anchor in the commoner and in the rarer state.
@@ -79,33 +87,51 @@ def aunce_terms(
     Returns:
         loss_MA and counts_MA (bool); the loss is 0 where an anchor does not count.
     """
-    s_MNA = torch.einsum("mad,nad->mna", anchor.z_NAD, candidate.z_NAD) / temperature
-    known_MNA = anchor.valid_NA[:, None] & candidate.valid_NA[None]
-    equal_MNA = anchor.y_NA[:, None] == candidate.y_NA[None]
-    positive_MNA, negative_MNA = equal_MNA & known_MNA, ~equal_MNA & known_MNA
-    if mode == "corrected":
-        itself_MN = torch.arange(len(candidate.z_NAD), device=s_MNA.device)[None] == index_N[:, None]
-        positive_MNA = positive_MNA & ~itself_MN[:, :, None]
-
-    low, high = torch.finfo(s_MNA.dtype).min, torch.finfo(s_MNA.dtype).max
-    count_MA = positive_MNA.sum(1)
-    divisor_MA = count_MA.clamp(min=1) if mode == "corrected" else torch.full_like(count_MA, len(candidate.z_NAD))
-    lpos_KMA = torch.stack(
-        [
-            s_MNA.masked_fill(~positive_MNA, low).amax(1),
-            s_MNA.masked_fill(~positive_MNA, low).logsumexp(1) - divisor_MA.to(s_MNA.dtype).log(),
-            s_MNA.gather(1, partner_N[:, None, None].expand(-1, 1, s_MNA.shape[2]))[:, 0],
-            s_MNA.masked_fill(~positive_MNA, high).amin(1),
-        ]
-    )
-    lpos_MA = lpos_KMA.gather(0, kinds_A[None, None].expand(1, *count_MA.shape))[0]
-    rare_MA = anchor.y_NA == minority_A
-    beta_MA = torch.where(rare_MA, beta[1], beta[0]).to(s_MNA.dtype)
-    lneg_MA = (beta_MA[:, None] * s_MNA).masked_fill(~negative_MNA, low).logsumexp(1)
-    counts_MA = anchor.valid_NA & negative_MNA.any(1) & ((count_MA > 0) | (kinds_A == OTHER_VIEW))
-    # Replaced before the difference: infinities of uncounted anchors must not reach the gradient.
-    lpos_MA, lneg_MA = (torch.where(counts_MA, value, 0.0) for value in (lpos_MA, lneg_MA))
+    kinds_MA = kinds.expand(anchor.y_NA.shape)
+    groups = list(_groups(anchor, candidate, index_M, partner_M, kinds_MA, minority_A, beta, mode))
+    lneg_MA, lpos_MA = sides(anchor.z_NAD, candidate.z_NAD, groups, temperature)
+    counts_MA = torch.zeros_like(anchor.valid_NA)
+    for group in groups:
+        counts_MA[group.anchor_R, group.au] = True
     return torch.where(counts_MA, F.softplus(lneg_MA - lpos_MA), 0.0), counts_MA
+
+
+def _groups(
+    anchor: Candidates,
+    candidate: Candidates,
+    index_M: torch.Tensor,
+    partner_M: torch.Tensor,
+    kinds_MA: torch.Tensor,
+    minority_A: torch.Tensor,
+    beta: tuple[float, float],
+    mode: Mode,
+) -> Iterator[Group]:
+    """Yield the anchors that count, by action unit, label and kind of positive."""
+    for au in range(anchor.y_NA.shape[1]):
+        known_N, y_N = candidate.valid_NA[:, au], candidate.y_NA[:, au] > 0
+        parts = [(known_N & ~y_N).nonzero()[:, 0], (known_N & y_N).nonzero()[:, 0]]
+        place_N = torch.zeros_like(y_N, dtype=torch.int64)
+        for part_P in parts:
+            place_N[part_P] = torch.arange(len(part_P), device=part_P.device)
+        for label, (same_P, other_Q) in enumerate(zip(parts, reversed(parts), strict=True)):
+            of_label_M = anchor.valid_NA[:, au] & ((anchor.y_NA[:, au] > 0) == bool(label))
+            positives = len(same_P) - (mode == "corrected")
+            for kind in (HIGHEST, MEAN, OTHER_VIEW, LOWEST):
+                row_R = (of_label_M & (kinds_MA[:, au] == kind)).nonzero()[:, 0]
+                if not len(row_R) or not len(other_Q) or (positives < 1 and kind != OTHER_VIEW):
+                    continue
+                weight = beta[1] if label == int(minority_A[au]) else beta[0]
+                own_R = place_N[index_M[row_R]] if mode == "corrected" else None
+                if kind == MEAN:
+                    divisor = positives if mode == "corrected" else len(candidate.y_NA)
+                    yield Group(au, row_R, other_Q, weight, same_P, own_R, divisor)
+                elif kind == OTHER_VIEW:
+                    yield Group(au, row_R, other_Q, weight, pair_R=partner_M[row_R])
+                else:
+                    with torch.no_grad():
+                        a_RD, c_PD = anchor.z_NAD[row_R, au], candidate.z_NAD[same_P, au]
+                        pair_R = same_P[best(a_RD, c_PD, own_R, kind == HIGHEST)]
+                    yield Group(au, row_R, other_Q, weight, pair_R=pair_R)
 
 
 def aunce_mean(
@@ -148,22 +174,27 @@ def aunce_loss(
     Args:
         z1_NAD: Embeddings of the first view, length one, [N, A, D].
         z2_NAD: Embeddings of the second view.
-        y_NA: Occurrence in {0, 1}.
+        y_NA: Occurrence in {0, 1}; -1 where it is not known.
         temperature: Temperature of the similarities.
         beta: Exponents of the negatives of an anchor in the commoner and in the rarer state.
-        kinds_A: Kind of positive of each action unit (0 highest, 1 mean, 2 other view, 3 lowest); drawn when None.
+        kinds_A: Kind of positive of each action unit (0 highest, 1 mean, 2 other view, 3 lowest), [A], or of each of
+            the 2N anchors too, [2N, A]; one an action unit is drawn when None.
         odds: Odds of the kinds when they are drawn.
         mode: ``released`` or ``corrected``.
-        valid_NA: Whether labels are known; all when None.
+        valid_NA: Whether labels are known; all but -1 when None.
         weight_A: Weight of each action unit.
         minority_A: The rarer label of each action unit; 1 when None.
         generator: For drawing kinds.
 
     Returns:
-        The scalar loss.
+        The scalar loss; 0, with a gradient of 0, when no anchor has a signal.
+
+    Raises:
+        TrainError: Shapes do not agree, a label is none, or an embedding is not of length one.
     """
     count, aus = y_NA.shape
-    valid_NA = torch.ones_like(y_NA, dtype=torch.bool) if valid_NA is None else valid_NA.bool()
+    _check_input(z1_NAD, z2_NAD, y_NA)
+    valid_NA = (y_NA >= 0) if valid_NA is None else valid_NA.bool() & (y_NA >= 0)
     if kinds_A is None:
         kinds_A = draw_kinds(odds, aus, generator or torch.default_generator)
     everyone = Candidates(torch.cat([z1_NAD, z2_NAD]), y_NA.repeat(2, 1), valid_NA.repeat(2, 1))
@@ -180,6 +211,26 @@ def aunce_loss(
         mode=mode,
     )
     return aunce_mean(loss_MA.sum(0), counts_MA.sum(0), 2 * count, mode, weight_A)
+
+
+def _check_input(z1_NAD: torch.Tensor, z2_NAD: torch.Tensor, y_NA: torch.Tensor) -> None:
+    expected, found = [(*y_NA.shape, z1_NAD.shape[-1])] * 2, [tuple(z.shape) for z in (z1_NAD, z2_NAD)]
+    if found != expected:
+        raise TrainError(
+            "Embeddings and labels do not fit", expected=f"[N, A, D] with [N, A] = {list(y_NA.shape)}", found=found
+        )
+    strange = sorted({float(y) for y in y_NA.unique()} - {0.0, 1.0, -1.0})
+    if strange:
+        raise TrainError("These labels are none", expected="0, 1, or -1 for unknown", found=strange[:5])
+    for z_NAD in (z1_NAD, z2_NAD):
+        worst = (z_NAD.detach().float().norm(dim=-1) - 1).abs().max() if z_NAD.numel() else torch.zeros(())
+        if not worst <= LENGTH_TOLERANCE:
+            raise TrainError(
+                "The embeddings are not of length one",
+                expected=f"lengths within {LENGTH_TOLERANCE:g} of 1",
+                found=f"one that is off by {worst:.3g}",
+                fix="Normalise them: torch.nn.functional.normalize(z, dim=-1).",
+            )
 
 
 def detection_terms(

@@ -25,12 +25,15 @@ class Contrast(nn.Module):
         config: The loss section of the recipe.
         minority_A: The rarer label of each action unit among the training subjects.
         seed: The run's seed; the kinds of positives belong to (seed, contrast set).
+        lanes: Lanes that a contrast set is dealt from.
         world: This process among the workers.
     """
 
-    def __init__(self, network: AUNetwork, config: Aunce, minority_A: torch.Tensor, seed: int, world: World) -> None:
+    def __init__(
+        self, network: AUNetwork, config: Aunce, minority_A: torch.Tensor, seed: int, lanes: int, world: World
+    ) -> None:
         super().__init__()
-        self.network, self.config, self.seed, self.world = network, config, seed, world
+        self.network, self.config, self.seed, self.lanes, self.world = network, config, seed, lanes, world
         share(network, lambda x: add_up(x, world))
         self.register_buffer("minority_A", minority_A, persistent=False)
 
@@ -55,14 +58,13 @@ class Contrast(nn.Module):
         anchors, aus = anchor.y_NA.shape
         device = z_MAD.device
         index_M = torch.arange(anchors, device=device)
-        generator = torch.Generator().manual_seed(torch_seed(self.seed, "kinds", contrast_set))
         released = self.config.mode == "released"
         loss_MA, counts_MA = aunce_terms(
             anchor,
             everyone,
             index_M + self.world.rank * anchors,
             index_M.roll(anchors // 2) + self.world.rank * anchors,
-            draw_kinds(self.config.odds, aus, generator).to(device),
+            self._kinds(contrast_set, anchors, aus).to(device),
             torch.ones_like(self.minority_A) if released else self.minority_A,
             temperature=self.config.temperature,
             beta=(self.config.beta_majority, self.config.beta_minority),
@@ -70,6 +72,16 @@ class Contrast(nn.Module):
         )
         count_A = total(counts_MA.sum(0).float(), self.world)
         return self.world.size * aunce_mean(loss_MA.sum(0), count_A, len(everyone.z_NAD), self.config.mode)
+
+    def _kinds(self, contrast_set: int, anchors: int, aus: int) -> torch.Tensor:
+        """Return the kinds of this rank's anchors; drawn for the whole set, so that N workers draw what one draws."""
+        generator = torch.Generator().manual_seed(torch_seed(self.seed, "kinds", contrast_set))
+        if self.config.draw == "action_unit":
+            return draw_kinds(self.config.odds, aus, generator)
+        # Two views; of each the lanes in turn, which ranks take in turn (`data.order.lanes_of`).
+        mine = self.lanes // self.world.size
+        shape = (2, mine, self.world.size, anchors // 2 // mine, aus)
+        return draw_kinds(self.config.odds, shape, generator)[:, :, self.world.rank].reshape(anchors, aus)
 
 
 class Detect(nn.Module):

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from dense_aunce import dense_aunce
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from au_dist.model.losses import LOWEST, aunce_loss, detection_terms, draw_kinds
+from au_dist.errors import TrainError
+from au_dist.model import aunce_tiles
+from au_dist.model.losses import LOWEST, Candidates, aunce_loss, aunce_terms, detection_terms, draw_kinds
 
-REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "aunce_official.npz"
+REFERENCE = Path(__file__).parents[1] / "reference" / "aunce_official.npz"
 CASES = ["all_max", "all_mean", "all_self", "mixed", "mixed_signed", "tau_0.07", "single_label_aus", "class_weights"]
 
 
@@ -22,7 +27,6 @@ def some_labels(n=12, a=3, seed=1):
     return (torch.rand(n, a, generator=torch.Generator().manual_seed(seed)) < 0.4).long()
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference numbers are not beside this checkout")
 @pytest.mark.parametrize("case", CASES)
 def test_released_mode_equals_the_official_code(case):
     data = np.load(REFERENCE)
@@ -36,6 +40,119 @@ def test_released_mode_equals_the_official_code(case):
     assert loss.item() == pytest.approx(float(data[f"{case}/loss"]), rel=1e-6)
     for mine, official in ((z1.grad, get("grad_z1_NAD")), (z2.grad, get("grad_z2_NAD"))):
         assert (mine - official).norm() <= 1e-5 * official.norm().clamp(min=1e-12)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles that divide nothing evenly."""
+    monkeypatch.setattr(aunce_tiles, "TILE_ANCHORS", 5)
+    monkeypatch.setattr(aunce_tiles, "TILE_CANDIDATES", 7)
+
+
+def value_and_gradients(loss, z1, z2):
+    z1, z2 = (z.detach().clone().requires_grad_() for z in (z1, z2))
+    value = loss(z1, z2)
+    value.backward()
+    return value.detach(), z1.grad, z2.grad
+
+
+def off(mine, reference):
+    return max(((a - b).norm() / b.norm().clamp(min=1e-30)).item() for a, b in zip(mine, reference, strict=True))
+
+
+@pytest.mark.usefixtures("small_tiles")
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 24),
+    st.integers(0, 1000),
+    st.sampled_from(["released", "corrected"]),
+    st.sampled_from([0.05, 0.5]),
+    st.sampled_from(["au", "anchor"]),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+def test_tiles_equal_the_dense_form(n, seed, mode, temperature, mixed, dtype):
+    generator = torch.Generator().manual_seed(seed)
+    z1, z2 = (unit(n, 4, 6, seed=seed + view).to(dtype) for view in (1, 2))
+    y = (torch.rand(n, 4, generator=generator) < torch.tensor([0.3, 0.05, 0.6, 0.5])).long()
+    valid = torch.rand(n, 4, generator=generator) < 0.8
+    minority = torch.tensor([1, 1, 0, 1])
+    kinds = draw_kinds((1, 1, 1, 1), (2 * n, 4) if mixed == "anchor" else 4, generator)
+    options = {"temperature": temperature, "mode": mode, "valid_NA": valid, "minority_A": minority}
+    mine = value_and_gradients(lambda a, b: aunce_loss(a, b, y, kinds_A=kinds, **options), z1, z2)
+    dense = value_and_gradients(lambda a, b: dense_aunce(a, b, y, kinds_NA=kinds, **options), z1, z2)
+    assert off(mine, dense) < (1e-10 if dtype == torch.float64 else 1e-5) or max(g.abs().max() for g in mine) < 1e-12
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("mode", ["released", "corrected"])
+def test_anchors_of_several_ranks_add_up_to_those_of_one(mode):
+    z, y = unit(20, 3, 6), some_labels(20, 3)
+    valid, kinds = torch.ones_like(y, dtype=torch.bool), torch.tensor([0, 1, 3])
+    place = torch.arange(20)
+
+    def loss(rows, anchors, candidates):
+        return aunce_terms(
+            Candidates(anchors[rows], y[rows], valid[rows]),
+            Candidates(candidates, y, valid),
+            place[rows],
+            place.roll(10)[rows],
+            kinds,
+            torch.ones(3),
+            temperature=0.3,
+            beta=(0.8, 1.2),
+            mode=mode,
+        )[0].sum()
+
+    def parts(a, c):
+        return sum(loss(rows, a, c) for rows in (slice(0, 7), slice(7, 20)))
+
+    together = value_and_gradients(lambda a, c: loss(slice(None), a, c), z, z)
+    assert off(value_and_gradients(parts, z, z), together) < 1e-12
+
+
+def test_the_similarities_of_all_pairs_are_never_held(monkeypatch):
+    """What a call allocates grows with N, not with its square."""
+    from torch.profiler import ProfilerActivity, profile
+
+    def most(n):
+        z1, z2 = (unit(n, 2, 4, seed=view).requires_grad_() for view in (1, 2))
+        y = some_labels(n, 2)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            aunce_loss(z1, z2, y, kinds_A=torch.tensor([0, 1])).backward()
+        return max(event.self_cpu_memory_usage / event.count for event in seen.key_averages())
+
+    monkeypatch.setattr(aunce_tiles, "TILE_ANCHORS", 128)
+    monkeypatch.setattr(aunce_tiles, "TILE_CANDIDATES", 128)
+    assert most(1024) < 5 * most(256)
+
+
+def test_minus_one_is_unknown():
+    z1, z2, y = unit(12, 3, 8, seed=4), unit(12, 3, 8, seed=5), some_labels()
+    valid = some_labels(seed=7).bool()
+    options = {"kinds_A": torch.ones(3, dtype=torch.long), "mode": "corrected"}
+    masked = aunce_loss(z1, z2, y, valid_NA=valid, **options)
+    torch.testing.assert_close(aunce_loss(z1, z2, torch.where(valid, y, -1), **options), masked)
+
+
+@pytest.mark.parametrize("mode", ["released", "corrected"])
+def test_without_any_known_label_the_loss_and_its_gradient_are_zero(mode):
+    z1, z2 = unit(5, 3, 8).requires_grad_(), unit(5, 3, 8, seed=1)
+    loss = aunce_loss(z1, z2, torch.full((5, 3), -1), mode=mode)
+    loss.backward()
+    assert loss == 0
+    assert z1.grad.abs().max() == 0
+
+
+def test_what_is_not_a_label_or_not_normalised_is_refused():
+    z, y = unit(4, 3, 8), some_labels(4)
+    with pytest.raises(TrainError, match=r"labels are none.*Found \[2.0\]"):
+        aunce_loss(z, z, y + (y == 1))
+    with pytest.raises(TrainError, match=r"not of length one.*normalize"):
+        aunce_loss(z, 3 * z, y)
+    with pytest.raises(TrainError, match="not of length one"):
+        aunce_loss(z, z * float("nan"), y)
+    with pytest.raises(TrainError, match="do not fit"):
+        aunce_loss(z, z[:3], y)
 
 
 def test_two_images_with_the_other_view_are_nt_xent():

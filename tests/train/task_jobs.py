@@ -4,11 +4,12 @@ import torch
 
 from au_dist.config import Aunce, Model, Optim
 from au_dist.config import Engine as EngineConfig
+from au_dist.data.order import lanes_of
 from au_dist.dist.world import World
 from au_dist.model.network import AUNetwork
 from au_dist.train.tasks import Contrast, Detect
 
-CLIPS, SIZE, AUS = 8, 16, 3
+CLIPS, LANES, SIZE, AUS = 16, 8, 16, 3
 
 
 def module_of(kind: str, world: World) -> torch.nn.Module:
@@ -17,8 +18,9 @@ def module_of(kind: str, world: World) -> torch.nn.Module:
     if kind == "detect":
         return Detect(network, False, torch.tensor([1.0, 2.0, 3.0]), world)
     odds = {"highest": (1, 0, 0, 0), "mean": (0, 1, 0, 0), "view": (0, 0, 1, 0), "mixed": (1, 1, 1, 1)}
-    mode, _, name = kind.partition("/")
-    return Contrast(network, Aunce(mode=mode, odds=odds[name]), torch.tensor([1.0, 0.0, 1.0]), 5, world)
+    mode, name, draw = kind.split("/")
+    config = Aunce(mode=mode, odds=odds[name], draw=draw)
+    return Contrast(network, config, torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world)
 
 
 def gradient(world: World, kind: str, zero: int) -> dict:
@@ -32,7 +34,7 @@ def gradient(world: World, kind: str, zero: int) -> dict:
     y_BA = (torch.rand(CLIPS, AUS, generator=generator) < 0.5).float()
     # Uneven: the first rank knows fewer labels than the others, so a mean of rank means would be wrong.
     valid_BA = torch.rand(CLIPS, AUS, generator=generator) < torch.linspace(0.3, 1.2, CLIPS)[:, None]
-    mine = slice(world.rank * CLIPS // world.size, (world.rank + 1) * CLIPS // world.size)
+    mine = [clip for lane in lanes_of(world.rank, world.size, LANES) for clip in (2 * lane, 2 * lane + 1)]
     module = module_of(kind, world)
     micro = CLIPS // world.size
     engine = Engine(module, EngineConfig(zero=zero), Optim(clip=0), micro=micro, accumulate=1, world=world)

@@ -7,8 +7,16 @@ from task_jobs import gradients
 
 pytestmark = pytest.mark.slow
 
-KINDS = ["corrected/mixed", "corrected/highest", "released/mean", "released/view", "detect"]
-TWO = [(kind, 0) for kind in KINDS] + [("corrected/mixed", stage) for stage in (1, 2, 3)]
+PER_AU, PER_ANCHOR = "corrected/mixed/action_unit", "corrected/mixed/anchor"
+KINDS = [
+    PER_AU,
+    PER_ANCHOR,
+    "corrected/highest/action_unit",
+    "released/mean/action_unit",
+    "released/view/action_unit",
+    "detect",
+]
+TWO = [(kind, 0) for kind in KINDS] + [(PER_ANCHOR, stage) for stage in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +36,10 @@ def test_two_workers_equal_one(alone, together, case):
 
 
 def test_four_workers_equal_one(alone):
-    found = spawn(4, gradients, [("corrected/mixed", 0)])
-    check(alone["corrected/mixed"], [rank[0] for rank in found])
+    found = spawn(4, gradients, [(PER_AU, 0), (PER_ANCHOR, 0)])
+    check(alone[PER_AU], [rank[0] for rank in found])
+    check(alone[PER_ANCHOR], [rank[1] for rank in found])
+    assert alone[PER_AU]["loss"] != alone[PER_ANCHOR]["loss"]
 
 
 def check(alone, together):
