@@ -65,7 +65,9 @@ def _translated(verb: str, uri: str) -> Iterator[None]:
     except StorageError:
         raise
     except Exception as error:
-        text = str(error) or type(error).__name__
+        # s3fs keeps the server's answer in the cause, and may have no words of its own.
+        words = [str(part) for part in (error, error.__cause__) if part is not None and str(part) not in ("", "None")]
+        text = " ".join(words) or type(error).__name__
         for pattern, cause, fix in _CAUSES:
             if re.search(pattern, text):
                 raise StorageError(f"Cannot {verb}: {cause}", where=uri, fix=fix) from error

@@ -81,6 +81,17 @@ def test_a_store_that_is_not_there():
     refused(au_dist("doctor", "s3://bucket/x", **nowhere), "cannot be reached", "AWS_ENDPOINT_URL")
 
 
+@pytest.mark.s3
+def test_wrong_credentials(s3_store, recipe, tmp_path):
+    """Wherever a store is named: what is read, and what is written."""
+    wrong = {**s3_store.environment, "AWS_SECRET_ACCESS_KEY": "not-the-secret"}
+    address = f"s3://{s3_store.bucket}/x"
+    for arguments in (("doctor", address), ("synth", "--out", address), ("train", recipe(), f"runs={address}")):
+        run = au_dist(*arguments, **wrong)
+        refused(run, "refused the credentials", "AWS_ACCESS_KEY_ID")
+        assert "not-the-secret" not in run.stdout + run.stderr
+
+
 def test_a_folder_without_shards(tmp_path):
     refused(au_dist("doctor", tmp_path), "no shards here", "manifest.json")
 

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 
 from au_dist.errors import TrainError
-from au_dist.model.aunce_tiles import Group, best, sides
+from au_dist.model.aunce_tiles import Group, sides
+from au_dist.model.tiles import best
 
 HIGHEST, MEAN, OTHER_VIEW, LOWEST = range(4)
 

@@ -1,0 +1,103 @@
+"""Predictive coding of unlabelled clips: from the blocks seen so far, the feature map of the next ones.
+
+After dense predictive coding (Han, Xie, Zisserman, ICCV workshops 2019), the parent of Sanchez et al. (ACCV 2020): a
+recurrent network of 1 x 1 convolutions reads block features and predicts P later ones, each from its own last
+prediction; every cell of every prediction must find its own target among all cells, steps and clips of the set.
+Equations re-derived from the published method; `released` choices (no temperature, no normalisation) are the defaults
+of the functions here, not of the recipe.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from au_dist.model.tiles import log_sum_exp_of
+
+
+class ConvGRU(nn.Module):
+    """A gated recurrent unit at each cell of a map, with 1 x 1 convolutions.
+
+    Args:
+        channels: Channels C of input and state.
+        dropout: Share of the state that is dropped after each step in training.
+    """
+
+    def __init__(self, channels: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.update, self.reset, self.out = (nn.Conv2d(2 * channels, channels, 1) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+        for gate in (self.update, self.reset, self.out):
+            nn.init.orthogonal_(gate.weight)
+            nn.init.zeros_(gate.bias)
+
+    def forward(self, x_BCHW: torch.Tensor, state_BCHW: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the state after one step, [B, C, H, W]; it begins with zeros."""
+        state_BCHW = torch.zeros_like(x_BCHW) if state_BCHW is None else state_BCHW
+        both = torch.cat([x_BCHW, state_BCHW], 1)
+        update, reset = torch.sigmoid(self.update(both)), torch.sigmoid(self.reset(both))
+        proposed = torch.tanh(self.out(torch.cat([x_BCHW, state_BCHW * reset], 1)))
+        return self.dropout(state_BCHW * (1 - update) + proposed * update)
+
+
+class Foresight(nn.Module):
+    """Reads block features and predicts the next ones.
+
+    Args:
+        channels: Channels C of a feature map.
+        dropout: Of the recurrent state.
+    """
+
+    def __init__(self, channels: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.memory = ConvGRU(channels, dropout)
+        self.predictor = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1))
+
+    def forward(self, seen_BNCHW: torch.Tensor, steps: int) -> torch.Tensor:
+        """Return the predicted feature maps of the next blocks.
+
+        Args:
+            seen_BNCHW: Features of N blocks before the rectifier; the memory reads them after it.
+            steps: Number of blocks P to predict, each from the memory of the one before.
+
+        Returns:
+            [B, P, C, H, W], before the rectifier as the targets are.
+        """
+        state = None
+        for block in F.relu(seen_BNCHW).unbind(1):
+            state = self.memory(block, state)
+        found = []
+        for step in range(steps):
+            found.append(self.predictor(state))
+            if step + 1 < steps:
+                state = self.memory(F.relu(found[-1]), state)
+        return torch.stack(found, 1)
+
+
+def cells(x_BPCHW: torch.Tensor) -> torch.Tensor:
+    """Return feature maps as rows, [B * P * H * W, C], cells of a map together."""
+    return x_BPCHW.permute(0, 1, 3, 4, 2).reshape(-1, x_BPCHW.shape[2])
+
+
+def prediction_terms(
+    query_QC: torch.Tensor,
+    key_KC: torch.Tensor,
+    own_Q: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    normalise: bool = False,
+) -> torch.Tensor:
+    """Return the InfoNCE loss of each predicted cell, [Q], in memory linear in Q and K.
+
+    Negatives are all other keys: the same cell at another step, other cells of the clip, other clips.
+
+    Args:
+        query_QC: Predicted cells of this rank.
+        key_KC: Target cells of the whole contrast set, gathered with gradient.
+        own_Q: int64 [Q]: which key each query must find.
+        temperature: Divides the products.
+        normalise: Whether queries and keys are brought to length one first.
+    """
+    if normalise:
+        query_QC, key_KC = F.normalize(query_QC, dim=1), F.normalize(key_KC, dim=1)
+    everyone_Q = log_sum_exp_of(query_QC, key_KC, 1 / temperature)
+    return everyone_Q - (query_QC * key_KC[own_Q]).sum(1) / temperature
