@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from s3_fixture import s3_store  # noqa: F401 - a fixture
 
 from au_dist.ingest.synthetic import SynthSpec
@@ -11,6 +12,10 @@ from au_dist.jobs.ingest import ingest_synthetic
 from au_dist.storage import Store, open_store
 
 GOLDEN = Path(__file__).parent / "golden"
+
+#: A busy machine is no failure.
+settings.register_profile("au-dist", deadline=None)
+settings.load_profile("au-dist")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -29,7 +29,7 @@ def stream_of(order, lane, start, stop):
     return [pair for block in order.stream((lane,), start, stop) for pair in clips_of(block, start, stop)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(orders, st.integers(0, 3))
 def test_an_epoch_is_a_permutation(order, epoch):
     seen = [clip for lane in range(order.lanes) for b in order.blocks(lane, epoch) for _, clip in clips_of(b)]
@@ -37,7 +37,7 @@ def test_an_epoch_is_a_permutation(order, epoch):
     assert sorted(seen) == sorted(want)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(orders)
 def test_lanes_never_differ_by_more_than_a_clip(order):
     for epoch in range(6):
@@ -46,7 +46,7 @@ def test_lanes_never_differ_by_more_than_a_clip(order):
         assert sum(ends) == epoch * order.clips
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(orders, st.integers(0, 40), st.integers(1, 40))
 def test_seeking_equals_reading_on(order, start, length):
     for lane in range(order.lanes):

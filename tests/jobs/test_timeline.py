@@ -59,7 +59,7 @@ def test_spans_are_the_missing_stretches():
     np.testing.assert_allclose(edges(np.array([0.0, 0.1, 0.4, 0.5])), [0, 0.1, 0.4, 0.5, 0.6])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(2, 200), st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_thinning_keeps_means_and_gaps(frames, points, seed):
     random = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ def off(mine, reference):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 24),
     st.integers(0, 1000),

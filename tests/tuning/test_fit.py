@@ -1,7 +1,7 @@
 """How many trials fit, held against every way in which their workers could be placed."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from au_dist.config import READING_TASKS, Recipe
@@ -42,7 +42,6 @@ def placements(workers: int, cpus: float, gpus: float, nodes: list[dict[str, flo
     ]
 
 
-@settings(deadline=None)
 @given(NODES, st.integers(1, 3), st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.25, 0.5, 1.0]), st.booleans())
 def test_a_number_fits_exactly_when_no_placement_leaves_reading_without_room(
     nodes: list[dict[str, float]], count: int, cpus: float, data: float, gpu: bool

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from campaign_files import RECIPE, SPACE
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from au_dist.config import Recipe
@@ -13,7 +13,6 @@ from tuning.space import check_space, distributions, leaves, parse_space, placed
 BASE = {"name": "x", "shards": "s", "runs": "r", **RECIPE}
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_a_broken_stick_is_shares_that_sum_to_one(uniforms: list[float]) -> None:
     shares = simplex(uniforms)
