@@ -31,6 +31,9 @@ from au_dist.train.validate import Frames, detection_metrics, outputs, probe_met
 PROBE_CLIPS = 512
 PROBE_FRAMES = 2
 
+#: What validation reads of a row.
+COLUMNS = ["clip_id", "subject", "video", "jpeg", "label", "valid"]
+
 #: Contrast sets in which a frozen network that was never trained collects its running statistics.
 SETTLE = 30
 
@@ -181,7 +184,7 @@ def _frames(
     rows: list[dict[str, Any]] = []
     for group in groups[world.rank :: world.size]:
         shard = context.manifest.shards[group.shard]
-        rows += read_row_group(context.store, shard, group.group, ["clip_id", "jpeg", "label", "valid"]).to_pylist()
+        rows += read_row_group(context.store, shard, group.group, COLUMNS).to_pylist()
     return Frames(rows, context.columns, len(context.manifest.aus), take)
 
 

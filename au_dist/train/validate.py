@@ -1,5 +1,7 @@
 """Validation on subjects that do not train: scores of every labelled frame, or a linear probe of the embeddings."""
 
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +17,9 @@ from au_dist.metrics import average, per_au, thresholds
 #: Frames that go through the network at once.
 CHUNK = 128
 
+#: Validation frames that are compared with each other to see how well embeddings know who is seen.
+IDENTITY_FRAMES = 2000
+
 
 class Frames:
     """Labelled frames of some clips, decoded as they are asked for.
@@ -28,12 +33,18 @@ class Frames:
 
     def __init__(self, rows: list[dict[str, Any]], columns: list[int], aus: int, take: int | None = None) -> None:
         self.frames: list[tuple[bytes, str]] = []
+        self.subjects: list[str] = []
+        self.videos: list[str] = []
+        self.clips: list[str] = []
         y, valid = [], []
         for row in rows:
             y_TA, valid_TA = labels(row, columns, aus)
             chosen = np.arange(len(y_TA)) if take is None else _spread(len(y_TA), take)
             for frame in chosen[valid_TA[chosen].any(1)]:
                 self.frames.append((row["jpeg"][frame], f"{row['clip_id']} frame {frame}"))
+                self.subjects.append(row["subject"])
+                self.videos.append(f"{row['subject']}/{row['video']}")
+                self.clips.append(row["clip_id"])
                 y.append(y_TA[frame])
                 valid.append(valid_TA[frame])
         shape = (len(self.frames), len(columns))
@@ -91,7 +102,11 @@ def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dic
 def probe_metrics(
     train_NAD: np.ndarray, train: Frames, validation_NAD: np.ndarray, validation: Frames, world: World
 ) -> dict[str, Any]:
-    """Return metrics of a ridge-regression probe: fitted on training frames, scored on validation frames.
+    """Return what embeddings know: the labels of validation frames, and who is seen in them.
+
+    `val_f1`, `val_auc` and the thresholds are those of a ridge regression fitted on training frames, `val_knn_auc` that
+    of the nearest training frames; `val_identity` is the share of validation frames whose nearest other frame shows the
+    same subject (`identity`), `val_identity_chance` what guessing would give.
 
     Args:
         train_NAD: Embeddings of this rank's training frames.
@@ -102,12 +117,70 @@ def probe_metrics(
     """
     parts = gather_objects((train_NAD, train.y_NA, train.valid_NA), world)
     z_NAD, y_NA, valid_NA = (np.concatenate([part[index] for part in parts if len(part[0])]) for index in range(3))
-    score_NA = np.zeros(validation_NAD.shape[:2], np.float32)
+    ridge_NA, knn_NA = (np.zeros(validation_NAD.shape[:2], np.float32) for _ in range(2))
     for index in range(y_NA.shape[1]):
         known = valid_NA[:, index]
         if known.any() and len(validation_NAD):
-            score_NA[:, index] = ridge(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
-    return detection_metrics(score_NA, validation, world)
+            ridge_NA[:, index] = ridge(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
+            knn_NA[:, index] = nearest(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
+    few = _few(validation, world)
+    lists = ([names[index] for index in few] for names in (validation.subjects, validation.videos, validation.clips))
+    parts = gather_objects((validation_NAD[few], *lists), world)
+    seen_ND = np.concatenate([part[0].reshape(len(part[0]), -1) for part in parts if len(part[0])])
+    who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
+    return {
+        **detection_metrics(ridge_NA, validation, world),
+        "val_knn_auc": detection_metrics(knn_NA, validation, world)["val_auc"],
+        "val_identity": who,
+        "val_identity_chance": chance,
+    }
+
+
+def _few(frames: Frames, world: World) -> list[int]:
+    """Return which of this rank's frames are asked who they show, about `IDENTITY_FRAMES` over all ranks.
+
+    They belong to the frames' names: any number of workers asks the same ones.
+    """
+    step = -(-sum(gather_objects(len(frames.frames), world)) // IDENTITY_FRAMES)
+    return [index for index, (_, name) in enumerate(frames.frames) if zlib.crc32(name.encode()) % max(1, step) == 0]
+
+
+def nearest(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, neighbours: int = 20) -> np.ndarray:
+    """Return the mean label of the nearest rows by cosine, for new rows; all vectors have length one."""
+    count = min(neighbours, len(x_ND))
+    place_MK = np.argpartition(-(new_MD @ x_ND.T), count - 1, axis=1)[:, :count]
+    return y_N[place_MK].mean(1)
+
+
+def identity(z_ND: np.ndarray, subjects: list[str], videos: list[str], clips: list[str]) -> tuple[float, float]:
+    """Return how well embeddings tell who is seen: the share of frames whose nearest frame is of the same subject.
+
+    Frames of the same video are not asked, because background and light would answer; where a subject has one video
+    only, frames of the same clip are not.
+
+    Args:
+        z_ND: Embeddings of frames.
+        subjects: Whose.
+        videos: Of which video, unique over subjects.
+        clips: Of which clip.
+
+    Returns:
+        The share, and the mean share of frames of the same subject among those that could have been chosen; NaN when
+        no frame has one to choose.
+    """
+    who_N = np.unique(subjects, return_inverse=True)[1]
+    several = min(Counter(dict(zip(videos, subjects, strict=True)).values()).values(), default=0) > 1
+    apart_N = np.unique(videos if several else clips, return_inverse=True)[1]
+    z_ND = z_ND / np.linalg.norm(z_ND, axis=1, keepdims=True).clip(min=1e-12)
+    like_NN = np.where(apart_N[:, None] == apart_N, -np.inf, z_ND @ z_ND.T)
+    asked_N = np.isfinite(like_NN).any(1)
+    if not asked_N.any():
+        return float("nan"), float("nan")
+    same_NN = who_N[:, None] == who_N
+    others_NN = np.isfinite(like_NN)
+    found_N = same_NN[np.arange(len(who_N)), like_NN.argmax(1)]
+    chance_N = (same_NN & others_NN).sum(1) / others_NN.sum(1).clip(min=1)
+    return float(found_N[asked_N].mean()), float(chance_N[asked_N].mean())
 
 
 def ridge(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, strength: float = 1e-3) -> np.ndarray:
