@@ -12,13 +12,13 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def au_dist(*arguments, timeout=120, **environment):
+def au_dist(*arguments, timeout=120, cwd=ROOT, **environment):
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "au_dist", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, **environment},
     )
 
@@ -132,3 +132,14 @@ def test_more_workers_than_the_cluster_has(recipe, tmp_path):
         au_dist("train", recipe(workers={"count": 64}, data={"size": 32, "lanes": 64})), "does not fit", "64 workers"
     )
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_folders_of_a_recipe_may_be_relative(recipe, shards, tmp_path):
+    """Workers have another working directory."""
+    shutil.copytree(shards.uri, tmp_path / "shards")
+    file = recipe(shards="shards", runs="runs", batch={"clips": 8}, optim={"epochs": 1}, model={"width": 8})
+    run = au_dist("train", file, cwd=tmp_path, timeout=240)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "runs/x/result.json").exists()

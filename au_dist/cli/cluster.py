@@ -3,16 +3,13 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from au_dist.cli.options import Address, Overrides, check_fits, ray
 from au_dist.cli.terminal import say, table
 from au_dist.errors import ClusterError
-
-if TYPE_CHECKING:
-    from au_dist.config import Recipe
 
 app = typer.Typer()
 tune_app = typer.Typer(help="Hyperparameter campaigns.", no_args_is_help=True)
@@ -88,13 +85,14 @@ def submit(
 ) -> None:
     """Train a recipe as a Ray job on a cluster."""
     from au_dist.config import dump_recipe, load_recipe
+    from au_dist.jobs.context import absolute
     from cluster import jobs
 
     loaded = load_recipe(recipe, overrides or [])
     place, python = _job_address(address)
     job = jobs.submit(
         [python, "-m", "au_dist", "train", "recipe.yaml"],
-        {"recipe.yaml": dump_recipe(_absolute(loaded))},
+        {"recipe.yaml": dump_recipe(absolute(loaded))},
         place,
         metadata={"recipe": loaded.name},
     )
@@ -174,14 +172,6 @@ def _job_address(address: str | None) -> tuple[str | None, str]:
                 fix="Start one with `au-dist cluster up`.",
             )
     return address, "python"
-
-
-def _absolute(recipe: "Recipe") -> "Recipe":
-    """Return a recipe whose folders do not depend on the working directory: a job has another one."""
-    from au_dist.storage import open_store
-
-    places = {"shards": open_store(recipe.shards).uri, "runs": open_store(recipe.runs).uri}
-    return recipe.model_copy(update=places)
 
 
 def _follow(job: str, address: str | None) -> None:

@@ -1,6 +1,7 @@
 """What a recipe means for one set of shards: split, columns, order. Computed alike by the driver and every worker."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from au_dist import checkpoint
@@ -68,6 +69,19 @@ class Context:
         """Occurrence rate of each trained action unit among the training subjects; NaN without labels."""
         rows = self.manifest.rates(self.split.train)
         return [rows[column][2] for column in self.columns]
+
+
+def absolute(recipe: Recipe) -> Recipe:
+    """Return a recipe whose places do not depend on the working directory: workers and jobs have others."""
+    places = {"shards": open_store(recipe.shards).uri, "runs": open_store(recipe.runs).uri}
+    changed = recipe.model_copy(update=places)
+    if recipe.init and "/" in recipe.init.run:
+        init = recipe.init.model_copy(update={"run": open_store(recipe.init.run).uri})
+        changed = changed.model_copy(update={"init": init})
+    if recipe.model.weights:
+        model = recipe.model.model_copy(update={"weights": str(Path(recipe.model.weights).absolute())})
+        changed = changed.model_copy(update={"model": model})
+    return changed
 
 
 def make_context(recipe: Recipe) -> Context:

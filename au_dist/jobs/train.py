@@ -12,7 +12,7 @@ import yaml
 from au_dist import checkpoint
 from au_dist.config import Recipe, dump_recipe
 from au_dist.errors import AuDistError, RecipeError, RunStoppedError, TrainError
-from au_dist.jobs.context import Context, initial_weights, make_context
+from au_dist.jobs.context import Context, absolute, initial_weights, make_context
 
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
@@ -34,7 +34,7 @@ def train(recipe: Recipe, show: Show = lambda row: None, callbacks: tuple[Any, .
     Raises:
         AuDistError: What stopped the run, for a person.
     """
-    context = make_context(recipe)
+    context = make_context(absolute(recipe))
     context.plan(recipe.workers.count)
     claim(context)
     if context.run.exists(RESULT):
