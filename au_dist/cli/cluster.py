@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from au_dist.cli.options import Address, Overrides, check_fits, ray
+from au_dist.cli.options import Address, Overrides, RecipeFile, check_fits, ray
 from au_dist.cli.terminal import say, table
 from au_dist.errors import ClusterError
 
@@ -63,7 +63,7 @@ def cluster_down() -> None:
 
 @cluster_app.command("preflight")
 def cluster_preflight(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    recipe: RecipeFile,
     overrides: Overrides = None,
     address: Address = None,
 ) -> None:
@@ -78,7 +78,7 @@ def cluster_preflight(
 
 @app.command()
 def submit(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    recipe: RecipeFile,
     overrides: Overrides = None,
     address: Address = None,
     follow: Annotated[bool, typer.Option(help="Follow the log to the end; exit with the job's code.")] = True,

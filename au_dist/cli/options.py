@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ Address = Annotated[
     typer.Option(help="Ray cluster; `local` is that of `cluster up`. RAY_ADDRESS, else one in this process."),
 ]
 Runs = Annotated[str | None, typer.Option("--runs", envvar="AU_DIST_RUNS", help="Where runs are stored.")]
+RecipeFile = Annotated[Path, typer.Argument(help="Recipe (YAML).")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the recipe.")]
 
 
@@ -72,9 +74,8 @@ def needed(where: str | None) -> Any:
 
 def check_fits(recipe: "Recipe") -> None:
     """Refuse a recipe whose workers the connected cluster cannot place."""
-    from cluster.preflight import Needs, cluster_resources
-    from cluster.preflight import check_fits as check
+    from cluster import preflight
 
     workers = recipe.workers
-    needs = Needs(workers.count, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * workers.count)
-    check(needs, cluster_resources())
+    needs = preflight.Needs(workers.count, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * workers.count)
+    preflight.check_fits(needs, preflight.cluster_resources())

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from au_dist.cli.options import Address, Checkpoint, Faces, Overrides, Runs, Which, check_fits, needed, ray, store
+from au_dist.cli.options import (
+    Address,
+    Checkpoint,
+    Faces,
+    Overrides,
+    RecipeFile,
+    Runs,
+    Which,
+    check_fits,
+    needed,
+    ray,
+    store,
+)
 from au_dist.cli.terminal import Progress, number, say, table
 
 app = typer.Typer()
@@ -13,7 +25,7 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    recipe: RecipeFile,
     overrides: Overrides = None,
     address: Address = None,
 ) -> None:
