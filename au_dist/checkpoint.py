@@ -207,4 +207,5 @@ def pull(place: Store, target: Path) -> list[str]:
         local.write(name, data)
     kept = {name: entry for name, entry in seal(place).items() if name in files}
     local.write(COMPLETE, json.dumps(kept, indent=1).encode())
+    state.cache_clear()  # a folder, unlike a run's checkpoint, may have held another model before
     return [*files, COMPLETE]

@@ -1,13 +1,14 @@
 """The main job, top to bottom, on synthetic faces: shards, pretraining, probe, fine-tuning, evaluation, prediction.
 
-    python examples/demo.py            on a folder, .demo/store
-    python examples/demo.py --s3       on a real S3 server on loopback, which this starts and stops
+    python examples/demo.py            on a folder, .demo/store; results in .demo/results/folder
+    python examples/demo.py --s3       on a real S3 server on loopback, which this starts and stops; .demo/results/s3
 
 Everything it calls is what the verbs of ``au-dist`` call. Run again, it goes on where it stopped.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import sys
 import time
@@ -64,14 +65,12 @@ def recipe(example: str, base: Store, **values: object) -> Recipe:
     return load_recipe(EXAMPLES / f"{example}.yaml", assignments)
 
 
-def run(base: Store) -> None:
-    """Do the whole job in a store."""
+def run(base: Store, results: Path) -> None:
+    """Do the whole job in a store; the pulled model, its prediction and the report go to a folder."""
     from au_dist.ingest.synthetic import SynthSpec
     from au_dist.jobs.evaluate import evaluate
     from au_dist.jobs.ingest import ingest_synthetic
-    from au_dist.jobs.predict import predict
     from au_dist.jobs.report import write_report
-    from au_dist.jobs.runs import best_run, pull
     from au_dist.jobs.session import ray_session
     from au_dist.jobs.train import train
     from au_dist.shards import MANIFEST
@@ -100,20 +99,29 @@ def run(base: Store) -> None:
             tuned = evaluate("finetune", runs=base.at("runs"))
 
     with stage("the best detection model by validation AUC, pulled and tried on a video"):
-        best = best_run(base.at("runs"), kind="detection")
-        model = FOLDER / "models" / best.name
-        if not model.exists():
-            pull(best.place.uri, model)
-        video = demo_video(FOLDER / "face.mp4")
-        shown = predict(str(model), video, FOLDER / "prediction")
-        say(f"   {best.name} -> {model}; {shown.csv}, {shown.picture}")
+        video, picture = try_best(base, results)
 
     comparison = compare(reports, tuned)
-    report = {**tuned, "comparison": comparison, "pictures": [{"title": video.name, "path": str(shown.picture)}]}
-    page = write_report(FOLDER / "report.html", report)
+    report = {**tuned, "comparison": comparison, "pictures": [{"title": video.name, "path": str(picture)}]}
+    page = write_report(results / "report.html", report)
     say("\nAverage F1 and AUC over 12 action units on test subjects that chose nothing")
     table(["", *comparison["columns"], "mean ± sd"], [[row["name"], *row["cells"]] for row in comparison["rows"]])
     say(f"\nreport  {page}\nwall time  {time.monotonic() - begun:.0f} s")
+
+
+def try_best(base: Store, results: Path) -> tuple[Path, Path]:
+    """Pull the best detection model of this store and let it predict; return the video and the picture of it."""
+    from au_dist.jobs.predict import predict
+    from au_dist.jobs.runs import best_run, pull
+
+    best = best_run(base.at("runs"), kind="detection")
+    model = results / "models" / best.name
+    shutil.rmtree(model, ignore_errors=True)  # an earlier run may have pulled an earlier checkpoint
+    pull(best.place.uri, model)
+    video = demo_video(results / "face.mp4")
+    shown = predict(str(model), video, results / "prediction")
+    say(f"   {best.name} -> {model}; {shown.csv}, {shown.picture}")
+    return video, shown.picture
 
 
 def compare(reports: dict[str, list[dict]], tuned: dict) -> dict:
@@ -164,9 +172,9 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     if parser.parse_args().s3:
         with s3_store() as base:
-            run(base)
+            run(base, FOLDER / "results/s3")
     else:
-        run(open_store(FOLDER / "store"))
+        run(open_store(FOLDER / "store"), FOLDER / "results/folder")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The main job on a small set, through Ray: train, resume, change the number of workers, evaluate, pull."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -46,6 +47,12 @@ def pretrained(ray_here, shards, runs):
     shown = []
     result = train(recipe(shards, runs, "pretrain"), shown.append)
     return result, shown
+
+
+@pytest.fixture(scope="module")
+def probed(pretrained, shards, runs) -> None:
+    """A linear probe of the pretraining."""
+    train(recipe(shards, runs, "probe", method=None, task="detection", init={"run": "pretrain"}))
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -103,9 +110,7 @@ def test_resuming_on_one_worker_sees_the_same_batches(pretrained, shards, runs):
         torch.testing.assert_close(after[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_probe_evaluate_best_and_pull(pretrained, shards, runs, tmp_path):
-    probe = recipe(shards, runs, "probe", method=None, task="detection", init={"run": "pretrain"})
-    train(probe)
+def test_probe_evaluate_best_and_pull(probed, runs, tmp_path):
     frozen = [weights(runs / name)["network.branches.weight"] for name in ("pretrain", "probe")]
     torch.testing.assert_close(*frozen, rtol=0, atol=0)
 
@@ -126,6 +131,22 @@ def test_probe_evaluate_best_and_pull(pretrained, shards, runs, tmp_path):
         checkpoint.tensors(open_store(tmp_path / "model"), checkpoint.WEIGHTS),
         checkpoint.tensors(open_store(found["checkpoint"]), checkpoint.WEIGHTS),
     )
+
+
+def test_the_demo_tries_the_model_of_its_own_store(probed, runs, tmp_path):
+    """As `make demo` and then `make demo STORE=s3`, or again after more training: same names, other checkpoints."""
+    spec = importlib.util.spec_from_file_location("demo", Path(__file__).parents[2] / "examples/demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    shutil.copytree(runs / "probe", tmp_path / "store/runs/probe")
+    store, results = open_store(tmp_path / "store"), tmp_path / "results"
+    for _ in range(2):
+        best = checkpoint.find("probe", "best", store.at("runs"))
+        video, picture = demo.try_best(store, results)
+        assert all(path.stat().st_size for path in (video, picture))
+        pulled = checkpoint.state(open_store(results / "models/probe"))
+        assert pulled["step"] == checkpoint.state(best)["step"]
+        (Path(best.uri) / checkpoint.COMPLETE).unlink()  # another checkpoint is the best now
 
 
 def test_a_pretraining_cannot_be_evaluated(pretrained, runs):
