@@ -1,22 +1,13 @@
 """Recipes: what one run is, typed and frozen. Every default value lives here, once.
 
-A recipe is a YAML file; ``key=value`` on the command line replaces single values; an unknown key is refused with the
-nearest right one. Rooms are handed their own section, never the whole recipe.
+Rooms are handed their own section, never the whole recipe. Files and overrides: `au_dist.recipes`.
 """
 
-import difflib
 import hashlib
 import json
-import re
-import types
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from au_dist.errors import RecipeError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -60,6 +51,7 @@ class Views(Section):
         hue: Hue is turned by at most this share of a full turn, either way.
         grey: Chance of losing colour.
         blur: Largest sigma of the blur in pixels.
+        each_frame: Frames of a clip have colours of their own, as in dense predictive coding; they share all else.
     """
 
     flip: float = Field(0.5, ge=0, le=1)
@@ -68,6 +60,19 @@ class Views(Section):
     hue: float = Field(0.1, ge=0, le=0.5)
     grey: float = Field(0.2, ge=0, le=1)
     blur: float = Field(1.2, ge=0)
+    each_frame: bool = False
+
+
+class Labels(Section):
+    """The label budget: which frames' labels may be used, to train and to choose; test subjects keep all of theirs.
+
+    Attributes:
+        share: Share of the frames, drawn by a hash of (seed, frame); a larger share holds every smaller one.
+        seed: Seed of the drawing; independent of the run's seed.
+    """
+
+    share: float = Field(1.0, gt=0, le=1)
+    seed: int = Field(0, ge=0)
 
 
 #: Reading tasks of one worker at once: one reads while another's rows are used. They share `Data.cpus`.
@@ -80,7 +85,11 @@ class Data(Section):
     Attributes:
         protocol: Which subjects train, validate and test.
         aus: Action units to train on; all of the set when empty.
-        frames_per_clip: Frames drawn from each clip and epoch (all: the clip's length).
+        labels: The label budget.
+        balance: Clips are drawn the more often the rarer the action units in them are: the exponent of their repeat
+            factor (`au_dist.data.census`); 0 draws all alike.
+        frames_per_clip: Frames drawn from each clip and epoch (all: the clip's length). Spread over the clip, but for
+            intensity in a row. Predictive coding takes `predictive.blocks` times `predictive.frames` instead.
         size: Side of the network's input in pixels.
         views: How far random views differ.
         lanes: Streams that an epoch is dealt into; worker counts must divide it, and it must divide the contrast set.
@@ -91,6 +100,8 @@ class Data(Section):
 
     protocol: Protocol = Protocol()
     aus: tuple[int, ...] = ()
+    labels: Labels = Labels()
+    balance: float = Field(0.0, ge=0, le=2)
     frames_per_clip: int = Field(1, ge=1)
     size: int = Field(56, ge=16)
     views: Views = Views()
@@ -106,9 +117,10 @@ class Model(Section):
     Attributes:
         encoder: Image encoder: ``tiny`` for CPUs, or one of torchvision.
         weights: Local file of encoder weights (safetensors), or None for random initialisation.
-        width: Length D of an action unit's embedding.
+        width: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
         squeeze: Channels that the branches see of each place on the face; 0 averages over places.
         neighbours: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
+        grid: Cells along each side of the map of a frame, in networks that read clips.
     """
 
     encoder: Literal["tiny", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
@@ -116,6 +128,7 @@ class Model(Section):
     width: int = Field(64, ge=4)
     squeeze: int = Field(24, ge=0)
     neighbours: int = Field(4, ge=0)
+    grid: int = Field(4, ge=1)
 
 
 class Aunce(Section):
@@ -158,6 +171,31 @@ class Detection(Section):
     balance: bool = True
 
 
+class Predictive(Section):
+    """Predictive coding of unlabelled clips.
+
+    Attributes:
+        blocks: Blocks of a clip, N.
+        frames: Frames of a block; their maps are averaged.
+        steps: Blocks that are predicted from those before them, P.
+        temperature: Temperature of the products.
+        normalise: Bring predicted and true cells to length one; the published method (`normalise: false`,
+            `temperature: 1`) does not.
+    """
+
+    blocks: int = Field(8, ge=2)
+    frames: int = Field(5, ge=1)
+    steps: int = Field(3, ge=1)
+    temperature: float = Field(0.1, gt=0)
+    normalise: bool = True
+
+    @model_validator(mode="after")
+    def _some_blocks_are_seen(self) -> "Predictive":
+        if self.steps >= self.blocks:
+            raise ValueError(f"steps must be less than blocks ({self.blocks}): a block at least must be seen")
+        return self
+
+
 class Init(Section):
     """Where the network's weights come from.
 
@@ -177,6 +215,13 @@ class Optim(Section):
     weight_decay: float = Field(1e-4, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
+    encoder: float = Field(1.0, ge=0, le=1, description="Learning rate of the image encoder, as a share of `lr`.")
+    skip: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Share of the last 100 contrast sets that may be skipped: their loss is not finite.",
+    )
     epochs: float = Field(10, gt=0)
 
 
@@ -234,12 +279,22 @@ class Keep(Section):
     Attributes:
         every: Steps between checkpoints; at the end of each epoch when None. Validation happens at each checkpoint.
         last: Newest checkpoints to keep; the best is always kept.
-        metric: Validation metric that says which is best (larger is better).
+        metric: Validation metric that says which is best (larger is better). `val_auc` or `val_f1` where labels are
+            occurrence; predictive coding has `val_accuracy`, intensity `val_icc`.
     """
 
     every: int | None = Field(None, ge=1)
     last: int = Field(2, ge=1)
-    metric: Literal["val_f1", "val_auc"] = "val_auc"
+    metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] = "val_auc"
+
+
+#: The validation metrics that each job has; the first is its own.
+METRICS = {
+    "aunce": ("val_auc", "val_f1"),
+    "detection": ("val_auc", "val_f1"),
+    "predictive": ("val_accuracy",),
+    "intensity": ("val_icc",),
+}
 
 
 class Recipe(Section):
@@ -258,13 +313,14 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     shards: str
     runs: str
-    method: Literal["aunce"] | None = None
-    task: Literal["detection"] | None = None
+    method: Literal["aunce", "predictive"] | None = None
+    task: Literal["detection", "intensity"] | None = None
     seed: int = Field(0, ge=0)
     init: Init | None = None
     data: Data = Data()
     model: Model = Model()
     aunce: Aunce = Aunce()
+    predictive: Predictive = Predictive()
     detection: Detection = Detection()
     optim: Optim = Optim()
     batch: Batch = Batch()
@@ -272,11 +328,49 @@ class Recipe(Section):
     workers: Workers = Workers()
     keep: Keep = Keep()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _metric_of_the_job(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        job, keep = str(raw.get("method") or raw.get("task")), raw.get("keep", {})
+        if job in METRICS and isinstance(keep, dict) and "metric" not in keep:
+            return {**raw, "keep": {**keep, "metric": METRICS[job][0]}}
+        return raw
+
     @model_validator(mode="after")
     def _one_job(self) -> "Recipe":
         if (self.method is None) == (self.task is None):
-            raise ValueError("give exactly one of `method: aunce` (pretraining) and `task: detection` (supervised)")
+            raise ValueError(
+                "give exactly one of `method` (pretraining: aunce, predictive) and `task` (supervised: detection, "
+                "intensity)"
+            )
+        if self.keep.metric not in METRICS[self.job]:
+            raise ValueError(f"keep.metric is {self.keep.metric}, but {self.job} has {', '.join(METRICS[self.job])}")
+        if self.task == "intensity" and self.data.frames_per_clip < 2:
+            raise ValueError(
+                "task: intensity reads frames in a row: set data.frames_per_clip, e.g. to the clips' length"
+            )
         return self
+
+    @property
+    def job(self) -> str:
+        """The method or the task."""
+        return self.method or self.task or ""
+
+    @property
+    def reads_clips(self) -> bool:
+        """Whether frames are read in a row, by a network with a memory."""
+        return self.job in ("predictive", "intensity")
+
+    @property
+    def frames(self) -> int:
+        """Frames of each clip."""
+        return (
+            self.predictive.blocks * self.predictive.frames
+            if self.method == "predictive"
+            else self.data.frames_per_clip
+        )
 
     def science(self) -> dict[str, Any]:
         """Return what determines the result: everything but names, places and machines."""
@@ -285,111 +379,3 @@ class Recipe(Section):
     def hash(self) -> str:
         """Return 12 hexadecimal digits that identify `science`."""
         return hashlib.sha256(json.dumps(self.science(), sort_keys=True).encode()).hexdigest()[:12]
-
-
-AnySection = TypeVar("AnySection", bound=BaseModel)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file.
-
-    Raises:
-        RecipeError: The file is absent, not YAML, or not a mapping.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise RecipeError(
-            "There is no such file", where=path, fix="See examples/ for recipes to start from."
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(
-            "The file cannot be read as YAML", where=path, found=" ".join(str(error).split())[:200]
-        ) from error
-    if not isinstance(raw, dict):
-        raise RecipeError("The file is not a recipe", where=path, expected="keys and values", found=type(raw).__name__)
-    return raw
-
-
-def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of a raw recipe with ``a.b=value`` assignments applied; values are YAML.
-
-    Raises:
-        RecipeError: An assignment is malformed.
-    """
-    merged: dict[str, Any] = json.loads(json.dumps(raw))
-    for assignment in assignments:
-        key, sign, value = assignment.partition("=")
-        if not sign or not re.fullmatch(r"[a-z_][a-z0-9_.]*", key):
-            raise RecipeError("This is not an override", where=assignment, expected="key=value, e.g. optim.lr=0.001")
-        *path, last = key.split(".")
-        place = merged
-        for part in path:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                raise RecipeError("This override goes below a plain value", where=assignment)
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise RecipeError("The value of this override is not YAML", where=assignment) from error
-    return merged
-
-
-def parse(model: type[AnySection], raw: dict[str, Any], where: object) -> AnySection:
-    """Return a validated section.
-
-    Args:
-        model: The section's class.
-        raw: The raw mapping.
-        where: The file, for the message.
-
-    Raises:
-        RecipeError: A key is unknown (the nearest right one is named) or a value does not fit.
-    """
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or None
-        more = f" ({error.error_count() - 1} more like this)" if error.error_count() > 1 else ""
-        if first["type"] == "extra_forbidden":
-            known = _fields_at(model, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-            fix = f"Did you mean `{near[0]}`?" if near else f"Known keys here: {', '.join(known)}."
-            raise RecipeError(f"Unknown key `{place}`{more}", where=where, fix=fix) from error
-        if first["type"] == "missing":
-            raise RecipeError(f"The key `{place}` is missing{more}", where=where) from error
-        found = None if first["loc"] == () else repr(first["input"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise RecipeError(
-            f"The value of `{place}` does not fit{more}" if place else "The recipe does not fit together",
-            where=where,
-            expected=message[0].lower() + message[1:] if place else None,
-            found=found if place else message,
-        ) from error
-
-
-def load_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
-    """Return the recipe in a YAML file with overrides applied.
-
-    Raises:
-        RecipeError: The file or an override does not fit.
-    """
-    return parse(Recipe, override(read_yaml(path), assignments), path)
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """Return a recipe as YAML, every value spelled out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
-def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that are known at a place of a recipe."""
-    for part in path:
-        annotation: Any = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if get_origin(annotation) in (Union, types.UnionType):
-            annotation = next((arg for arg in get_args(annotation) if arg is not type(None)), None)
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)

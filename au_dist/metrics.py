@@ -1,4 +1,7 @@
-"""Metrics per action unit over frames: F1, area under the ROC curve, prevalence. Unknown labels are left out."""
+"""Metrics per action unit over frames: F1, area under the ROC curve, prevalence; for intensity ICC, MSE, MAE, PCC.
+
+Unknown labels are left out.
+"""
 
 import numpy as np
 
@@ -62,6 +65,43 @@ def per_au(
                 "frames": float(len(y)),
             }
         )
+    return rows
+
+
+def agreement(y_N: np.ndarray, found_N: np.ndarray) -> dict[str, float]:
+    """Return how well estimated intensities agree with known ones.
+
+    Args:
+        y_N: Known intensities.
+        found_N: Estimates.
+
+    Returns:
+        ``icc``, the intraclass correlation ICC(3,1) of Shrout and Fleiss (1979) for two raters, blind to a constant
+        difference, 0 for a constant estimate; ``pcc``, Pearson's correlation, NaN without variation in one of them;
+        ``mse`` and ``mae`` on the scale of the labels. All NaN without frames.
+    """
+    if not len(y_N):
+        return dict.fromkeys(("icc", "pcc", "mse", "mae"), float("nan"))
+    y, found = y_N.astype(np.float64), found_N.astype(np.float64)
+    error = found - y
+    y, found = y - y.mean(), found - found.mean()
+    both, spread = (y * found).mean(), ((y * y).mean(), (found * found).mean())
+    return {
+        "icc": float(2 * both / sum(spread)) if sum(spread) > 0 else float("nan"),
+        "pcc": float(both / np.sqrt(spread[0] * spread[1])) if min(spread) > 0 else float("nan"),
+        "mse": float((error * error).mean()),
+        "mae": float(np.abs(error).mean()),
+    }
+
+
+def intensity_per_au(y_NA: np.ndarray, valid_NA: np.ndarray, found_NA: np.ndarray) -> list[dict[str, float]]:
+    """Return `agreement`, mean intensity and known frames of each action unit."""
+    rows = []
+    for index in range(y_NA.shape[1]):
+        known: np.ndarray = valid_NA[:, index].astype(bool)
+        y = y_NA[known, index]
+        mean = float(y.mean()) if len(y) else float("nan")
+        rows.append({**agreement(y, found_NA[known, index]), "mean": mean, "frames": float(len(y))})
     return rows
 
 

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from au_dist.cli.terminal import Progress, table
-from au_dist.config import Recipe, load_recipe
+from au_dist.config import Recipe
+from au_dist.recipes import load_recipe
 from au_dist.storage import Store, open_store
 
 EXAMPLES = Path(__file__).parent

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors", "schema", "facs", "seeds"},
     {"config", "storage"},
-    {"shards"},
+    {"shards", "recipes"},
     {"shard_writer"},
     {"ingest", "data", "model", "dist", "metrics"},
     {"checkpoint"},

@@ -6,8 +6,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from au_dist.config import Recipe, dump_recipe, load_recipe, override, parse
+from au_dist.config import Recipe
 from au_dist.errors import RecipeError
+from au_dist.recipes import dump_recipe, load_recipe, override, parse
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 MINIMAL = {"name": "a", "shards": "s", "runs": "r", "method": "aunce"}

@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from au_dist.config import Recipe, Section, override, parse, read_yaml
+from au_dist.config import Recipe, Section
 from au_dist.errors import RecipeError
+from au_dist.recipes import override, parse, read_yaml
 from au_dist.storage import Store, open_store
 from tuning.space import Dimension, check_space, parse_space, placed
 

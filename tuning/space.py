@@ -17,8 +17,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, model_validator
 
-from au_dist.config import Recipe, Section, parse
+from au_dist.config import Recipe, Section
 from au_dist.errors import RecipeError
+from au_dist.recipes import parse
 
 Kind = Literal["highest", "mean", "view", "lowest"]
 

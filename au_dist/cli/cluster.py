@@ -28,10 +28,9 @@ def tune_run(
     from tuning.campaign import load_campaign
 
     load_campaign(campaign, overrides or [])  # what can be refused at once need not wait for Ray
-    from tuning.run import run_campaign
-
     with ray(address):
         from cluster.preflight import cluster_resources
+        from tuning.run import run_campaign
 
         found = run_campaign(campaign, overrides or [], cluster_resources(), show=say)
     table(found.columns, found.rows)
@@ -68,7 +67,7 @@ def cluster_preflight(
     address: Address = None,
 ) -> None:
     """Check that a recipe's workers fit on the cluster."""
-    from au_dist.config import load_recipe
+    from au_dist.recipes import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
@@ -84,8 +83,8 @@ def submit(
     follow: Annotated[bool, typer.Option(help="Follow the log to the end; exit with the job's code.")] = True,
 ) -> None:
     """Train a recipe as a Ray job on a cluster."""
-    from au_dist.config import dump_recipe, load_recipe
     from au_dist.jobs.context import absolute
+    from au_dist.recipes import dump_recipe, load_recipe
     from cluster import jobs
 
     loaded = load_recipe(recipe, overrides or [])

@@ -43,7 +43,10 @@ Which = Annotated[Checkpoint, typer.Option("--checkpoint", help="Which checkpoin
 
 @contextmanager
 def ray(address: str | None) -> Iterator[None]:
-    """Connect to Ray for the length of a verb."""
+    """Connect to Ray for the length of a verb.
+
+    Ray must not be imported before, nor what imports it: it reads only then that the cluster asks for a token.
+    """
     from au_dist.jobs.session import ray_session
 
     if address == "local":

@@ -23,6 +23,13 @@ from au_dist.cli.terminal import Progress, number, say, table
 app = typer.Typer()
 
 
+#: What `evaluate` prints of each kind of model, and under which title.
+MEASURES = {
+    "detection": {"f1": "F1", "auc": "AUC", "prevalence": "prevalence", "all_positive_f1": "F1 all positive"},
+    "intensity": {"icc": "ICC(3,1)", "pcc": "PCC", "mse": "MSE", "mae": "MAE", "mean": "mean intensity"},
+}
+
+
 @app.command()
 def train(
     recipe: RecipeFile,
@@ -30,11 +37,12 @@ def train(
     address: Address = None,
 ) -> None:
     """Train a recipe; the same command again resumes."""
-    from au_dist.config import load_recipe
-    from au_dist.jobs.train import train as run
+    from au_dist.recipes import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
+        from au_dist.jobs.train import train as run
+
         check_fits(loaded)
         result = run(loaded, Progress())
     say(
@@ -50,22 +58,15 @@ def evaluate(
     which: Which = Checkpoint.BEST,
     address: Address = None,
 ) -> None:
-    """Score a detection model on the test subjects: F1, AUC, prevalence per action unit."""
-    from au_dist.jobs.evaluate import evaluate as score
-
+    """Score a model on the test subjects, per action unit: F1, AUC, prevalence; of intensity ICC, PCC, MSE, MAE."""
     with ray(address):
+        from au_dist.jobs.evaluate import evaluate as score
+
         report = score(run, which=which.value, runs=store(runs))
-    rows = [
-        [
-            row["name"],
-            *(number(row[key]) for key in ("f1", "auc", "prevalence", "all_positive_f1")),
-            f"{row['frames']:.0f}",
-        ]
-        for row in report["aus"]
-    ]
-    mean = report["average"]
-    rows.append(["average", *(number(mean[key]) for key in ("f1", "auc", "prevalence", "all_positive_f1")), ""])
-    table(["action unit", "F1", "AUC", "prevalence", "F1 all positive", "frames"], rows)
+    columns = MEASURES[report["kind"]]
+    rows = [[row["name"], *(number(row[key]) for key in columns), f"{row['frames']:.0f}"] for row in report["aus"]]
+    rows.append(["average", *(number(report["average"][key]) for key in columns), ""])
+    table(["action unit", *columns.values(), "frames"], rows)
     say(f"{report['stamp']} {report['rows_scored']} of {report['rows_expected']} frames scored.")
     say(f"report  {report['html']}")
 
@@ -94,7 +95,9 @@ def best(
     where: Annotated[str | None, typer.Argument(help="Address below which to look; --runs by default.")] = None,
     runs: Runs = None,
     metric: Annotated[str | None, typer.Option(help="Metric; each run's own by default.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only `aunce` or `detection` runs.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only `aunce`, `predictive`, `detection` or `intensity` runs.")
+    ] = None,
 ) -> None:
     """Print the address of the run with the best checkpoint."""
     from au_dist.jobs.runs import best_run

@@ -23,19 +23,22 @@ class Progress:
         """Print a row if it is time."""
         import time
 
-        if "loss" not in row:
+        if "steps" not in row:
             found = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "step")
             say(f"step {row['step']:>6}  {found}")
             return
+        if lost := row.get("skipped_clips"):
+            say(f"step {row['step']:>6}  skipped: the loss is not finite, with {len(lost)} clips, e.g. {lost[0]}")
         now = time.monotonic()
         if now - self.last < self.every_s and row["step"] != row["steps"]:
             return
         self.last = now
         minutes, seconds = divmod(round(row["eta_s"]), 60)
         say(
-            f"step {row['step']:>6}/{row['steps']}  epoch {row['epoch']:.2f}  loss {row['loss']:.4f}  "
+            f"step {row['step']:>6}/{row['steps']}  epoch {row['epoch']:.2f}  loss {row.get('loss', math.nan):.4f}  "
             f"grad {row['grad_norm']:.3f}  lr {row['lr']:.2e}  {row['clips_per_s']:.0f} clips/s  "
             f"data wait {row['data_wait']:.0%}  left {minutes}:{seconds:02d}"
+            + (f"  sets without a label {row['unlabelled_sets']}" if "unlabelled_sets" in row else "")
         )
 
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from au_dist.config import Views
-from au_dist.data.views import apply_views, choose_frames, draw_view, no_view
+from au_dist.config import Labels, Views
+from au_dist.data.labels import known
+from au_dist.data.views import apply_views, choose_frames, choose_run, draw_views, no_view
 from au_dist.errors import ShardError, TrainError
 
 
@@ -27,8 +28,8 @@ class Batch:
         epochs: The epoch each clip belongs to.
         frame_BCHW: Decoded frames, uint8, ``clips * frames`` of them, those of a clip together.
         draw_VBP: Draws of the views, float32.
-        y_BA: Occurrence, float32 in {0, 1}.
-        valid_BA: Whether `y_BA` is known.
+        y_BA: Occurrence, float32 in {0, 1}, or intensity, 0 to 5.
+        valid_BA: Whether `y_BA` is known and within the label budget.
     """
 
     clip_ids: tuple[str, ...]
@@ -97,51 +98,60 @@ def decode(jpeg: bytes, where: str) -> np.ndarray:
         raise ShardError("A frame does not decode", where=where, found=str(error)) from error
 
 
-def labels(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return occurrence float32 [T, A] and validity bool [T, A] of a row for some label columns."""
-    shape = (len(row["jpeg"]), aus)
-    y_TA = np.asarray(row["label"], np.float32).reshape(shape)[:, columns]
-    valid_TA = np.asarray(row["valid"], bool).reshape(shape)[:, columns]
-    return y_TA, valid_TA
+@dataclass(frozen=True)
+class Reading:
+    """What is taken of each clip.
+
+    Attributes:
+        seed: The run's seed.
+        columns: Label columns of the action units to train on.
+        aus: Label columns of the set.
+        frames: Frames of each clip.
+        run: They follow each other; otherwise they are spread over the clip.
+        intensities: Labels are intensities, not occurrence; a run then has a labelled frame where the clip has one.
+        labels: The label budget.
+        views: Number of random views; 0 gives one plain view.
+        draws: How far views differ.
+    """
+
+    seed: int
+    columns: list[int]
+    aus: int
+    frames: int
+    run: bool
+    intensities: bool
+    labels: Labels
+    views: int
+    draws: Views
 
 
-def make_batch(
-    rows: list[dict[str, Any]],
-    *,
-    seed: int,
-    columns: list[int],
-    aus: int,
-    take: int,
-    views: int,
-    config: Views,
-    pool: Executor,
-) -> Batch:
+def make_batch(rows: list[dict[str, Any]], reading: Reading, pool: Executor) -> Batch:
     """Decode rows and draw their views.
 
     Args:
         rows: Clips.
-        seed: The run's seed.
-        columns: Label columns of the action units to train on.
-        aus: Label columns of the set.
-        take: Frames of each clip.
-        views: Number of random views; 0 gives one plain view.
-        config: How far views differ; a clip's frames share their view.
+        reading: What is taken of them.
         pool: Threads to decode in.
     """
-    chosen = [choose_frames(seed, row["epoch"], row["clip_id"], len(row["jpeg"]), take) for row in rows]
+    labels = [known(row, reading.columns, reading.aus, reading.labels, intensities=reading.intensities) for row in rows]
+    chosen = [_choose(row, valid, reading) for row, (_, valid) in zip(rows, labels, strict=True)]
     jobs = [
         (row["jpeg"][frame], f"{row['clip_id']} frame {frame}")
         for row, frames in zip(rows, chosen, strict=True)
         for frame in frames
     ]
     frame_BHWC = np.stack(list(pool.map(lambda job: decode(*job), jobs)))
-    known = [labels(row, columns, aus) for row in rows]
-    y_BA = np.concatenate([y[frames] for (y, _), frames in zip(known, chosen, strict=True)])
-    valid_BA = np.concatenate([valid[frames] for (_, valid), frames in zip(known, chosen, strict=True)])
-    frames = len(chosen[0])
+    y_BA, valid_BA = (
+        np.concatenate([both[part][frames] for both, frames in zip(labels, chosen, strict=True)]) for part in (0, 1)
+    )
     drawn = [
-        np.stack([draw_view(config, seed, row["epoch"], row["clip_id"], view) for row in rows]).repeat(frames, axis=0)
-        for view in range(views)
+        np.concatenate(
+            [
+                draw_views(reading.draws, reading.seed, turn(row), row["clip_id"], view, len(frames))
+                for row, frames in zip(rows, chosen, strict=True)
+            ]
+        )
+        for view in range(reading.views)
     ] or [np.tile(no_view(), (len(jobs), 1))]
     return Batch(
         clip_ids=tuple(row["clip_id"] for row in rows),
@@ -151,6 +161,24 @@ def make_batch(
         y_BA=torch.from_numpy(y_BA),
         valid_BA=torch.from_numpy(valid_BA),
     )
+
+
+def turn(row: dict[str, Any]) -> int | str:
+    """Return the address of a draw of a clip: its epoch, and which of the epoch's draws of the clip it is."""
+    return f"{row['epoch']}/{row['copy']}" if row["copy"] else row["epoch"]
+
+
+def _choose(row: dict[str, Any], valid_TA: np.ndarray, reading: Reading) -> np.ndarray:
+    """Return the indices of the frames that are taken of a row."""
+    address, frames = (reading.seed, turn(row), row["clip_id"]), len(valid_TA)
+    labelled = np.flatnonzero(valid_TA.any(1))
+    if reading.run:
+        needed = labelled if reading.intensities else labelled[:0]
+        return choose_run(*address, frames, reading.frames, needed)
+    if reading.labels.share == 1 or not len(labelled):
+        return choose_frames(*address, frames, reading.frames)
+    # Few frames have a label: only those teach anything. Where there are fewer than asked for, they are repeated.
+    return np.resize(labelled[choose_frames(*address, len(labelled), reading.frames)], min(reading.frames, frames))
 
 
 class Ahead(Iterator[Batch]):

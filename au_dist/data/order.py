@@ -6,11 +6,15 @@ form a block whose clips are shuffled together. A contrast set takes the same nu
 of W reads the lanes l with l % W == r. So which clips form a global step does not depend on the number of workers,
 an epoch is a permutation of the clips, epochs follow each other without a gap, and a position is reached without
 replaying what came before it.
+
+With weights an epoch is a permutation of as many draws as the weights add up to. They are taken by systematic sampling:
+the weights stand on a line end to end, and a comb of step one that begins at a random place of each epoch picks from
+it. So every epoch has equally many draws, and a clip of weight w is among them floor(w) or ceil(w) times, w on average.
 """
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,16 +31,37 @@ class Group:
     clips: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
-    """Rows ``start`` to ``stop`` of a row group."""
+    """Draws ``start`` to ``stop`` of a row group in an epoch.
+
+    Attributes:
+        group: The row group.
+        start: The first.
+        stop: After the last.
+        copies: How often the epoch draws each of the group's rows; None where each is drawn once.
+    """
 
     group: Group
     start: int
     stop: int
+    copies: np.ndarray | None = None
+
+    def rows(self) -> np.ndarray:
+        """Return the row of each draw; draws of one row stand together."""
+        if self.copies is None:
+            return np.arange(self.start, self.stop)
+        return np.repeat(np.arange(len(self.copies)), self.copies)[self.start : self.stop]
+
+    def repeats(self) -> np.ndarray:
+        """Return how often each draw's row was drawn before in the epoch."""
+        if self.copies is None:
+            return np.zeros(self.stop - self.start, int)
+        whole = np.concatenate([np.arange(count) for count in self.copies])
+        return whole[self.start : self.stop]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Clips that are shuffled together.
 
@@ -57,7 +82,7 @@ class Block:
     permutation: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Order:
     """The order of one run.
 
@@ -66,17 +91,38 @@ class Order:
         seed: The run's seed.
         lanes: Number of lanes L.
         mix: Row groups in a block.
+        weights: How often an epoch draws each clip on average, clips of a group together; each once when None.
     """
 
     groups: tuple[Group, ...]
     seed: int
     lanes: int
     mix: int
+    weights: np.ndarray | None = None
 
     @functools.cached_property
     def clips(self) -> int:
-        """Clips in an epoch."""
-        return sum(group.clips for group in self.groups)
+        """Clips drawn in an epoch."""
+        if self.weights is None:
+            return sum(group.clips for group in self.groups)
+        return round(float(self.weights.sum()))
+
+    @functools.cached_property
+    def _line(self) -> np.ndarray:
+        """Where each clip's weight ends on the line of all weights, which is `clips` long."""
+        assert self.weights is not None
+        ends = np.cumsum(self.weights)
+        ends *= self.clips / ends[-1]
+        # A sum's last digits must not decide whether the comb has one tooth more.
+        ends[np.flatnonzero(self.weights)[-1] :] = self.clips
+        return ends
+
+    def copies(self, epoch: int) -> np.ndarray:
+        """Return how often an epoch draws each clip."""
+        if self.weights is None:
+            return np.ones(self.clips, int)
+        teeth = np.floor(self._line + rng(self.seed, "comb", epoch).random()).astype(int)
+        return np.diff(teeth, prepend=0)
 
     def before(self, lane: int, epoch: int) -> int:
         """Return how many clips of a lane's stream come before an epoch, in O(1)."""
@@ -94,7 +140,7 @@ class Order:
     def blocks(self, lane: int, epoch: int) -> list[Block]:
         """Return the blocks of a lane's share of an epoch, in order."""
         first = sum(self._length(other, epoch) for other in range(lane))
-        pieces = _cut(*_line(self, epoch), first, first + self._length(lane, epoch))
+        pieces = _cut(_laid(self, epoch), first, first + self._length(lane, epoch))
         blocks, position = [], self.before(lane, epoch)
         for index, start in enumerate(range(0, len(pieces), self.mix)):
             run = tuple(pieces[start : start + self.mix])
@@ -128,21 +174,29 @@ class Order:
 
 
 @functools.lru_cache(maxsize=4)
-def _line(order: Order, epoch: int) -> tuple[tuple[Group, ...], np.ndarray]:
-    """Return the epoch's row groups in their order and the position where each ends."""
+def _laid(order: Order, epoch: int) -> tuple[list[Piece], np.ndarray]:
+    """Return the epoch's row groups in their order, all draws of each, and the position where each ends."""
     permutation = rng(order.seed, "order", epoch).permutation(len(order.groups))
-    groups = tuple(order.groups[index] for index in permutation)
-    return groups, np.cumsum([group.clips for group in groups])
+    if order.weights is None:
+        whole = [Piece(group, 0, group.clips) for group in order.groups]
+    else:
+        ends = np.cumsum([group.clips for group in order.groups])
+        parts = np.split(order.copies(epoch), ends[:-1])
+        whole = [Piece(group, 0, int(part.sum()), part) for group, part in zip(order.groups, parts, strict=True)]
+    line = [whole[index] for index in permutation if whole[index].stop]
+    return line, np.cumsum([piece.stop for piece in line])
 
 
-def _cut(groups: tuple[Group, ...], ends: np.ndarray, start: int, stop: int) -> list[Piece]:
+def _cut(laid: tuple[list[Piece], np.ndarray], start: int, stop: int) -> list[Piece]:
     """Return the pieces of row groups that lie between two positions of the line."""
+    line, ends = laid
     pieces = []
     index = int(np.searchsorted(ends, start, side="right"))
     while start < stop:
-        group, begin = groups[index], int(ends[index]) - groups[index].clips
+        whole = line[index]
+        begin = int(ends[index]) - whole.stop
         end = min(stop, int(ends[index]))
-        pieces.append(Piece(group, start - begin, end - begin))
+        pieces.append(replace(whole, start=start - begin, stop=end - begin))
         start, index = end, index + 1
     return pieces
 

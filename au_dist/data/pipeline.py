@@ -23,7 +23,7 @@ from au_dist.shards import Manifest, read_row_group
 from au_dist.storage import Store
 
 #: What training reads of a row.
-COLUMNS = ["clip_id", "jpeg", "label", "valid"]
+COLUMNS = ["clip_id", "number", "jpeg", "label", "valid", "intensity"]
 
 #: More Ray Data tasks than this cost more to plan than they gain.
 MAX_TASKS = 4096
@@ -86,12 +86,13 @@ def read_block(source: Source, block: Block, start: int) -> pa.Table:
         start: Position of the lane before which rows are left out.
 
     Returns:
-        The columns of `COLUMNS` and ``lane``, ``epoch``, ``position``.
+        The columns of `COLUMNS` and ``lane``, ``epoch``, ``position``, and ``copy``: how often the epoch drew the clip
+        before.
     """
     tables = [
-        read_row_group(source.store, source.manifest.shards[piece.group.shard], piece.group.group, COLUMNS).slice(
-            piece.start, piece.stop - piece.start
-        )
+        read_row_group(source.store, source.manifest.shards[piece.group.shard], piece.group.group, COLUMNS)
+        .take(pa.array(piece.rows()))
+        .append_column("copy", pa.array(piece.repeats(), pa.int32()))
         for piece in block.pieces
     ]
     skipped = max(0, start - block.position)

@@ -14,16 +14,19 @@ from au_dist.seeds import rng
 #: What a view draws, in this order.
 DRAWS = ("dy", "dx", "flip", "brightness", "contrast", "saturation", "hue", "grey", "sigma")
 
+#: Those of them that frames of a clip may have of their own; where a face is and which way it looks they share.
+COLOURS = [DRAWS.index(name) for name in ("brightness", "contrast", "saturation", "hue", "grey")]
+
 MEAN_C = (0.485, 0.456, 0.406)
 STD_C = (0.229, 0.224, 0.225)
 
 
-def choose_frames(seed: int, epoch: int, clip_id: str, frames: int, take: int) -> np.ndarray:
-    """Return the sorted frame indices that an epoch takes of a clip.
+def choose_frames(seed: int, epoch: int | str, clip_id: str, frames: int, take: int) -> np.ndarray:
+    """Return the sorted frame indices that an epoch takes of a clip, spread over it.
 
     Args:
         seed: The run's seed.
-        epoch: The epoch.
+        epoch: The epoch, or another name of the turn.
         clip_id: The clip.
         frames: Frames of the clip, T.
         take: How many to take; all when not smaller than `frames`.
@@ -36,7 +39,41 @@ def choose_frames(seed: int, epoch: int, clip_id: str, frames: int, take: int) -
     return np.minimum((edges[:-1] + draws * np.diff(edges)).astype(int), frames - 1)
 
 
-def draw_view(config: Views, seed: int, epoch: int, clip_id: str, view: int) -> np.ndarray:
+def choose_run(seed: int, epoch: int | str, clip_id: str, frames: int, take: int, needed: np.ndarray) -> np.ndarray:
+    """Return indices of frames that follow each other, with one of some needed frames among them if there are any.
+
+    Args:
+        seed: The run's seed.
+        epoch: The epoch, or another name of the turn.
+        clip_id: The clip.
+        frames: Frames of the clip, T.
+        take: How many to take, at most `frames`.
+        needed: Indices of frames, one of which, drawn evenly, is taken.
+    """
+    if take == frames:
+        return np.arange(frames)
+    random = rng(seed, "run", epoch, clip_id)
+    first, last = 0, frames - take
+    if len(needed):
+        frame = int(needed[random.integers(len(needed))])
+        first, last = max(first, frame - take + 1), min(last, frame)
+    start = int(random.integers(first, last + 1))
+    return np.arange(start, start + take)
+
+
+def draw_views(config: Views, seed: int, epoch: int | str, clip_id: str, view: int, frames: int) -> np.ndarray:
+    """Return the draws of one view of some frames of a clip, float32 [T, P].
+
+    Frames share them, but for the colours where `config.each_frame` says so.
+    """
+    shared = np.tile(draw_view(config, seed, epoch, clip_id, view), (frames, 1))
+    if config.each_frame:
+        own = [draw_view(config, seed, epoch, clip_id, f"{view}/{frame}") for frame in range(frames)]
+        shared[:, COLOURS] = np.stack(own)[:, COLOURS]
+    return shared
+
+
+def draw_view(config: Views, seed: int, epoch: int | str, clip_id: str, view: int | str) -> np.ndarray:
     """Return the draws of one view of a clip, float32, named by `DRAWS`.
 
     Offsets are shares of the free play, colour factors multiply, hue is a share of a full turn, sigma in pixels.

@@ -79,8 +79,14 @@ class Engine:
     ) -> None:
         deepspeed = _deepspeed()
         self.world, self.module = world, module.to(world.device)
-        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self._adam = torch.optim.AdamW(trained, lr=optim.lr, weight_decay=optim.weight_decay)
+        groups: dict[float, list[torch.nn.Parameter]] = {}
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(optim.encoder if ".encoder." in f".{name}" else 1.0, []).append(parameter)
+        self._shares = list(groups)
+        self._adam = torch.optim.AdamW(
+            [{"params": group} for group in groups.values()], lr=optim.lr, weight_decay=optim.weight_decay
+        )
         self._engine, *_ = deepspeed.initialize(
             model=self.module,
             optimizer=self._adam,
@@ -90,29 +96,36 @@ class Engine:
         self._stage = engine.zero
         self.grad_norm = float("nan")
 
-    def micro_step(self, lr: float, *inputs: Any) -> torch.Tensor:
-        """Do the forward and backward pass of one micro-batch, and the update when it completes a step.
+    def loss(self, *inputs: Any) -> torch.Tensor:
+        """Return the loss of one micro-batch, for `learn`; arguments are what the module's forward pass takes."""
+        return self._engine(*inputs)
+
+    def no_loss(self, *inputs: Any) -> torch.Tensor:
+        """Return a loss of zero whose gradient is zero everywhere; nothing is left in the module's buffers."""
+        self.module.eval()
+        try:
+            return 0.0 * self._engine(*inputs)
+        finally:
+            self.module.train()
+
+    def learn(self, lr: float, loss: torch.Tensor) -> None:
+        """Do the backward pass of one micro-batch, and the update when it completes a step.
 
         Args:
-            lr: Learning rate of the update.
-            *inputs: What the module's forward pass takes.
-
-        Returns:
-            The loss, detached.
+            lr: Learning rate of the update; the image encoder's is `optim.encoder` times that.
+            loss: From `loss`.
         """
-        loss = self._engine(*inputs)
         self._engine.backward(loss)
         updates = self._engine.is_gradient_accumulation_boundary()
         if updates:
-            for group in self._engine.optimizer.param_groups:
-                group["lr"] = lr
+            for group, share in zip(self._engine.optimizer.param_groups, self._shares, strict=True):
+                group["lr"] = lr * share
             if self._stage == 0:
                 self.grad_norm = self._norm()
         self._engine.step()
         if updates and self._stage > 0:
             norm = self._engine.get_global_grad_norm()
             self.grad_norm = float("nan") if norm is None else float(norm)
-        return loss.detach()
 
     def _norm(self) -> float:
         grads = [p.grad for p in self.module.parameters() if p.grad is not None]
@@ -172,7 +185,7 @@ class Engine:
         """
         if self._stage:
             for _ in range(self._engine.gradient_accumulation_steps()):
-                self.micro_step(0.0, *inputs)
+                self.learn(0.0, self.loss(*inputs))
         for name, parameter in self._trained():
             missing = [key for key in (f"{name}/{part}" for part in _MOMENTS) if key not in moments]
             if missing:

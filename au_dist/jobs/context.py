@@ -6,6 +6,7 @@ from typing import Any
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
+from au_dist.data.census import Census, take_census
 from au_dist.data.order import Order
 from au_dist.data.pipeline import Source, training_groups
 from au_dist.data.splits import Split, split_subjects
@@ -28,6 +29,7 @@ class Context:
         split: Subjects by what they are for.
         aus: Action units that are trained.
         columns: Their columns among the set's labels.
+        census: What is known of each training clip; None where the manifest says enough.
     """
 
     recipe: Recipe
@@ -37,11 +39,13 @@ class Context:
     split: Split
     aus: tuple[int, ...]
     columns: list[int]
+    census: Census | None = None
 
     def order(self) -> Order:
         """The order of the training clips."""
         groups = training_groups(self.manifest, self.split.train)
-        return Order(groups, self.recipe.seed, self.recipe.data.lanes, self.recipe.data.mix)
+        weights = self.census.weights(self.recipe.data.balance) if self.census else None
+        return Order(groups, self.recipe.seed, self.recipe.data.lanes, self.recipe.data.mix, weights)
 
     def plan(self, world: int) -> BatchPlan:
         """The batch plan for a number of workers."""
@@ -66,7 +70,9 @@ class Context:
         return 0 if newest is None else int(checkpoint.state(newest)["step"])
 
     def rates(self) -> list[float]:
-        """Occurrence rate of each trained action unit among the training subjects; NaN without labels."""
+        """Occurrence rate of each trained action unit in the training labels that may be used; NaN without labels."""
+        if self.census:
+            return [float(rate) for rate in self.census.rates()]
         rows = self.manifest.rates(self.split.train)
         return [rows[column][2] for column in self.columns]
 
@@ -94,9 +100,10 @@ def make_context(recipe: Recipe) -> Context:
     """
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)
-    aus = recipe.data.aus or manifest.aus
+    unlabelled = recipe.method == "predictive"
+    aus = () if unlabelled else recipe.data.aus or manifest.aus
     missing = [au for au in aus if au not in manifest.aus]
-    if missing or not aus:
+    if missing or not (aus or unlabelled):
         raise RecipeError(
             "The shards have no labels of these action units" if missing else "The shards have no labels",
             where="data.aus",
@@ -110,15 +117,39 @@ def make_context(recipe: Recipe) -> Context:
             expected=f"at most {manifest.crop_recipe.size}",
             found=recipe.data.size,
         )
+    if recipe.reads_clips and recipe.frames > manifest.clip_frames:
+        raise RecipeError(
+            "The clips are shorter than what is read of them",
+            where="predictive.blocks, predictive.frames" if unlabelled else "data.frames_per_clip",
+            expected=f"at most {manifest.clip_frames} frames in a row",
+            found=recipe.frames,
+            fix="Lower these, or ingest longer clips.",
+        )
+    split = split_subjects(manifest.subjects, recipe.data.protocol)
+    columns = [manifest.aus.index(au) for au in aus]
     return Context(
         recipe=recipe,
         run=open_store(recipe.runs).at(recipe.name),
         store=store,
         manifest=manifest,
-        split=split_subjects(manifest.subjects, recipe.data.protocol),
+        split=split,
         aus=tuple(aus),
-        columns=[manifest.aus.index(au) for au in aus],
+        columns=columns,
+        census=_census(recipe, store, manifest, split, columns),
     )
+
+
+def _census(recipe: Recipe, store: Store, manifest: Manifest, split: Split, columns: list[int]) -> Census | None:
+    """Count the training labels where a budget, an uneven drawing or intensities need more than the manifest's sums."""
+    data, intensities = recipe.data, recipe.task == "intensity"
+    if recipe.method == "predictive" or (data.labels.share == 1 and not data.balance and not intensities):
+        return None
+    groups = training_groups(manifest, split.train)
+    return take_census(store, manifest, groups, columns, data.labels, intensities=intensities)
+
+
+def _kind(reads_clips: bool) -> str:
+    return "reads clips (predictive, intensity)" if reads_clips else "reads frames (aunce, detection)"
 
 
 def initial_weights(context: Context) -> dict[str, Any]:
@@ -133,8 +164,11 @@ def initial_weights(context: Context) -> dict[str, Any]:
     place = checkpoint.find(recipe.init.run, recipe.init.checkpoint, open_store(recipe.runs))
     state = checkpoint.state(place)
     model = {key: value for key, value in state["recipe"]["model"].items() if key != "weights"}
+    reads_clips = Recipe.model_validate(state["recipe"]).reads_clips
+    theirs_aus = context.aus if reads_clips and recipe.reads_clips else state["aus"]  # its network knows none
     for name, mine, theirs in (
-        ("action units", au_names(context.aus), au_names(state["aus"])),
+        ("kind of network", _kind(recipe.reads_clips), _kind(reads_clips)),
+        ("action units", au_names(context.aus), au_names(theirs_aus)),
         ("crop recipe", context.manifest.crop, state["crop"]),
         ("model", recipe.model.model_dump(mode="json", exclude={"weights"}), model),
     ):

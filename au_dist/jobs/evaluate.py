@@ -1,4 +1,4 @@
-"""Score a detection model on the test subjects: every labelled frame, thresholds from validation subjects."""
+"""Score a model on the test subjects: every labelled frame; a detector's thresholds are from validation subjects."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from au_dist.data.pipeline import quiet, score
 from au_dist.errors import ShardError
 from au_dist.jobs.model import load_model, refuse_pretraining
 from au_dist.jobs.report import write_report
-from au_dist.metrics import average, per_au
+from au_dist.metrics import average, intensity_per_au, per_au
 from au_dist.schema import au_name
 from au_dist.shards import read_manifest
 from au_dist.storage import Store, open_store
@@ -39,15 +39,18 @@ class Scorer:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return a row a frame: score, label and mask of each action unit, flattened lists."""
-        from au_dist.data.batches import decode, labels
+        from au_dist.data.batches import decode
+        from au_dist.data.labels import intensity, occurrence
 
+        labels = intensity if self.model.intensities else occurrence
         frames, y, valid = [], [], []
-        for row in table.to_pylist():
+        rows = table.to_pylist()
+        for row in rows:
             y_TA, valid_TA = labels(row, self.columns, self.aus)
             frames += [decode(jpeg, f"{row['clip_id']} frame {index}") for index, jpeg in enumerate(row["jpeg"])]
             y.append(y_TA)
             valid.append(valid_TA)
-        scores_BA = self.model.scores(np.stack(frames))
+        scores_BA = self.model.scores(np.stack(frames), len(frames) // len(rows))
         return pa.table(
             {
                 "score": list(scores_BA.astype(np.float32)),
@@ -69,7 +72,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         The report.
 
     Raises:
-        CheckpointError: There is no complete checkpoint, or it is no detection model.
+        CheckpointError: There is no complete checkpoint, or it is of a pretraining.
         ShardError: The shards are not those of the run, or not every row was scored.
     """
     place = checkpoint.find(address, which, runs)
@@ -109,7 +112,10 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
             "Not every test frame was scored", where=store.uri, expected=f"{expected} frames", found=table.num_rows
         )
     score_NA, y_NA, valid_NA = (np.stack(table[name].to_pylist()) for name in ("score", "y", "valid"))
-    rows = per_au(y_NA, valid_NA, score_NA, np.array(state["thresholds"]))
+    if recipe.task == "intensity":
+        rows = intensity_per_au(y_NA, valid_NA, score_NA)
+    else:
+        rows = per_au(y_NA, valid_NA, score_NA, np.array(state["thresholds"]))
     report = _report(place, state, recipe, rows, expected)
     run = open_store(report["run"])
     plain = _plain(report)
@@ -127,23 +133,30 @@ def _report(
     return {
         "run": run.uri,
         "name": recipe.name,
+        "kind": recipe.task,
         "checkpoint": place.uri,
         "step": state["step"],
         "recipe": state["recipe"],
         "protocol": state["recipe"]["data"]["protocol"],
-        "stamp": f"Checkpoint and thresholds chosen on {subjects['validation']} validation subjects; "
-        f"the {subjects['test']} test subjects chose nothing.",
+        "stamp": f"Checkpoint{' and thresholds' if recipe.task == 'detection' else ''} chosen on "
+        f"{subjects['validation']} validation subjects{_budget(recipe)}; the {subjects['test']} test subjects chose "
+        "nothing.",
         "subjects": subjects,
         "rows_scored": frames,
         "rows_expected": frames,
         "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state["aus"], rows, strict=True)],
-        "average": {key: average(rows, key) for key in ("f1", "auc", "prevalence", "all_positive_f1")},
+        "average": {key: average(rows, key) for key in rows[0] if key not in ("frames", "threshold")},
         "curves": {
             "train": [row for row in curve if "loss" in row],
-            "validation": [row for row in curve if "val_auc" in row],
+            "validation": [row for row in curve if any(name.startswith("val_") for name in row)],
         },
         "versions": state["versions"],
     }
+
+
+def _budget(recipe: Recipe) -> str:
+    share = recipe.data.labels.share
+    return "" if share == 1 else f" (training and validation used {100 * share:.3g} % of their labels)"
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A trained detector, out of a checkpoint: pictures of faces in, probabilities out."""
+"""A trained model, out of a checkpoint: pictures of faces in, probabilities or intensities of action units out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,11 @@ from au_dist import checkpoint, config
 from au_dist.data.views import apply_views, no_view
 from au_dist.dist.world import World
 from au_dist.errors import CheckpointError
+from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.network import AUNetwork
 from au_dist.schema import CropRecipe
 from au_dist.storage import Store
-from au_dist.train.tasks import Detect
+from au_dist.train.tasks import Detect, Regress
 
 #: Crops that go through the network at once; as many as in validation.
 CHUNK = 128
@@ -22,13 +23,14 @@ CHUNK = 128
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A detector and what belongs to it.
+    """A detector or regressor and what belongs to it.
 
     Attributes:
-        detect: Network and heads, in evaluation mode.
+        task: Network and heads, in evaluation mode.
         aus: Action units, in the order of the scores.
         threshold_A: An action unit is called present where its score is at least this; float64. Chosen on the
-            validation subjects of the run.
+            validation subjects of the run. Empty for intensities.
+        clip_frames: Frames that a regressor reads in a row; 1 for a detector.
         crop: How faces must be cut out for this model.
         size: Side of the network's input in pixels.
         uri: Address of the checkpoint.
@@ -36,39 +38,51 @@ class Model:
         device: Where it computes.
     """
 
-    detect: Detect
+    task: Detect | Regress
     aus: tuple[int, ...]
     threshold_A: np.ndarray
+    clip_frames: int
     crop: CropRecipe
     size: int
     uri: str
     state: dict[str, Any]
     device: torch.device
 
+    @property
+    def intensities(self) -> bool:
+        """Whether scores are intensities."""
+        return isinstance(self.task, Regress)
+
     @torch.no_grad()
-    def scores(self, frame_BHWC: np.ndarray) -> np.ndarray:
-        """Return the probability of each action unit.
+    def scores(self, frame_BHWC: np.ndarray, frames: int = 1) -> np.ndarray:
+        """Return the probability of each action unit, or its intensity.
 
         Args:
             frame_BHWC: RGB crops made by `crop`, uint8; larger than `size` is cut at the centre, as in validation.
+            frames: How many of them in a row are a clip; a regressor remembers within clips.
 
         Returns:
-            float32 [B, A], 0 to 1.
+            float32 [B, A]: probabilities, or intensities from 0 to 5.
         """
         found: list[np.ndarray] = [np.zeros((0, len(self.aus)), np.float32)]
         draw_P = torch.from_numpy(no_view()).to(self.device)
-        for start in range(0, len(frame_BHWC), CHUNK):
-            chunk = np.ascontiguousarray(frame_BHWC[start : start + CHUNK])
+        size = max(1, CHUNK // frames) * frames
+        for start in range(0, len(frame_BHWC), size):
+            chunk = np.ascontiguousarray(frame_BHWC[start : start + size])
             frame_BCHW = torch.from_numpy(chunk).to(self.device).permute(0, 3, 1, 2)
             view = apply_views(frame_BCHW, draw_P.expand(len(chunk), -1), self.size)
-            found.append(torch.sigmoid(self.detect.logits(view).float()).cpu().numpy())
+            if isinstance(self.task, Regress):
+                score_BA = self.task.intensities(view, frames).clamp(0, 5)
+            else:
+                score_BA = torch.sigmoid(self.task.logits(view).float())
+            found.append(score_BA.float().cpu().numpy())
         return np.concatenate(found)
 
 
 def load_model(
     address: str, which: str = "best", *, base: Store | None = None, device: torch.device | None = None
 ) -> Model:
-    """Load a detector for inference; hashes are checked.
+    """Load a detector or regressor for inference; hashes are checked.
 
     Args:
         address: A checkpoint, a pulled model folder, a run, or a run's name below `base`.
@@ -77,7 +91,7 @@ def load_model(
         device: Where to compute; a GPU when there is one and this is None.
 
     Raises:
-        CheckpointError: There is none, it is incomplete or damaged, or it is not a detector.
+        CheckpointError: There is none, it is incomplete or damaged, or it is of a pretraining.
         StorageError: The store fails.
     """
     place = checkpoint.find(address, which, base)
@@ -85,9 +99,9 @@ def load_model(
     refuse_pretraining(place, state)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     aus = tuple(int(au) for au in state["aus"])
-    detect = _network(place, state, len(aus))
+    task = _network(place, state, len(aus))
     try:
-        detect.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
+        task.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
     except RuntimeError as error:
         raise CheckpointError(
             "The weights do not fit the network that the checkpoint describes",
@@ -95,9 +109,10 @@ def load_model(
             found=str(error).splitlines()[-1].strip()[:200],
         ) from error
     return Model(
-        detect=detect.eval().requires_grad_(False).to(device),
+        task=task.eval().requires_grad_(False).to(device),
         aus=aus,
-        threshold_A=_thresholds(place, state, len(aus)),
+        threshold_A=np.zeros(0) if isinstance(task, Regress) else _thresholds(place, state, len(aus)),
+        clip_frames=int(state["clip_frames"]) if isinstance(task, Regress) else 1,
         crop=CropRecipe(**state["crop"]),
         size=int(state["recipe"]["data"]["size"]),
         uri=place.uri,
@@ -113,17 +128,18 @@ def refuse_pretraining(place: Store, state: dict[str, Any]) -> None:
         CheckpointError: It is of a pretraining.
     """
     recipe = state["recipe"]
-    if recipe.get("task") != "detection":
+    if not recipe.get("task"):
         raise CheckpointError(
             "This checkpoint is of a pretraining: it has embeddings, but nothing that calls action units",
             where=place.uri,
-            expected="a run of `task: detection`",
+            expected="a run of `task: detection` or `task: intensity`",
             found=f"method: {recipe.get('method')}",
-            fix=f"Train `task: detection` from it, with `init: {{run: {recipe.get('name')}}}`, and use that run.",
+            fix=f"Train `task: {'intensity' if recipe.get('method') == 'predictive' else 'detection'}` from it, with "
+            f"`init: {{run: {recipe.get('name')}}}`, and use that run.",
         )
 
 
-def _network(place: Store, state: dict[str, Any], aus: int) -> Detect:
+def _network(place: Store, state: dict[str, Any], aus: int) -> Detect | Regress:
     # The encoder's file of initial weights is not needed: all weights come from the checkpoint.
     raw = {**state["recipe"]["model"], "weights": None}
     try:
@@ -135,12 +151,10 @@ def _network(place: Store, state: dict[str, Any], aus: int) -> Detect:
             found=raw,
             fix=f"It was written with au-dist {state['versions'].get('au-dist')}.",
         ) from error
-    return Detect(
-        AUNetwork(section, aus, state["recipe"]["data"]["size"]),
-        False,
-        torch.ones(aus),
-        World(0, 1, torch.device("cpu")),
-    )
+    world = World(0, 1, torch.device("cpu"))
+    if state["recipe"]["task"] == "intensity":
+        return Regress(ClipNetwork(section), section, aus, 1, world)
+    return Detect(AUNetwork(section, aus, state["recipe"]["data"]["size"]), False, torch.ones(aus), world)
 
 
 def _thresholds(place: Store, state: dict[str, Any], aus: int) -> np.ndarray:

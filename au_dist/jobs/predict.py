@@ -32,7 +32,8 @@ class Prediction:
         frames_with_face: Of these, frames in which the detector saw a face.
         faces: Tracks of faces; a person who is lost and found again is more than one.
         written: Lines of the table after its header.
-        present: Action unit → share of the frames of the main face in which it was called; NaN without any.
+        present: Action unit → share of the frames of the main face in which it was called (an intensity of 1 or more);
+            NaN without any.
         report: What became of the video: what was dropped, seconds by stage.
     """
 
@@ -85,17 +86,20 @@ def predict(
     scored, thumbnails = score_video(model, video, spec, report=report, show=show)
     several = faces == "all"
     shown = [[track] for track in by_share(scored)[:PICTURED_FACES]] if several else [main_tracks(scored)]
+    limit_A = np.ones(len(model.aus)) if model.intensities else model.threshold_A
+    scale = 5 if model.intensities else 1
     pixels = draw_timeline(
-        [_face_line(scored, tracks, thumbnails, several) for tracks in shown or [[]]],
+        [_face_line(scored, tracks, thumbnails, several, scale) for tracks in shown or [[]]],
         aus=model.aus,
-        threshold_A=model.threshold_A,
+        threshold_A=limit_A / scale,
         title=video.name,
         note=_note(model, scored, several),
+        intensities=model.intensities,
     )
     written = 0
     try:
         with atomic_file(table) as file, atomic_file(picture) as image:
-            file.write(header(model.aus, several).encode())
+            file.write(header(model.aus, several, model.intensities).encode())
             for line in lines(scored, model.threshold_A, several=several):
                 file.write(line.encode())
                 written += 1
@@ -104,7 +108,7 @@ def predict(
         raise StorageError("The result cannot be written", where=table, found=error) from error
     score_TA = scored.score_of(scored.of_tracks(main_tracks(scored)))
     seen_T = ~np.isnan(score_TA).any(1)
-    share_A = (score_TA[seen_T] >= model.threshold_A).mean(0) if seen_T.any() else np.full(len(model.aus), np.nan)
+    share_A = (score_TA[seen_T] >= limit_A).mean(0) if seen_T.any() else np.full(len(model.aus), np.nan)
     return Prediction(
         csv=table,
         picture=picture,
@@ -134,12 +138,12 @@ def _targets(video: Path, out: Path, landmarks: Path | None) -> tuple[Path, Path
 
 
 def _face_line(
-    scored: ScoredVideo, tracks: list[int], thumbnails: list[tuple[int, TrackedCrop]], several: bool
+    scored: ScoredVideo, tracks: list[int], thumbnails: list[tuple[int, TrackedCrop]], several: bool, scale: float
 ) -> FaceLine:
     return FaceLine(
         label=f"face {tracks[0]}" if several and tracks else "",
         time_T=scored.time_T,
-        score_TA=scored.score_of(scored.of_tracks(tracks)),
+        score_TA=scored.score_of(scored.of_tracks(tracks)) / scale,
         thumbnails=[(float(scored.time_T[at]), found.crop_SSC) for at, found in thumbnails if found.track in tracks],
     )
 

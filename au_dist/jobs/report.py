@@ -71,7 +71,7 @@ def render(report: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "percent": percent, "share": share, "whole": whole}
-    optional = ("run", "checkpoint", "step", "stamp", "subjects", "comparison", "rows_scored", "rows_expected")
+    optional = ("kind", "run", "checkpoint", "step", "stamp", "subjects", "comparison", "rows_scored", "rows_expected")
     derived = {
         "aus": [{"facs": NAMES.get(row.get("au"), ""), **row} for row in report.get("aus", [])],
         "plots": plots(report.get("curves") or {}, report.get("step")),
@@ -134,7 +134,7 @@ def plots(curves: dict[str, Any], chosen: int | None) -> list[Plot]:
     found = []
     for rows, title, names in (
         ("train", "Training loss", {"loss": "loss"}),
-        ("validation", "Validation subjects", {"val_auc": "AUC", "val_f1": "F1"}),
+        ("validation", "Validation subjects", {"val_auc": "AUC", "val_f1": "F1", "val_icc": "ICC(3,1)"}),
     ):
         series = {text: _points(curves.get(rows) or [], key) for key, text in names.items()}
         series = {text: points for text, points in series.items() if points}

@@ -97,6 +97,14 @@ def best_run(base: Store, metric: str | None = None, kind: str | None = None) ->
             expected=metric or "each run's own metric",
             found=f"{len(rows)} runs" if rows else "no runs",
         )
+    metrics = sorted({row.metric for row in fitting})
+    if len(metrics) > 1:
+        raise CheckpointError(
+            "The runs here are judged by several metrics, which cannot be compared",
+            where=base.uri,
+            found=", ".join(metrics),
+            fix="Choose the runs with --kind, or the metric with --metric.",
+        )
     return max(fitting, key=lambda row: row.best)
 
 

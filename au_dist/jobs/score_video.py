@@ -55,8 +55,11 @@ def score_video(
     A crop goes through JPEG as the crops that were trained on did, so that a video gives the same scores as its
     ingested clips. Memory holds a few frames, one chunk of crops, and some hundred bytes a face and frame.
 
+    A model that reads clips reads each face's frames in runs as long as its clips; a run ends early where the face is
+    lost.
+
     Args:
-        model: The detector.
+        model: The model.
         video: The file.
         spec: How faces are found.
         report: Filled in place.
@@ -73,8 +76,7 @@ def score_video(
     looked_at: list[tuple[int, float]] = []
     watch = _watching(video, spec, looked_at)
     faces: list[tuple[int, int, float, float]] = []
-    scores: list[np.ndarray] = [np.zeros((0, len(model.aus)), np.float32)]
-    waiting: list[np.ndarray] = []
+    scoring = _Scoring(model)
     thumbnails: list[tuple[int, TrackedCrop]] = []
     every, told = 1, monotonic()
     for index, crops in enumerate(stream_crops(video, spec, model.crop, report=report, detector=watch)):
@@ -83,10 +85,9 @@ def score_video(
         for found in seen:
             area = float(np.prod(found.box_4[2:] - found.box_4[:2]))
             faces.append((index, found.track, found.confidence, area))
-            waiting.append(decode(encode(found.crop_SSC, model.crop.jpeg_quality), f"{video} frame {found.number}"))
-        if len(waiting) >= CHUNK:
-            scores.append(model.scores(np.stack(waiting)))
-            waiting.clear()
+            crop = decode(encode(found.crop_SSC, model.crop.jpeg_quality), f"{video} frame {found.number}")
+            scoring.add(found.track, crop)
+        scoring.end_frame({found.track for found in seen})
         if index % every == 0:
             thumbnails += [(index, found) for found in seen]
             if len({at for at, _ in thumbnails}) > 2 * THUMBNAIL_FRAMES:
@@ -95,8 +96,7 @@ def score_video(
         if show is not None and monotonic() - told > SHOW_S:
             told = monotonic()
             show({"frame": index + 1, "frames": report.header_frames, "time": looked_at[index][1], "faces": len(faces)})
-    if waiting:
-        scores.append(model.scores(np.stack(waiting)))
+    scoring.end_frame(set())
     at, track, confidence, area_N = zip(*faces, strict=True) if faces else ((), (), (), ())
     scored = ScoredVideo(
         number_T=np.array([number for number, _ in looked_at], np.int64),
@@ -105,9 +105,48 @@ def score_video(
         track_N=np.array(track, np.int64),
         confidence_N=np.array(confidence, np.float32),
         area_N=np.array(area_N, np.float32),
-        score_NA=np.concatenate(scores),
+        score_NA=scoring.scores(),
     )
     return scored, thumbnails
+
+
+class _Scoring:
+    """Scores crops in the order they come, those of one face in runs of the model's clip length."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.runs: dict[int, list[tuple[int, np.ndarray]]] = {}
+        self.waiting: list[tuple[int, np.ndarray]] = []
+        self.found: list[np.ndarray] = []
+
+    def add(self, track: int, crop_SSC: np.ndarray) -> None:
+        """Take a face's next crop."""
+        run = self.runs.setdefault(track, [])
+        run.append((len(self.found), crop_SSC))
+        self.found.append(np.zeros(len(self.model.aus), np.float32))
+        if len(run) == self.model.clip_frames:
+            self.waiting += self.runs.pop(track)
+        if len(self.waiting) >= CHUNK:
+            self._score(self.waiting, self.model.clip_frames)
+            self.waiting.clear()
+
+    def end_frame(self, tracks: set[int]) -> None:
+        """End the runs of faces that were not seen in this frame."""
+        for track in [track for track in self.runs if track not in tracks]:
+            run = self.runs.pop(track)
+            self._score(run, len(run))
+
+    def scores(self) -> np.ndarray:
+        """Return the scores of all crops, in the order they came, float32 [N, A]."""
+        if self.waiting:
+            self._score(self.waiting, self.model.clip_frames)
+            self.waiting.clear()
+        return np.array(self.found, np.float32).reshape(-1, len(self.model.aus))
+
+    def _score(self, crops: list[tuple[int, np.ndarray]], frames: int) -> None:
+        rows = self.model.scores(np.stack([crop for _, crop in crops]), frames)
+        for (index, _), row in zip(crops, rows, strict=True):
+            self.found[index] = row
 
 
 def _watching(video: Path, spec: VideoSpec, looked_at: list[tuple[int, float]]) -> Callable[[Frame], list[Face]]:

@@ -22,7 +22,7 @@ class ScoredVideo:
         track_N: Its track, int64.
         confidence_N: Of the detector, float32.
         area_N: Area of its box in pixels, float32.
-        score_NA: Probabilities, float32.
+        score_NA: Probabilities or intensities, float32.
     """
 
     number_T: np.ndarray
@@ -75,10 +75,14 @@ def main_tracks(video: ScoredVideo) -> list[int]:
     return taken
 
 
-def header(aus: Sequence[int], several: bool) -> str:
-    """Return the first line of the table; OpenFace puts a space behind each comma there, and only there."""
+def header(aus: Sequence[int], several: bool, intensities: bool = False) -> str:
+    """Return the first line of the table; OpenFace puts a space behind each comma there, and only there.
+
+    Presence is in columns ``_c``, its probability in ``_p``, intensity in ``_r``.
+    """
     names = ["frame", *(["face_id"] if several else []), "timestamp", "confidence", "success"]
-    return ", ".join([*names, *(f"{au_name(au)}_c" for au in aus), *(f"{au_name(au)}_p" for au in aus)]) + "\n"
+    kinds = "r" if intensities else "cp"
+    return ", ".join([*names, *(f"{au_name(au)}_{kind}" for kind in kinds for au in aus)]) + "\n"
 
 
 def lines(video: ScoredVideo, threshold_A: np.ndarray, *, several: bool) -> Iterator[str]:
@@ -86,7 +90,7 @@ def lines(video: ScoredVideo, threshold_A: np.ndarray, *, several: bool) -> Iter
 
     Args:
         video: The scores.
-        threshold_A: Presence is a score of at least this.
+        threshold_A: Presence is a score of at least this; empty where scores are intensities.
         several: Whether every face has its own line (a frame without a face has one of `NOBODY`), or each frame has
             one line, of the main face.
     """
@@ -95,14 +99,15 @@ def lines(video: ScoredVideo, threshold_A: np.ndarray, *, several: bool) -> Iter
         rows = ((t, list(range(begins[t], begins[t + 1])) or [-1]) for t in range(len(video.number_T)))
     else:
         rows = ((t, [int(index)]) for t, index in enumerate(video.of_tracks(main_tracks(video))))
-    nothing = ["0"] * (2 * len(threshold_A))
+    nothing = ["0"] * (video.score_NA.shape[1] + len(threshold_A))
     for t, indices in rows:
         when = _short(float(video.time_T[t]))
         for index in indices:
             values, confidence, who = nothing, "0", NOBODY
             if index >= 0:
                 score_A = video.score_NA[index]
-                values = [str(int(call)) for call in score_A >= threshold_A] + [f"{p:.6f}" for p in score_A]
+                calls = [str(int(call)) for call in score_A >= threshold_A] if len(threshold_A) else []
+                values = calls + [f"{score:.6f}" for score in score_A]
                 confidence, who = _short(float(video.confidence_N[index])), int(video.track_N[index])
             face = [str(who)] if several else []
             yield ",".join([str(video.number_T[t] + 1), *face, when, confidence, str(int(index >= 0)), *values]) + "\n"

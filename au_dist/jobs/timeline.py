@@ -37,7 +37,7 @@ class FaceLine:
     Attributes:
         label: Stands above the block of its rows; empty for none.
         time_T: Seconds, increasing.
-        score_TA: Probabilities, NaN in frames where the face was not seen.
+        score_TA: Probabilities, or intensities over 5; NaN in frames where the face was not seen.
         thumbnails: Time → crop, uint8 (S, S, 3).
     """
 
@@ -48,7 +48,13 @@ class FaceLine:
 
 
 def draw_timeline(
-    faces: Sequence[FaceLine], *, aus: Sequence[int], threshold_A: np.ndarray, title: str, note: str = ""
+    faces: Sequence[FaceLine],
+    *,
+    aus: Sequence[int],
+    threshold_A: np.ndarray,
+    title: str,
+    note: str = "",
+    intensities: bool = False,
 ) -> bytes:
     """Return the picture as PNG.
 
@@ -58,6 +64,7 @@ def draw_timeline(
         threshold_A: Presence is a score of at least this.
         title: Usually the video's name.
         note: Small print beside it.
+        intensities: Scores and thresholds are intensities over 5.
     """
     from matplotlib.figure import Figure
 
@@ -71,11 +78,11 @@ def draw_timeline(
     at = total - top
     for face in faces:
         if still:
-            _still(figure, face, aus, threshold_A, at, total)
+            _still(figure, face, aus, threshold_A, at, total, 5 if intensities else 1)
         else:
             _block(figure, face, aus, threshold_A, at, total)
         at -= FACES + ROW * len(aus) + 0.42
-    _legend(figure, total, still)
+    _legend(figure, total, still, intensities)
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": "au-dist"})
     return file.getvalue()
@@ -198,9 +205,15 @@ def _time_axis(axes: "Axes", end: float) -> None:
 
 
 def _still(
-    figure: "Figure", face: FaceLine, aus: Sequence[int], threshold_A: np.ndarray, top: float, total: float
+    figure: "Figure",
+    face: FaceLine,
+    aus: Sequence[int],
+    threshold_A: np.ndarray,
+    top: float,
+    total: float,
+    scale: float,
 ) -> None:
-    """One frame: a bar an action unit."""
+    """One frame: a bar an action unit; scores are written times a scale."""
     seen = len(face.score_TA) > 0 and not np.isnan(face.score_TA).any()
     strip = _place(figure, top, FACES, total)
     strip.set_frame_on(False)
@@ -220,7 +233,7 @@ def _still(
             score, share = float(face.score_TA[0, row]), float(face.score_TA[0, row] >= threshold_A[row])
             axes.barh(0.42, score, 0.56, color=PRESENT if share else ABSENT)
         axes.plot([threshold_A[row]] * 2, [0.06, 0.78], color=LIMIT, lw=1.4)
-        _row_texts(axes, au, share, f"{score:.2f}" if seen else "–")
+        _row_texts(axes, au, share, f"{scale * score:.2f}" if seen else "–")
 
 
 def _share(score_TA: np.ndarray, threshold_A: np.ndarray) -> np.ndarray:
@@ -229,14 +242,19 @@ def _share(score_TA: np.ndarray, threshold_A: np.ndarray) -> np.ndarray:
     return (known >= threshold_A).mean(0) if len(known) else np.full(score_TA.shape[1], np.nan)
 
 
-def _legend(figure: "Figure", total: float, still: bool) -> None:
+def _legend(figure: "Figure", total: float, still: bool, intensities: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    present, absent, limit = (
+        ("intensity 0 to 5, present", "intensity, below 1", "intensity 1")
+        if intensities
+        else ("probability, present", "probability, below threshold", "threshold (validation subjects)")
+    )
     entries = [
-        Patch(color=PRESENT, label="probability, present"),
-        Patch(color=ABSENT, label="probability, below threshold"),
-        Line2D([], [], color=LIMIT, lw=1.2, ls="-" if still else (0, (4, 3)), label="threshold (validation subjects)"),
+        Patch(color=PRESENT, label=present),
+        Patch(color=ABSENT, label=absent),
+        Line2D([], [], color=LIMIT, lw=1.2, ls="-" if still else (0, (4, 3)), label=limit),
         *([] if still else [Patch(color=NOBODY, label="face not seen")]),
     ]
     figure.legend(

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from au_dist import checkpoint
-from au_dist.config import Recipe, dump_recipe
+from au_dist.config import Recipe
 from au_dist.errors import AuDistError, RecipeError, RunStoppedError, TrainError
 from au_dist.jobs.context import Context, absolute, initial_weights, make_context
+from au_dist.recipes import dump_recipe
 
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
@@ -84,7 +85,7 @@ def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
     from au_dist.data.pipeline import LaneData, quiet
     from au_dist.jobs.worker import train_worker
 
-    recipe, workers = context.recipe, context.recipe.workers
+    workers = context.recipe.workers
     source = context.source()
     accumulate = context.plan(1).accumulate
     filesystem, path = context.run.filesystem()
@@ -94,7 +95,7 @@ def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
     board = _Board.start()
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"recipe": recipe.model_dump(mode="json"), "board": board.actor},
+        train_loop_config={"context": context, "board": board.actor},
         scaling_config=ScalingConfig(
             num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
         ),

@@ -11,28 +11,31 @@ import torch
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
-from au_dist.data.batches import Ahead, Batch, deal, make_batch
+from au_dist.data.batches import Ahead, Batch, Reading, deal, make_batch
 from au_dist.data.order import lanes_of
 from au_dist.data.pipeline import iterate, training_groups
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
-from au_dist.jobs.context import Context, initial_weights, make_context
+from au_dist.errors import TrainError
+from au_dist.jobs.context import Context, initial_weights
 from au_dist.jobs.session import ENVIRONMENT
+from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.network import AUNetwork
 from au_dist.seeds import torch_seed
 from au_dist.shards import read_row_group
 from au_dist.train.loop import train
 from au_dist.train.plan import BatchPlan
 from au_dist.train.record import Record
-from au_dist.train.tasks import Contrast, Detect
+from au_dist.train.tasks import Contrast, Detect, Predict, Regress
 from au_dist.train.validate import Frames, detection_metrics, outputs, probe_metrics
+from au_dist.train.validate_clips import Clips, intensity_metrics, prediction_metrics
 
 #: Training clips that the probe of a pretraining is fitted on, over all ranks.
 PROBE_CLIPS = 512
 PROBE_FRAMES = 2
 
 #: What validation reads of a row.
-COLUMNS = ["clip_id", "subject", "video", "jpeg", "label", "valid"]
+COLUMNS = ["clip_id", "subject", "video", "number", "jpeg", "label", "valid", "intensity"]
 
 #: Contrast sets in which a frozen network that was never trained collects its running statistics.
 SETTLE = 30
@@ -41,9 +44,9 @@ SETTLE = 30
 def train_worker(config: dict[str, Any]) -> None:
     """Train one rank of a run; called by Ray Train in each worker."""
     os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-    recipe = Recipe.model_validate(config["recipe"])
+    context: Context = config["context"]
+    recipe = context.recipe
     world = _world(recipe)
-    context = make_context(recipe)
     plan = context.plan(world.size)
     resumed = checkpoint.newest(context.run)
     start = 0 if resumed is None else int(checkpoint.state(resumed)["step"])
@@ -77,18 +80,25 @@ def train_worker(config: dict[str, Any]) -> None:
             checkpoint.prune(context.run, recipe.keep.last, recipe.keep.metric)
         ray.train.report({name: number for name, number in metrics.items() if name != "thresholds"} | {"step": step})
 
-    train(
-        plan=plan,
-        start=start,
-        batches=batches,
-        engine=engine,
-        lr=recipe.optim.lr,
-        size=recipe.data.size,
-        world=world,
-        validate=validation_of(context, module, world),
-        save=save,
-        record=note,
-    )
+    try:
+        train(
+            plan=plan,
+            start=start,
+            batches=batches,
+            engine=engine,
+            lr=recipe.optim.lr,
+            skip=recipe.optim.skip,
+            size=recipe.data.size,
+            world=world,
+            validate=validation_of(context, module, world),
+            save=save,
+            record=note,
+            idle=lambda: _idle_inputs(context, plan, world),
+        )
+    except TrainError:
+        if record is not None:
+            record.close()  # what led there is in it
+        raise
     batches.close()
     if record is not None:
         record.close()
@@ -108,6 +118,11 @@ def make_module(context: Context, world: World) -> torch.nn.Module:
     odds = [min(10.0, (1 - rate) / rate) if rate > 0 else 1.0 for rate in rates]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
+        if recipe.reads_clips:
+            reader = ClipNetwork(recipe.model)
+            if recipe.method == "predictive":
+                return Predict(reader, recipe.predictive, world)
+            return Regress(reader, recipe.model, len(context.aus), recipe.frames, world)
         network = AUNetwork(recipe.model, len(context.aus), recipe.data.size)
         if recipe.method == "aunce":
             minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
@@ -122,38 +137,47 @@ def _batches(context: Context, plan: BatchPlan, start: int, world: World) -> Ite
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
     tables = iterate(ray.train.get_dataset_shard("train"), recipe.data.prefetch)
     position = start * plan.accumulate * plan.take
+    reading = Reading(
+        seed=recipe.seed,
+        columns=context.columns,
+        aus=len(context.manifest.aus),
+        frames=recipe.frames,
+        run=recipe.reads_clips,
+        intensities=recipe.task == "intensity",
+        labels=recipe.data.labels,
+        views=2 if recipe.method == "aunce" else 1,
+        draws=recipe.data.views,
+    )
     with ThreadPoolExecutor(max(1, int(recipe.workers.cpus)), "decode") as pool:
         for rows in deal(tables, lanes, position, plan.take):
-            yield make_batch(
-                rows,
-                seed=recipe.seed,
-                columns=context.columns,
-                aus=len(context.manifest.aus),
-                take=recipe.data.frames_per_clip,
-                views=2 if recipe.method == "aunce" else 1,
-                config=recipe.data.views,
-                pool=pool,
-            )
+            yield make_batch(rows, reading, pool)
 
 
 def _idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, ...]:
-    """Return a micro-batch of grey pictures with alternating labels, for `Engine.restore`."""
-    frames, size = plan.micro * context.recipe.data.frames_per_clip, context.recipe.data.size
+    """Return a micro-batch of grey pictures with alternating labels."""
+    frames, size = plan.micro * context.recipe.frames, context.recipe.data.size
     view = torch.zeros(frames, 3, size, size, device=world.device)
     y_BA = (torch.arange(frames, device=world.device) % 2)[:, None].float().expand(-1, len(context.aus)).contiguous()
-    return (view,) * (2 if context.recipe.method else 1), y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
+    return (view,) * (2 if context.recipe.method == "aunce" else 1), y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
 
 
 def validation_of(context: Context, module: Any, world: World) -> Any:
     """Return a function that computes the validation metrics; its frames are read once."""
-    size, aus = context.recipe.data.size, len(context.aus)
+    recipe, size, aus = context.recipe, context.recipe.data.size, len(context.aus)
+    if recipe.reads_clips:
+        # Intensity is judged at every frame of a clip, foresight by the clip's first window.
+        frames = recipe.frames if recipe.method else context.manifest.clip_frames
+        rows = _rows(context, context.split.validation, world)
+        clips = Clips(rows, context.columns, len(context.manifest.aus), recipe.data.labels, frames)
+        metrics = prediction_metrics if recipe.method else intensity_metrics
+        return lambda: _evaluating(module, lambda: metrics(module, clips, size, world))
     validation = _frames(context, context.split.validation, world)
 
     def detection() -> dict[str, Any]:
         logits_NA = torch.from_numpy(outputs(module.logits, validation, size, aus, world))
         return detection_metrics(torch.sigmoid(logits_NA).numpy(), validation, world)
 
-    if context.recipe.task == "detection":
+    if recipe.task == "detection":
         return lambda: _evaluating(module, detection)
     train = _frames(context, context.split.train, world, PROBE_CLIPS, PROBE_FRAMES)
 
@@ -176,6 +200,12 @@ def _evaluating(module: torch.nn.Module, compute: Callable[[], dict[str, Any]]) 
 def _frames(
     context: Context, subjects: tuple[str, ...], world: World, clips: int | None = None, take: int | None = None
 ) -> Frames:
+    """Return labelled frames of this rank's share of some subjects' clips; see `_rows`."""
+    rows = _rows(context, subjects, world, clips)
+    return Frames(rows, context.columns, len(context.manifest.aus), context.recipe.data.labels, take)
+
+
+def _rows(context: Context, subjects: tuple[str, ...], world: World, clips: int | None = None) -> list[dict[str, Any]]:
     """Read this rank's share of some subjects' row groups, evenly thinned to about `clips` clips over all ranks."""
     groups = training_groups(context.manifest, subjects)
     if clips is not None:
@@ -185,7 +215,7 @@ def _frames(
     for group in groups[world.rank :: world.size]:
         shard = context.manifest.shards[group.shard]
         rows += read_row_group(context.store, shard, group.group, COLUMNS).to_pylist()
-    return Frames(rows, context.columns, len(context.manifest.aus), take)
+    return rows
 
 
 def _state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +226,7 @@ def _state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]
         "plan": vars(plan),
         "metrics": {name: number for name, number in metrics.items() if name != "thresholds"},
         "thresholds": metrics.get("thresholds"),
+        "clip_frames": context.manifest.clip_frames,
         "aus": list(context.aus),
         "crop": context.manifest.crop,
         "subjects": vars(context.split),

@@ -249,3 +249,18 @@ def detection_terms(
         logit_BA, y_BA.to(logit_BA.dtype), pos_weight=weight_A, reduction="none"
     )
     return (loss_BA * valid_BA).sum(), valid_BA.sum()
+
+
+def intensity_terms(
+    found_BA: torch.Tensor, y_BA: torch.Tensor, valid_BA: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sum of squared errors at known intensities and the number of these.
+
+    Args:
+        found_BA: Estimates.
+        y_BA: Intensities, 0 to 5.
+        valid_BA: Whether they are known.
+    """
+    # Not the error times the mask: a NaN that stands for unknown would reach the gradient.
+    y_BA = torch.where(valid_BA, y_BA.to(found_BA.dtype), found_BA.detach())
+    return (found_BA - y_BA).square().sum(), valid_BA.sum()

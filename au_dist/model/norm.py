@@ -50,8 +50,10 @@ class SharedBatchNorm(nn.Module):
         mean = first / sums[-1]
         variance = (second / sums[-1] - mean.square()).clamp(min=0)
         with torch.no_grad():
-            self.mean.lerp_(mean, MOMENTUM)
-            self.variance.lerp_(variance, MOMENTUM)
+            # A set without a finite value is skipped (train/loop.py) and must leave nothing behind.
+            finite = torch.isfinite(sums).all()
+            self.mean.lerp_(torch.where(finite, mean, self.mean), MOMENTUM)
+            self.variance.lerp_(torch.where(finite, variance, self.variance), MOMENTUM)
         return mean, variance
 
 

@@ -19,10 +19,11 @@ class ConvGRU(nn.Module):
 
     Args:
         channels: Channels C of input and state.
-        dropout: Share of the state that is dropped after each step in training.
+        dropout: Share of the state that is dropped after each step in training, as published (0.1). Networks here do
+            not drop: what a worker drops would depend on how many there are, and on when a run was resumed.
     """
 
-    def __init__(self, channels: int, dropout: float = 0.1) -> None:
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.update, self.reset, self.out = (nn.Conv2d(2 * channels, channels, 1) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
@@ -39,38 +40,38 @@ class ConvGRU(nn.Module):
         return self.dropout(state_BCHW * (1 - update) + proposed * update)
 
 
-class Foresight(nn.Module):
-    """Reads block features and predicts the next ones.
+def make_predictor(channels: int) -> nn.Module:
+    """Return what turns the memory of the blocks seen so far into the map of the next one."""
+    return nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1))
+
+
+def foresee(memory: ConvGRU, predictor: nn.Module, seen_BNCHW: torch.Tensor, steps: int) -> torch.Tensor:
+    """Return the predicted feature maps of the next blocks.
 
     Args:
-        channels: Channels C of a feature map.
-        dropout: Of the recurrent state.
+        memory: Reads the blocks.
+        predictor: From `make_predictor`.
+        seen_BNCHW: Features of N blocks before the rectifier; the memory reads them after it.
+        steps: Number of blocks P to predict, each from the memory of the one before.
+
+    Returns:
+        [B, P, C, H, W], before the rectifier as the targets are.
     """
+    state = remember(memory, seen_BNCHW)[:, -1]
+    found = []
+    for step in range(steps):
+        found.append(predictor(state))
+        if step + 1 < steps:
+            state = memory(F.relu(found[-1]), state)
+    return torch.stack(found, 1)
 
-    def __init__(self, channels: int, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.memory = ConvGRU(channels, dropout)
-        self.predictor = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1))
 
-    def forward(self, seen_BNCHW: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the predicted feature maps of the next blocks.
-
-        Args:
-            seen_BNCHW: Features of N blocks before the rectifier; the memory reads them after it.
-            steps: Number of blocks P to predict, each from the memory of the one before.
-
-        Returns:
-            [B, P, C, H, W], before the rectifier as the targets are.
-        """
-        state = None
-        for block in F.relu(seen_BNCHW).unbind(1):
-            state = self.memory(block, state)
-        found = []
-        for step in range(steps):
-            found.append(self.predictor(state))
-            if step + 1 < steps:
-                state = self.memory(F.relu(found[-1]), state)
-        return torch.stack(found, 1)
+def remember(memory: ConvGRU, seen_BNCHW: torch.Tensor) -> torch.Tensor:
+    """Return the memory's state after each of N maps, [B, N, C, H, W]; maps are read after the rectifier."""
+    states: list[torch.Tensor] = []
+    for seen in F.relu(seen_BNCHW).unbind(1):
+        states.append(memory(seen, states[-1] if states else None))
+    return torch.stack(states, 1)
 
 
 def cells(x_BPCHW: torch.Tensor) -> torch.Tensor:

@@ -1,18 +1,21 @@
 """One run: steps, and at each checkpoint a validation. Knows neither Ray nor DeepSpeed."""
 
-import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from au_dist.data.batches import Batch
-from au_dist.dist.collectives import total
+from au_dist.dist.collectives import gather_objects, total
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
 from au_dist.errors import TrainError
 from au_dist.train.plan import BatchPlan, learning_rate
+
+#: Contrast sets over which skipped ones are counted.
+WINDOW = 100
 
 
 def train(
@@ -22,11 +25,13 @@ def train(
     batches: Iterator[Batch],
     engine: Engine,
     lr: float,
+    skip: float,
     size: int,
     world: World,
     validate: Callable[[], dict[str, Any]],
     save: Callable[[int, dict[str, Any]], None],
     record: Callable[[dict[str, Any]], None],
+    idle: Callable[[], tuple[Any, ...]],
 ) -> dict[str, Any]:
     """Train from a step to the end of the plan.
 
@@ -36,39 +41,44 @@ def train(
         batches: This rank's micro-batches, from that step on.
         engine: Does the steps.
         lr: Peak learning rate.
+        skip: Share of the last `WINDOW` contrast sets that may be skipped because their loss is not finite.
         size: Side of the network's input in pixels.
         world: This process among the workers.
         validate: Returns validation metrics; called by all ranks together.
         save: Stores a checkpoint of a step with its metrics; called by all ranks together.
         record: Takes a row of the record; called on every rank.
+        idle: Returns inputs of the engine that nothing is wrong with.
 
     Returns:
         The last validation metrics.
 
     Raises:
-        TrainError: The loss is not finite, on any rank.
+        TrainError: The loss was not finite too often; which clips, is in the record.
     """
     metrics: dict[str, Any] = {}
+    lost: deque[tuple[str, ...]] = deque(maxlen=WINDOW)
     begun = time.monotonic()
     for step in range(start, plan.steps):
         rate = learning_rate(step, lr, plan.warmup, plan.steps)
         entered, waited = time.monotonic(), 0.0
-        loss = torch.zeros((), device=world.device)
+        mean, skipped, unlabelled = 0.0, list[tuple[str, ...]](), 0
         for part in range(plan.accumulate):
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
             batch = batch.to(world.device)
-            views = batch.views(size)
-            loss += engine.micro_step(rate, views, batch.y_BA, batch.valid_BA, step * plan.accumulate + part)
-        mean = float(total(loss, world)) / (world.size * plan.accumulate)
-        if not math.isfinite(mean):
-            raise TrainError(
-                "The loss is not finite",
-                where=f"step {step + 1}, learning rate {rate:.2g}, gradient norm {engine.grad_norm:.3g}",
-                found=mean,
-                fix="Lower optim.lr, set optim.clip, or look at the step's clips; the last checkpoint is intact.",
-            )
+            loss = engine.loss(batch.views(size), batch.y_BA, batch.valid_BA, step * plan.accumulate + part)
+            # Whether a set is learnt from, all ranks decide together.
+            number, broken, labelled = total(_look(loss, batch), world).tolist()
+            lost.append(_clips(batch, world) if broken else ())
+            if broken:
+                skipped.append(lost[-1])
+                loss = engine.no_loss(*idle())
+            mean += number / world.size
+            unlabelled += not labelled
+            # A step of which nothing is left must not move the weights either.
+            engine.learn(0.0 if len(skipped) == plan.accumulate else rate, loss)
+        learnt = plan.accumulate - len(skipped)
         seconds = time.monotonic() - entered
         done = step + 1
         pace = (time.monotonic() - begun) / (done - start)
@@ -77,16 +87,48 @@ def train(
                 "step": done,
                 "steps": plan.steps,
                 "epoch": round(plan.epoch(done), 3),
-                "loss": mean,
+                **({"loss": mean / learnt} if learnt else {}),
                 "grad_norm": engine.grad_norm,
                 "lr": rate,
                 "clips_per_s": plan.clips / seconds,
                 "data_wait": waited / seconds,
                 "eta_s": pace * (plan.steps - done),
+                **({"unlabelled_sets": unlabelled} if unlabelled else {}),
+                **({"skipped_clips": sorted(set().union(*skipped))} if skipped else {}),
             }
         )
+        if skipped:
+            _check(lost, skip, done, rate)
         if done % plan.every == 0 or done == plan.steps:
             metrics = validate()
             record({"step": done, **{name: number for name, number in metrics.items() if name.startswith("val_")}})
             save(done, metrics)
     return metrics
+
+
+def _look(loss: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return what ranks add up: the loss where it is finite, whether it is not, whether a label is known."""
+    finite = torch.isfinite(loss.detach())
+    labelled = batch.valid_BA.any() | (batch.valid_BA.shape[1] == 0)
+    return torch.stack([torch.where(finite, loss.detach(), 0.0), ~finite, labelled]).to(torch.float64)
+
+
+def _clips(batch: Batch, world: World) -> tuple[str, ...]:
+    """Return the clips of a contrast set, of all ranks."""
+    return tuple(sorted(clip for clips in gather_objects(batch.clip_ids, world) for clip in clips))
+
+
+def _check(lost: deque[tuple[str, ...]], skip: float, step: int, rate: float) -> None:
+    """Stop the run when too many of the last contrast sets were skipped."""
+    sets = [clips for clips in lost if clips]
+    if len(sets) <= skip * WINDOW:
+        return
+    clips = sorted(set().union(*sets))
+    raise TrainError(
+        "The loss is not finite",
+        where=f"step {step}, learning rate {rate:.2g}",
+        expected=f"at most {skip:.0%} of {WINDOW} contrast sets in a row to be skipped (optim.skip)",
+        found=f"{len(sets)}; clips {', '.join(clips[:8])}{' and others' if len(clips) > 8 else ''}",
+        fix="Lower optim.lr, set optim.clip, or look at the clips (`skipped_clips` in metrics.jsonl); the last "
+        "checkpoint is intact.",
+    )

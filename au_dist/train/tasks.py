@@ -8,12 +8,14 @@ gradient, because the gather's backward pass sums over ranks.
 import torch
 from torch import nn
 
-from au_dist.config import Aunce
+from au_dist.config import Aunce, Model, Predictive
 from au_dist.dist.collectives import add_up, gather, total
 from au_dist.dist.world import World
-from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, detection_terms, draw_kinds
+from au_dist.model.clip_network import ClipNetwork, IntensityHead
+from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, detection_terms, draw_kinds, intensity_terms
 from au_dist.model.network import AUNetwork, LinearHeads
 from au_dist.model.norm import share
+from au_dist.model.predictive import cells, foresee, make_predictor, prediction_terms
 from au_dist.seeds import torch_seed
 
 
@@ -120,3 +122,74 @@ class Detect(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.probe):
             z_BAD = self.network(x_BCHW)
         return self.heads(z_BAD)
+
+
+class Predict(nn.Module):
+    """Predictive coding of unlabelled clips.
+
+    Args:
+        network: The network that reads clips.
+        config: The method's section of the recipe.
+        world: This process among the workers.
+    """
+
+    def __init__(self, network: ClipNetwork, config: Predictive, world: World) -> None:
+        super().__init__()
+        self.network, self.config, self.world = network, config, world
+        share(network, lambda x: add_up(x, world))
+        self.predictor = make_predictor(network.width)
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's loss of one contrast set; one view of frames in a row, labels are not looked at."""
+        query_QC, key_QC = self.pairs(views[0])
+        key_KC = gather(key_QC, self.world)
+        own_Q = torch.arange(len(query_QC), device=query_QC.device) + self.world.rank * len(query_QC)
+        loss_Q = prediction_terms(
+            query_QC, key_KC, own_Q, temperature=self.config.temperature, normalise=self.config.normalise
+        )
+        # Every rank has equally many cells, so the mean of the ranks' means is the mean.
+        return loss_Q.mean()
+
+    def pairs(self, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return predicted and true cells of the last blocks of each clip, float32 [Q, C] each."""
+        map_BTCHW = self.network.maps(x_BCHW).float().unflatten(0, (-1, self.config.blocks * self.config.frames))
+        block_BNCHW = map_BTCHW.unflatten(1, (self.config.blocks, self.config.frames)).mean(2)
+        seen_BNCHW, next_BPCHW = block_BNCHW.tensor_split([self.config.blocks - self.config.steps], 1)
+        found_BPCHW = foresee(self.network.memory, self.predictor, seen_BNCHW, self.config.steps)
+        return cells(found_BPCHW), cells(next_BPCHW)
+
+
+class Regress(nn.Module):
+    """Intensity of action units: squared error at labelled frames, back through time from there.
+
+    Args:
+        network: The network that reads clips.
+        config: The model section of the recipe.
+        aus: Number of action units, A.
+        frames: Frames of a clip in training.
+        world: This process among the workers.
+    """
+
+    def __init__(self, network: ClipNetwork, config: Model, aus: int, frames: int, world: World) -> None:
+        super().__init__()
+        self.network, self.frames, self.world = network, frames, world
+        share(network, lambda x: add_up(x, world))
+        self.heads = IntensityHead(config, aus)
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's loss of one micro-batch: one view of frames in a row; `y_BA` are intensities."""
+        loss, count = intensity_terms(self.intensities(views[0], self.frames).float(), y_BA, valid_BA)
+        return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
+
+    def intensities(self, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
+        """Return the intensities of frames, [B, A].
+
+        Args:
+            x_BCHW: Frames, those of a clip together and in order.
+            frames: Frames of a clip.
+        """
+        return self.heads(self.network(x_BCHW, frames).flatten(0, 1))

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from au_dist.data.batches import decode, labels
+from au_dist.config import Labels
+from au_dist.data.batches import decode
+from au_dist.data.labels import known
 from au_dist.data.views import apply_views, no_view
 from au_dist.dist.collectives import gather_objects
 from au_dist.dist.world import World
+from au_dist.errors import TrainError
 from au_dist.metrics import average, per_au, thresholds
 
 #: Frames that go through the network at once.
@@ -28,19 +31,22 @@ class Frames:
         rows: Clips as rows.
         columns: Label columns to use.
         aus: Label columns of the set.
-        take: Frames of each clip, evenly spaced; all when None.
+        budget: The label budget.
+        take: Frames of each clip, evenly spaced among the labelled ones; all when None.
     """
 
-    def __init__(self, rows: list[dict[str, Any]], columns: list[int], aus: int, take: int | None = None) -> None:
+    def __init__(
+        self, rows: list[dict[str, Any]], columns: list[int], aus: int, budget: Labels, take: int | None = None
+    ) -> None:
         self.frames: list[tuple[bytes, str]] = []
         self.subjects: list[str] = []
         self.videos: list[str] = []
         self.clips: list[str] = []
         y, valid = [], []
         for row in rows:
-            y_TA, valid_TA = labels(row, columns, aus)
-            chosen = np.arange(len(y_TA)) if take is None else _spread(len(y_TA), take)
-            for frame in chosen[valid_TA[chosen].any(1)]:
+            y_TA, valid_TA = known(row, columns, aus, budget)
+            labelled = np.flatnonzero(valid_TA.any(1))
+            for frame in labelled if take is None else labelled[_spread(len(labelled), take)]:
                 self.frames.append((row["jpeg"][frame], f"{row['clip_id']} frame {frame}"))
                 self.subjects.append(row["subject"])
                 self.videos.append(f"{row['subject']}/{row['video']}")
@@ -84,6 +90,27 @@ def outputs(
     return np.concatenate(found) if found else np.zeros((0, aus), np.float32)
 
 
+def joined(arrays: tuple[np.ndarray, ...], world: World) -> list[np.ndarray]:
+    """Return arrays of frames with those of all ranks one under the other.
+
+    Args:
+        arrays: Of this rank, equally long; the last says what is known.
+        world: This process among the workers.
+
+    Raises:
+        TrainError: No frame of any rank has a label.
+    """
+    parts = [part for part in gather_objects(arrays, world) if len(part[0])]
+    whole = [np.concatenate(same) for same in zip(*parts, strict=True)]
+    if not whole or not whole[-1].any():
+        raise TrainError(
+            "No frame that should judge this run has a label within the budget",
+            where="data.labels, data.protocol",
+            fix="Raise data.labels.share, take another data.labels.seed, or leave more subjects to validate.",
+        )
+    return whole
+
+
 def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dict[str, Any]:
     """Return metrics and thresholds over the validation frames of all ranks.
 
@@ -92,8 +119,7 @@ def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dic
         frames: These frames.
         world: This process among the workers.
     """
-    parts = gather_objects((score_NA, frames.y_NA, frames.valid_NA), world)
-    score, y, valid = (np.concatenate([part[index] for part in parts if len(part[0])]) for index in range(3))
+    score, y, valid = joined((score_NA, frames.y_NA, frames.valid_NA), world)
     limits = thresholds(y, valid, score)
     rows = per_au(y, valid, score, limits)
     return {"val_f1": average(rows, "f1"), "val_auc": average(rows, "auc"), "thresholds": limits.tolist()}
@@ -115,8 +141,7 @@ def probe_metrics(
         validation: These frames.
         world: This process among the workers.
     """
-    parts = gather_objects((train_NAD, train.y_NA, train.valid_NA), world)
-    z_NAD, y_NA, valid_NA = (np.concatenate([part[index] for part in parts if len(part[0])]) for index in range(3))
+    z_NAD, y_NA, valid_NA = joined((train_NAD, train.y_NA, train.valid_NA), world)
     ridge_NA, knn_NA = (np.zeros(validation_NAD.shape[:2], np.float32) for _ in range(2))
     for index in range(y_NA.shape[1]):
         known = valid_NA[:, index]

@@ -166,6 +166,22 @@ def test_a_driver_outside_gets_in_with_the_environment(cluster: LocalCluster) ->
     assert json.loads(done.stdout) == [1.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["cluster", "preflight", "examples/probe.yaml", "workers.count=1"], "1 workers fit"),
+        (["evaluate", "nothing/here"], "There is no checkpoint here"),
+        (["train", "examples/probe.yaml", "shards=nothing/here", "data.cpus=0.1"], "There are no shards here"),
+        (["tune", "run", "examples/campaigns/demo.yaml"], "Not even one trial fits on the cluster"),
+    ],
+    ids=lambda part: part[0] if isinstance(part, list) else "",
+)
+def test_every_verb_finds_the_local_cluster(cluster: LocalCluster, words: list[str], answer: str) -> None:
+    command = [sys.executable, "-m", "au_dist", *words, "--address", "local"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert answer in done.stdout + done.stderr
+
+
 def test_a_broken_connection_repeats_and_loses_no_line(cluster: LocalCluster) -> None:
     job_id = python(COUNT)
     with Relay(int(cluster.dashboard.rpartition(":")[2])) as relay:

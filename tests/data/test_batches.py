@@ -1,6 +1,7 @@
 """Lanes are put together as planned; frames and views belong to their address."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain
 from queue import Queue
 from threading import Event
@@ -10,11 +11,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from au_dist.config import Views
-from au_dist.data.batches import Ahead, deal, decode, make_batch
+from au_dist.config import Labels, Views
+from au_dist.data.batches import Ahead, Reading, deal, decode, make_batch
+from au_dist.data.labels import known
 from au_dist.data.order import Order, lanes_of
 from au_dist.data.pipeline import Source, read_block, training_groups
-from au_dist.data.views import apply_views, choose_frames, draw_view, no_view
+from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_view, draw_views, no_view
 from au_dist.errors import ShardError, TrainError
 from au_dist.shards import read_manifest
 
@@ -103,13 +105,66 @@ def test_a_flip_mirrors():
     torch.testing.assert_close(mirror, plain.flip(3))
 
 
-def test_batches_hold_what_their_rows_hold(shards):
+def rows_of(shards, count=3):
     source = source_of(shards)
     block = next(source.order.stream((0,), 0, 9))
-    rows = read_block(source, block, 0).to_pylist()[:3]
-    columns = [0, 5]
+    return read_block(source, block, 0).to_pylist()[:count]
+
+
+def batch_of(rows, columns, **changes):
+    reading = Reading(
+        seed=1, columns=columns, aus=12, frames=2, run=False, intensities=False, labels=Labels(), views=2, draws=Views()
+    )
     with ThreadPoolExecutor(2) as pool:
-        batch = make_batch(rows, seed=1, columns=columns, aus=12, take=2, views=2, config=Views(), pool=pool)
+        return make_batch(rows, replace(reading, **changes), pool)
+
+
+def test_a_run_follows_itself_and_holds_a_needed_frame():
+    starts = set()
+    for epoch in range(60):
+        run = choose_run(0, epoch, "clip", 12, 5, np.array([3, 7]))
+        assert np.diff(run).tolist() == [1] * 4
+        assert {3, 7} & set(run.tolist())
+        starts.add(int(run[0]))
+    assert starts == set(range(8))
+    assert choose_run(0, 0, "clip", 5, 5, np.array([2])).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_frames_share_their_view_but_for_their_colours():
+    shared = draw_views(Views(), 1, 2, "clip", 0, 4)
+    assert (shared == draw_view(Views(), 1, 2, "clip", 0)).all()
+    own = draw_views(Views(each_frame=True), 1, 2, "clip", 0, 4)
+    others = [column for column in range(own.shape[1]) if column not in COLOURS]
+    np.testing.assert_array_equal(own[:, others], shared[:, others])
+    assert len(np.unique(own[:, COLOURS[0]])) > 1
+
+
+def test_a_clip_that_is_drawn_again_looks_different(shards):
+    row = rows_of(shards, 1)[0]
+    once, again = (batch_of([{**row, "copy": copy}], [0]) for copy in (0, 1))
+    assert not torch.equal(once.draw_VBP, again.draw_VBP)
+    assert row["copy"] == 0
+
+
+def test_intensities_come_in_runs(shards):
+    rows = rows_of(shards)
+    batch = batch_of(rows, [5], frames=4, run=True, intensities=True, views=1)
+    np.testing.assert_array_equal(batch.y_BA[4:8, 0], np.array(rows[1]["intensity"]).reshape(4, 12)[:, 5])
+    assert batch.valid_BA.all()
+
+
+def test_with_few_labels_the_labelled_frames_are_taken(shards):
+    rows, labels = rows_of(shards, 40), Labels(share=0.2, seed=1)
+    some = [row for row in rows if known(row, [0], 12, labels)[1].any()]
+    assert 0 < len(some) < len(rows)
+    for row in some:
+        assert batch_of([row], [0], labels=labels).valid_BA.all()
+        assert batch_of([row], [0], labels=labels, run=True, intensities=True).valid_BA.any()
+
+
+def test_batches_hold_what_their_rows_hold(shards):
+    rows, columns = rows_of(shards), [0, 5]
+    batch = batch_of(rows, columns)
     assert batch.frame_BCHW.shape == (6, 3, 32, 32)
     assert batch.draw_VBP.shape[:2] == (2, 6)
     frame = choose_frames(1, rows[1]["epoch"], rows[1]["clip_id"], 4, 2)[1]

@@ -1,5 +1,8 @@
 """The order is a permutation, does not depend on the worker count, and is reached without replay."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,8 +22,21 @@ orders = st.builds(
 )
 
 
+#: The same with weights, some of them 0.
+weighted = st.builds(
+    lambda order, seed: replace(order, weights=weights_of(order.clips, seed)), orders, st.integers(0, 99)
+)
+
+
+def weights_of(clips, seed):
+    random = np.random.default_rng(seed)
+    weights = random.gamma(0.5, 1.0, clips) * (random.random(clips) < 0.7)
+    weights[0] += 1e-3
+    return weights * ((weights > 0).sum() / weights.sum())
+
+
 def clips_of(block, start=0, stop=10**9):
-    rows = [(p.group.shard, p.group.group, row) for p in block.pieces for row in range(p.start, p.stop)]
+    rows = [(p.group.shard, p.group.group, int(row)) for p in block.pieces for row in p.rows()]
     line = [rows[k] for k in block.permutation]
     return [(block.position + k, clip) for k, clip in enumerate(line) if start <= block.position + k < stop]
 
@@ -38,7 +54,30 @@ def test_an_epoch_is_a_permutation(order, epoch):
 
 
 @settings(max_examples=60)
-@given(orders)
+@given(weighted, st.integers(0, 3))
+def test_a_weighted_epoch_draws_each_clip_as_often_as_its_weight(order, epoch):
+    seen = Counter(clip for lane in range(order.lanes) for b in order.blocks(lane, epoch) for _, clip in clips_of(b))
+    assert sum(seen.values()) == order.clips == (order.weights > 0).sum()
+    line = [(g.shard, g.group, row) for g in order.groups for row in range(g.clips)]
+    assert [seen[clip] for clip in line] == order.copies(epoch).tolist()
+    assert (np.abs(order.copies(epoch) - order.weights) < 1 + 1e-9).all()
+
+
+def test_over_epochs_each_clip_is_drawn_as_often_as_its_weight():
+    order = Order((Group(0, 0, 40),), 0, 1, 1, weights_of(40, 5))
+    drawn = np.mean([order.copies(epoch) for epoch in range(4000)], axis=0)
+    np.testing.assert_allclose(drawn, order.weights, atol=0.03)
+
+
+def test_draws_of_one_clip_are_told_apart():
+    order = Order((Group(0, 0, 3), Group(0, 1, 2)), 0, 1, 2, np.array([0.0, 3.0, 0.0, 2.0, 0.0]))
+    (block,) = order.blocks(0, 0)
+    found = {p.group.group: (p.rows().tolist(), p.repeats().tolist()) for p in block.pieces}
+    assert found == {0: ([1, 1, 1], [0, 1, 2]), 1: ([0, 0], [0, 1])}
+
+
+@settings(max_examples=60)
+@given(st.one_of(orders, weighted))
 def test_lanes_never_differ_by_more_than_a_clip(order):
     for epoch in range(6):
         ends = [order.before(lane, epoch) for lane in range(order.lanes)]
@@ -47,7 +86,7 @@ def test_lanes_never_differ_by_more_than_a_clip(order):
 
 
 @settings(max_examples=60)
-@given(orders, st.integers(0, 40), st.integers(1, 40))
+@given(st.one_of(orders, weighted), st.integers(0, 40), st.integers(1, 40))
 def test_seeking_equals_reading_on(order, start, length):
     for lane in range(order.lanes):
         whole = stream_of(order, lane, 0, start + length)

@@ -43,7 +43,9 @@ def steps(world: World, zero: int, accumulate: int, first: int, last: int, saved
     losses, norms = [], []
     for step in range(first, last):
         for index in range(accumulate):
-            losses.append(float(engine.micro_step(OPTIM.lr, part(step, index, world, accumulate))))
+            loss = engine.loss(part(step, index, world, accumulate))
+            engine.learn(OPTIM.lr, loss)
+            losses.append(float(loss))
         norms.append(engine.grad_norm)
     found = {"losses": losses, "norms": norms, "weights": engine.weights(), "moments": engine.moments()}
     engine.close()

@@ -11,7 +11,10 @@ import torch
 from au_dist import checkpoint
 from au_dist.config import Recipe
 from au_dist.errors import CheckpointError, RecipeError
+from au_dist.ingest.film import write_film
+from au_dist.jobs.context import make_context
 from au_dist.jobs.evaluate import evaluate
+from au_dist.jobs.predict import predict
 from au_dist.jobs.runs import best_run, list_runs, pull
 from au_dist.jobs.train import train
 from au_dist.storage import open_store
@@ -147,6 +150,73 @@ def test_the_demo_tries_the_model_of_its_own_store(probed, runs, tmp_path):
         pulled = checkpoint.state(open_store(results / "models/probe"))
         assert pulled["step"] == checkpoint.state(best)["step"]
         (Path(best.uri) / checkpoint.COMPLETE).unlink()  # another checkpoint is the best now
+
+
+def clips_recipe(shards, runs, name, **changes) -> Recipe:
+    return recipe(shards, runs, name, **{"model": {"width": 8, "squeeze": 4, "grid": 2}, **changes})
+
+
+@pytest.fixture(scope="module")
+def foreseen(ray_here, shards, runs) -> dict:
+    """Predictive coding of clips, their labels not looked at."""
+    found = clips_recipe(
+        shards, runs, "foreseen", method="predictive", predictive={"blocks": 4, "frames": 1, "steps": 2},
+        data={"size": 32, "lanes": 2, "mix": 2},
+    )  # fmt: skip
+    return train(found)
+
+
+def test_intensity_from_few_labels_after_predictive_coding(foreseen, shards, runs, tmp_path):
+    assert foreseen["metric"] == "val_accuracy"
+    assert 0 <= foreseen["best"] <= 1
+    data = {"size": 32, "lanes": 2, "mix": 2, "frames_per_clip": 4, "labels": {"share": 0.3}}
+    found = clips_recipe(
+        shards, runs, "few", method=None, task="intensity", data=data, init={"run": "foreseen"},
+        optim={"epochs": 3, "lr": 1e-3, "encoder": 0.0},
+    )  # fmt: skip
+    result = train(found)
+    assert result["metric"] == "val_icc"
+    # An epoch draws the clips with a label within the budget.
+    context = make_context(found)
+    assert 0 < context.order().clips < sum(group.clips for group in context.order().groups)
+    # What was pretrained is what was started from, and an encoder without a learning rate stays as it is.
+    frozen = [weights(runs / name)["network.encoder.stem.0.weight"] for name in ("foreseen", "few")]
+    torch.testing.assert_close(*frozen, rtol=0, atol=0)
+    moved = [weights(runs / name)["network.memory.update.weight"] for name in ("foreseen", "few")]
+    assert (moved[0] != moved[1]).any()
+
+    report = evaluate("few", runs=open_store(runs))
+    assert report["rows_scored"] == report["rows_expected"] > 0
+    assert {"icc", "pcc", "mse", "mae"} <= report["average"].keys()
+    assert all(row["frames"] == report["rows_expected"] for row in report["aus"])  # test subjects keep all labels
+    assert "30 %" in report["stamp"]
+    assert "ICC(3,1)" in Path(report["html"]).read_text()
+    film = tmp_path / "film.mp4"
+    write_film(film, seed=1, frames=10)
+    table = predict(str(runs / "few"), film, tmp_path / "out").csv.read_text().splitlines()
+    assert table[0] == "frame, timestamp, confidence, success, " + ", ".join(
+        f"{row['name']}_r" for row in report["aus"]
+    )
+
+
+def test_the_network_to_start_from_must_be_of_the_same_kind(foreseen, shards, runs):
+    with pytest.raises(CheckpointError, match="kind of network"):
+        train(recipe(shards, runs, "mixed", method=None, task="detection", init={"run": "foreseen"}))
+
+
+def test_more_frames_than_a_clip_has_are_refused(ray_here, shards, runs):
+    found = clips_recipe(shards, runs, "long", method="predictive", data={"size": 32, "lanes": 2})
+    with pytest.raises(RecipeError, match=r"at most 4 frames in a row\. Found 40"):
+        train(found)
+
+
+def test_rare_action_units_can_be_drawn_more_often(ray_here, shards, runs):
+    data = {"size": 32, "lanes": 2, "mix": 2, "balance": 1.0}
+    context = make_context(recipe(shards, runs, "balanced", data=data))
+    even = make_context(recipe(shards, runs, "even", data={**data, "balance": 0.0}))
+    copies = context.order().copies(0)
+    assert copies.sum() == even.order().clips == context.order().clips
+    assert copies.max() > 1
 
 
 def test_a_pretraining_cannot_be_evaluated(pretrained, runs):

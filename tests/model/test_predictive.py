@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from au_dist.model import tiles
-from au_dist.model.predictive import ConvGRU, Foresight, cells, prediction_terms
+from au_dist.model.predictive import ConvGRU, cells, foresee, make_predictor, prediction_terms
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "dpc_official.npz"
 GATES = {"update_gate": "update", "reset_gate": "reset", "out_gate": "out"}
@@ -28,7 +29,8 @@ def dense_loss(found_BPCHW, target_BPCHW, temperature=1.0):
 def test_it_equals_the_official_code():
     data = {name: torch.from_numpy(value) for name, value in np.load(REFERENCE).items()}
     features, steps = data["features_BNCHW"].requires_grad_(), int(data["pred_steps"])
-    model = Foresight(features.shape[2], dropout=0.0)
+    channels = features.shape[2]
+    model = nn.ModuleDict({"memory": ConvGRU(channels), "predictor": make_predictor(channels)})
     names = {
         f"gru/{theirs}.{part}": f"memory.{mine}.{part}" for theirs, mine in GATES.items() for part in ("weight", "bias")
     }
@@ -36,7 +38,7 @@ def test_it_equals_the_official_code():
         f"predictor/{layer}.{part}": f"predictor.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")
     }
     model.load_state_dict({mine: data[theirs] for theirs, mine in names.items()})
-    found = model(features[:, :-steps], steps)
+    found = foresee(model["memory"], model["predictor"], features[:, :-steps], steps)
     torch.testing.assert_close(found, data["pred_BPCHW"], rtol=1e-5, atol=1e-6)
     loss = loss_of(found, features[:, -steps:])
     loss.backward()
@@ -80,7 +82,11 @@ def test_length_does_not_matter_when_normalised():
 
 
 def test_a_prediction_does_not_see_the_blocks_it_predicts():
-    model = Foresight(6).eval()
+    memory, predictor = ConvGRU(6), make_predictor(6)
+
+    def model(seen, steps):
+        return foresee(memory, predictor, seen, steps)
+
     features = torch.randn(1, 5, 6, 2, 2)
     changed = torch.cat([features[:, :3], torch.randn(1, 2, 6, 2, 2)], 1)
     torch.testing.assert_close(model(features[:, :3], 2), model(changed[:, :3], 2), rtol=0, atol=0)

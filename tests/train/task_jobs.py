@@ -2,18 +2,28 @@
 
 import torch
 
-from au_dist.config import Aunce, Model, Optim
+from au_dist.config import Aunce, Model, Optim, Predictive
 from au_dist.config import Engine as EngineConfig
 from au_dist.data.order import lanes_of
 from au_dist.dist.world import World
+from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.network import AUNetwork
-from au_dist.train.tasks import Contrast, Detect
+from au_dist.train.tasks import Contrast, Detect, Predict, Regress
 
 CLIPS, LANES, SIZE, AUS = 16, 8, 16, 3
+
+#: Frames in a row of each clip that networks with a memory read.
+FRAMES = 4
 
 
 def module_of(kind: str, world: World) -> torch.nn.Module:
     torch.manual_seed(0)
+    if kind in ("predict", "regress"):
+        config = Model(width=8, squeeze=4, grid=2)
+        reader = ClipNetwork(config)
+        if kind == "predict":
+            return Predict(reader, Predictive(blocks=FRAMES, frames=1, steps=2), world)
+        return Regress(reader, config, AUS, FRAMES, world)
     network = AUNetwork(Model(width=8, squeeze=4, neighbours=2), AUS, SIZE)
     if kind == "detect":
         return Detect(network, False, torch.tensor([1.0, 2.0, 3.0]), world)
@@ -30,11 +40,14 @@ def gradient(world: World, kind: str, zero: int) -> dict:
     from au_dist.dist.deepspeed_engine import Engine
 
     generator = torch.Generator().manual_seed(1)
-    views = [torch.randn(CLIPS, 3, SIZE, SIZE, generator=generator) for _ in range(2)]
-    y_BA = (torch.rand(CLIPS, AUS, generator=generator) < 0.5).float()
+    each = FRAMES if kind in ("predict", "regress") else 1
+    rows = CLIPS * each
+    views = [torch.randn(rows, 3, SIZE, SIZE, generator=generator) for _ in range(2)]
+    y_BA = (torch.rand(rows, AUS, generator=generator) < 0.5).float()
     # Uneven: the first rank knows fewer labels than the others, so a mean of rank means would be wrong.
-    valid_BA = torch.rand(CLIPS, AUS, generator=generator) < torch.linspace(0.3, 1.2, CLIPS)[:, None]
-    mine = [clip for lane in lanes_of(world.rank, world.size, LANES) for clip in (2 * lane, 2 * lane + 1)]
+    valid_BA = torch.rand(rows, AUS, generator=generator) < torch.linspace(0.3, 1.2, rows)[:, None]
+    clips = [clip for lane in lanes_of(world.rank, world.size, LANES) for clip in (2 * lane, 2 * lane + 1)]
+    mine = [each * clip + frame for clip in clips for frame in range(each)]
     module = module_of(kind, world)
     micro = CLIPS // world.size
     engine = Engine(module, EngineConfig(zero=zero), Optim(clip=0), micro=micro, accumulate=1, world=world)

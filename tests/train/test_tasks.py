@@ -15,8 +15,10 @@ KINDS = [
     "released/mean/action_unit",
     "released/view/action_unit",
     "detect",
+    "predict",
+    "regress",
 ]
-TWO = [(kind, 0) for kind in KINDS] + [(PER_ANCHOR, stage) for stage in (1, 2, 3)]
+TWO = [(kind, 0) for kind in KINDS] + [(kind, stage) for kind in (PER_ANCHOR, "predict") for stage in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,58 @@
+"""Labels of a row: occurrence or intensity, what is known of them, and how many may be used."""
+
+from typing import Any
+
+import numpy as np
+
+from au_dist.config import Labels
+from au_dist.seeds import word
+
+
+def occurrence(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return occurrence float32 [T, A] and validity bool [T, A] of a row for some label columns.
+
+    Args:
+        row: A clip.
+        columns: Label columns.
+        aus: Label columns of the set.
+    """
+    shape = (len(row["number"]), aus)
+    y_TA = np.asarray(row["label"], np.float32).reshape(shape)[:, columns]
+    valid_TA = np.asarray(row["valid"], bool).reshape(shape)[:, columns]
+    return y_TA, valid_TA
+
+
+def intensity(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return intensity float32 [T, A], 0 to 5, 0 where unknown, and validity; arguments as for `occurrence`."""
+    y_TA = np.asarray(row["intensity"], np.float32).reshape(len(row["number"]), aus)[:, columns]
+    valid_TA = ~np.isnan(y_TA)
+    return np.where(valid_TA, y_TA, np.float32(0)), valid_TA
+
+
+def allowed(row: dict[str, Any], config: Labels) -> np.ndarray:
+    """Return which frames of a row are within the label budget, bool [T].
+
+    A frame is, by a hash of the budget's seed and the frame's name: alike on every machine, and whatever a smaller
+    budget allows, a larger one allows too.
+    """
+    if config.share == 1:
+        return np.ones(len(row["number"]), bool)
+    video = row["clip_id"].rpartition("/")[0]
+    limit = config.share * 2**64
+    return np.array([word(f"{config.seed}/label/{video}/{number}") < limit for number in row["number"]])
+
+
+def known(
+    row: dict[str, Any], columns: list[int], aus: int, config: Labels, *, intensities: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of a row, and which of them are known and within the label budget, both [T, A].
+
+    Args:
+        row: A clip.
+        columns: Label columns.
+        aus: Label columns of the set.
+        config: The label budget.
+        intensities: Intensities, not occurrence.
+    """
+    y_TA, valid_TA = (intensity if intensities else occurrence)(row, columns, aus)
+    return y_TA, valid_TA & allowed(row, config)[:, None]

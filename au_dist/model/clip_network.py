@@ -1,0 +1,71 @@
+"""The network that reads clips: encoder, a small map of each frame, and a memory over time at each cell.
+
+After Sanchez et al. (ACCV 2020), whose parent is dense predictive coding: what predicts the next blocks of unlabelled
+clips later carries the regressor. Sizes are ours; the paper's are not public.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from au_dist.config import Model
+from au_dist.model.encoders import make_encoder
+from au_dist.model.norm import SharedBatchNorm
+from au_dist.model.predictive import ConvGRU, remember
+
+
+class ClipNetwork(nn.Module):
+    """Pixels of frames to maps, and maps in a row to what is remembered of them.
+
+    Args:
+        config: The model section of the recipe.
+    """
+
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        self.width, self.grid = config.width, config.grid
+        self.encoder = make_encoder(config.encoder, config.weights)
+        # No bias before the normalisation: its gradient is nothing but rounding, which AdamW would make steps of.
+        self.squeeze = nn.Linear(self.encoder.channels, config.width, bias=False)
+        self.norm = SharedBatchNorm(config.width)
+        self.memory = ConvGRU(config.width)
+
+    def maps(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return the map of each frame before the rectifier, [B, width, grid, grid]."""
+        token_BSC = self.squeeze(self.encoder(x_BCHW))
+        side = round(token_BSC.shape[1] ** 0.5)
+        map_BCHW = token_BSC.transpose(1, 2).unflatten(2, (side, side))
+        map_BCHW = F.adaptive_avg_pool2d(map_BCHW, self.grid)
+        return self.norm(map_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def forward(self, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
+        """Return what is remembered after each frame of each clip, [clips, frames, width, grid, grid].
+
+        Args:
+            x_BCHW: Frames, those of a clip together and in order.
+            frames: Frames of a clip.
+        """
+        return remember(self.memory, self.maps(x_BCHW).unflatten(0, (-1, frames)))
+
+
+class IntensityHead(nn.Module):
+    """What is remembered of a frame to the intensities of its action units, on the scale of the labels, 0 to 5.
+
+    Args:
+        config: The model section of the recipe.
+        aus: Number of action units, A.
+    """
+
+    def __init__(self, config: Model, aus: int) -> None:
+        super().__init__()
+        features = config.squeeze * config.grid**2 if config.squeeze else config.width
+        self.squeeze = nn.Conv2d(config.width, config.squeeze, 1, bias=False) if config.squeeze else None
+        self.out = nn.Linear(features, aus)
+        nn.init.normal_(self.out.weight, 0, 0.1 * features**-0.5)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, state_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return intensities [B, A]."""
+        if self.squeeze is None:
+            return self.out(state_BCHW.mean((2, 3)))
+        return self.out(self.squeeze(state_BCHW).flatten(1))

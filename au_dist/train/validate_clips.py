@@ -1,0 +1,119 @@
+"""Validation of networks that read clips: intensities of labelled frames, or how well the next blocks are foreseen."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from au_dist.config import Labels
+from au_dist.data.batches import decode
+from au_dist.data.labels import known
+from au_dist.data.views import apply_views, no_view
+from au_dist.dist.collectives import gather_objects
+from au_dist.dist.world import World
+from au_dist.metrics import average, intensity_per_au
+from au_dist.train.tasks import Predict, Regress
+from au_dist.train.validate import CHUNK, joined
+
+
+class Clips:
+    """Clips of equal length, decoded as they are asked for.
+
+    Args:
+        rows: Clips as rows.
+        columns: Label columns to use.
+        aus: Label columns of the set.
+        budget: The label budget.
+        frames: Frames of each clip, from its first on.
+
+    Where label columns are used, clips without a known label are left out.
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], columns: list[int], aus: int, budget: Labels, frames: int) -> None:
+        labels = [known(row, columns, aus, budget, intensities=True) for row in rows]
+        kept = [index for index, (_, valid) in enumerate(labels) if valid[:frames].any() or not columns]
+        self.rows, self.frames = [rows[index] for index in kept], frames
+        labels = [labels[index] for index in kept]
+        self.y_NA, self.valid_NA = (
+            np.array([both[part][:frames] for both in labels]).reshape(frames * len(labels), len(columns))
+            for part in (0, 1)
+        )
+
+    def inputs(self, size: int, device: torch.device) -> Iterator[torch.Tensor]:
+        """Yield plain views of whole clips as network input, about `CHUNK` frames at once."""
+        clips = chunk_clips(self.frames)
+        for start in range(0, len(self.rows), clips):
+            jobs = [
+                (row["jpeg"][frame], f"{row['clip_id']} frame {frame}")
+                for row in self.rows[start : start + clips]
+                for frame in range(self.frames)
+            ]
+            frame_BHWC = np.stack([decode(*job) for job in jobs])
+            frame_BCHW = torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2).to(device)
+            yield apply_views(frame_BCHW, torch.from_numpy(no_view()).to(device).expand(len(jobs), -1), size)
+
+
+def chunk_clips(frames: int) -> int:
+    """Return how many clips go through the network at once."""
+    return max(1, CHUNK // frames)
+
+
+def inputs_of_all(clips: Clips, size: int, world: World) -> Iterator[tuple[torch.Tensor, bool]]:
+    """Yield inputs and whether they are real, equally often on all ranks.
+
+    Under ZeRO-3 a forward pass is itself a collective: a rank that has no clips left yields an empty one.
+    """
+    calls = max(gather_objects(-(-len(clips.rows) // chunk_clips(clips.frames)), world))
+    inputs = clips.inputs(size, world.device)
+    for _ in range(calls):
+        chunk = next(inputs, None)
+        empty = torch.zeros(clips.frames, 3, size, size, device=world.device)
+        yield (empty, False) if chunk is None else (chunk, True)
+
+
+@torch.no_grad()
+def intensity_metrics(module: Regress, clips: Clips, size: int, world: World) -> dict[str, Any]:
+    """Return metrics over the labelled validation frames of all ranks: means over action units.
+
+    Args:
+        module: The regressor, in evaluation mode.
+        clips: This rank's validation clips.
+        size: Side of the network's input in pixels.
+        world: This process among the workers.
+    """
+    found = [np.zeros((0, clips.y_NA.shape[1]), np.float32)]
+    for x_BCHW, real in inputs_of_all(clips, size, world):
+        found_BA = module.intensities(x_BCHW, clips.frames).float().cpu().numpy()
+        found += [found_BA] if real else []
+    found_NA, y_NA, valid_NA = joined((np.concatenate(found), clips.y_NA, clips.valid_NA), world)
+    rows = intensity_per_au(y_NA, valid_NA, found_NA)
+    return {f"val_{name}": average(rows, name) for name in ("icc", "pcc", "mse", "mae")}
+
+
+@torch.no_grad()
+def prediction_metrics(module: Predict, clips: Clips, size: int, world: World) -> dict[str, Any]:
+    """Return how well the next blocks of validation clips are foreseen.
+
+    `val_accuracy` is the share of predicted cells whose nearest true cell, of the clips that went through the network
+    together, is their own; `val_chance` what guessing would give.
+
+    Args:
+        module: The predictor, in evaluation mode.
+        clips: This rank's validation clips.
+        size: Side of the network's input in pixels.
+        world: This process among the workers.
+    """
+    right, cells, sets = 0.0, 0.0, 0.0
+    for x_BCHW, real in inputs_of_all(clips, size, world):
+        query_QC, key_QC = module.pairs(x_BCHW)
+        if not real:
+            continue
+        if module.config.normalise:
+            query_QC, key_QC = (torch.nn.functional.normalize(x, dim=1) for x in (query_QC, key_QC))
+        own_Q = torch.arange(len(query_QC), device=query_QC.device)
+        right += float(((query_QC @ key_QC.T).argmax(1) == own_Q).sum())
+        cells += len(query_QC)
+        sets += 1
+    right, cells, sets = np.sum(gather_objects((right, cells, sets), world), axis=0).tolist()
+    return {"val_accuracy": right / max(1.0, cells), "val_chance": sets / max(1.0, cells)}

@@ -1,0 +1,90 @@
+"""Label budgets are nested and alike everywhere; the census counts them; rare action units are drawn more often."""
+
+import numpy as np
+import pytest
+
+from au_dist.config import Labels
+from au_dist.data.census import Census, take_census
+from au_dist.data.labels import allowed
+from au_dist.data.pipeline import training_groups
+from au_dist.errors import RecipeError
+from au_dist.shards import decode_row, read_manifest, read_row_group
+
+
+def row(video="a/b/v", first=0, frames=1000):
+    return {"clip_id": f"{video}/{first:06d}", "number": list(range(first, first + frames))}
+
+
+def test_budgets_are_nested():
+    smaller = np.zeros(1000, bool)
+    for share in (0.01, 0.02, 0.05, 0.1, 0.5, 1.0):
+        larger = allowed(row(), Labels(share=share))
+        assert (larger >= smaller).all()
+        assert abs(larger.mean() - share) < 4 * (share / 1000) ** 0.5
+        smaller = larger
+
+
+def test_a_budget_belongs_to_frames_and_not_to_clips():
+    whole, labels = allowed(row(), Labels(share=0.1)), Labels(share=0.1)
+    parts = [allowed(row(first=first, frames=50), labels) for first in range(0, 1000, 50)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert (allowed(row("a/b/w"), labels) != whole).any()
+    assert (allowed(row(), Labels(share=0.1, seed=1)) != whole).any()
+
+
+def test_a_budget_is_pinned():
+    """Frames that must never change between versions: results with few labels depend on them."""
+    assert np.flatnonzero(allowed(row(frames=100), Labels(share=0.05))).tolist() == PINNED
+
+
+PINNED = [41, 56, 61, 73, 76, 81, 83]
+
+
+def clips_of(shards, manifest, groups):
+    tables = [read_row_group(shards, manifest.shards[group.shard], group.group) for group in groups]
+    return [decode_row(found, 12) for table in tables for found in table.to_pylist()]
+
+
+@pytest.mark.parametrize("intensities", [False, True])
+def test_the_census_counts_what_may_be_used(shards, intensities):
+    manifest = read_manifest(shards)
+    groups = training_groups(manifest, tuple(manifest.subjects)[:5])
+    labels, columns = Labels(share=0.5), [3, 0]
+    census = take_census(shards, manifest, groups, columns, labels, intensities=intensities)
+    clips = clips_of(shards, manifest, groups)
+    for index, clip in enumerate(clips):
+        kept = allowed({"clip_id": clip.clip_id, "number": clip.number_T}, labels)
+        y_TA = (clip.intensity_TA > 0) if intensities else clip.y_TA
+        assert (census.known_CA[index] == kept.sum()).all()
+        np.testing.assert_array_equal(census.positive_CA[index], y_TA[kept][:, columns].sum(0))
+    rates = census.positive_CA.sum(0) / census.known_CA.sum(0)
+    np.testing.assert_allclose(census.rates(), rates)
+
+
+def test_without_a_budget_the_census_equals_the_manifest(shards):
+    manifest = read_manifest(shards)
+    groups = training_groups(manifest, tuple(manifest.subjects))
+    census = take_census(shards, manifest, groups, list(range(12)), Labels(), intensities=False)
+    np.testing.assert_allclose(census.rates(), [rate for *_, rate in manifest.rates()])
+    np.testing.assert_array_equal(census.weights(0), np.ones(manifest.clips))
+
+
+def test_rare_action_units_are_drawn_more_often():
+    known_CA = np.full((100, 2), 4)
+    positive_CA = np.zeros((100, 2), int)
+    positive_CA[:2, 0] = 4  # 2 %
+    positive_CA[10:70, 1] = 4  # 60 %: not rare
+    weights = Census(known_CA, positive_CA).weights(0.5)
+    assert weights.sum() == pytest.approx(100)
+    assert weights[0] / weights[50] == pytest.approx(5)  # (0.5 / 0.02) ** 0.5
+    assert len(np.unique(weights[2:])) == 1
+    assert Census(known_CA, positive_CA).weights(1.0)[0] > weights[0]
+
+
+def test_clips_without_a_label_are_not_drawn():
+    known_CA = np.array([[0, 0], [0, 1], [4, 4]])
+    weights = Census(known_CA, np.minimum(known_CA, 1)).weights(1.0)
+    assert weights[0] == 0
+    assert weights.sum() == pytest.approx(2)
+    with pytest.raises(RecipeError, match=r"data.labels.share"):
+        Census(known_CA * 0, known_CA * 0).weights(0.0)

@@ -1,0 +1,83 @@
+"""What the worker processes of test_loop.py run."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from au_dist.config import Engine as EngineConfig
+from au_dist.config import Optim
+from au_dist.data.batches import Batch
+from au_dist.dist.collectives import add_up
+from au_dist.dist.world import World
+from au_dist.errors import TrainError
+from au_dist.model.norm import SharedBatchNorm, share
+from au_dist.train.loop import train
+from au_dist.train.plan import BatchPlan
+
+CLIPS = 4
+
+
+class Small(nn.Module):
+    """A normalised layer whose loss has no value in some contrast sets, on the last rank only."""
+
+    def __init__(self, broken: tuple[int, ...], world: World) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.norm, self.out = nn.Linear(12, 5, bias=False), SharedBatchNorm(5), nn.Linear(5, 1)
+        self.broken, self.world = broken, world
+        share(self, lambda x: add_up(x, world))
+
+    def forward(self, views, y_BA, valid_BA, contrast_set):
+        x_BF = views[0].flatten(1)
+        if contrast_set in self.broken and self.world.rank == self.world.size - 1:
+            x_BF = x_BF * torch.nan
+        error = (self.out(self.norm(self.layer(x_BF))) - y_BA).square()
+        return (error * valid_BA).mean()
+
+
+def batches(world: World, unlabelled: tuple[int, ...]) -> Iterator[Batch]:
+    number = 0
+    while True:
+        generator = torch.Generator().manual_seed(number)
+        frame = torch.randint(0, 256, (CLIPS, 3, 2, 2), dtype=torch.uint8, generator=generator)
+        mine = slice(world.rank * CLIPS // world.size, (world.rank + 1) * CLIPS // world.size)
+        y_BA = torch.rand(CLIPS, 1, generator=generator)
+        draws = torch.tensor([0.5, 0.5, 0, 1, 1, 1, 0, 0, 0]).expand(1, CLIPS, -1)
+        valid = torch.full((CLIPS, 1), number not in unlabelled)
+        ids = tuple(f"clip-{number}-{index}" for index in range(CLIPS))
+        yield Batch(ids[mine], (0,) * CLIPS, frame[mine], draws[:, mine], y_BA[mine], valid[mine])
+        number += 1
+
+
+def run(world: World, case: dict) -> dict:
+    """Train some steps; return the record, the weights after each step, and the error if there was one."""
+    from au_dist.dist.deepspeed_engine import Engine
+
+    accumulate, zero, broken = case.get("accumulate", 1), case.get("zero", 0), case.get("broken", ())
+    module, steps = Small(broken, world), case.get("steps", 6)
+    micro = CLIPS // world.size
+    optim = Optim(lr=0.05, weight_decay=0.1)
+    engine = Engine(module, EngineConfig(zero=zero), optim, micro=micro, accumulate=accumulate, world=world)
+    plan = BatchPlan(
+        clips=CLIPS * accumulate, contrast=CLIPS, accumulate=accumulate, micro=micro, take=1, world=world.size,
+        epoch_clips=100, steps=steps, warmup=0, every=1,
+    )  # fmt: skip
+    rows, weights = [], [engine.weights()]
+    idle = (torch.zeros(micro, 3, 2, 2),), torch.zeros(micro, 1), torch.ones(micro, 1, dtype=torch.bool), -1
+    error = None
+    try:
+        train(
+            plan=plan, start=0, batches=batches(world, case.get("unlabelled", ())), engine=engine, lr=optim.lr,
+            skip=case.get("skip", 0.05), size=2, world=world, validate=dict, record=rows.append,
+            save=lambda *_: weights.append(engine.weights()), idle=lambda: idle,
+        )  # fmt: skip
+    except TrainError as caught:
+        error = str(caught)
+    engine.close()
+    return {"rows": [row for row in rows if "steps" in row], "weights": weights, "error": error}
+
+
+def all_runs(world: World, cases: list[dict]) -> list[dict]:
+    """Run several cases in one set of processes."""
+    return [run(world, case) for case in cases]
