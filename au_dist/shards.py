@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,8 @@ def read_manifest(store: Store) -> Manifest:
 
 
 @functools.lru_cache(maxsize=64)
-def _parquet(store: Store, shard: Shard) -> pq.ParquetFile:
+def _parquet(store: Store, shard: Shard) -> tuple[pq.ParquetFile, Lock]:
+    """Return an open shard, and the lock that its reader holds: its read-ahead knows one reader at a time."""
     where = f"{store.uri}/{shard.path}"
     size = store.size(shard.path)
     if size is None:
@@ -176,7 +178,7 @@ def _parquet(store: Store, shard: Shard) -> pq.ParquetFile:
             fix="Restore it or ingest again; `au-dist doctor` checks the whole set.",
         )
     try:
-        return pq.ParquetFile(store.open(shard.path), pre_buffer=True)
+        return pq.ParquetFile(store.open(shard.path), pre_buffer=True), Lock()
     except pa.ArrowException as error:
         raise ShardError("A shard is not readable Parquet", where=where, found=str(error)[:200]) from error
 
@@ -194,7 +196,9 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
         ShardError: The shard is missing, truncated or not what the manifest says.
     """
     try:
-        table = _parquet(store, shard).read_row_group(group, columns=columns)
+        file, lock = _parquet(store, shard)
+        with lock:
+            table = file.read_row_group(group, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise ShardError(
             "A row group cannot be read", where=f"{store.uri}/{shard.path} row group {group}", found=str(error)[:200]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,16 @@ def test_leftovers_are_noted(copy):
     found = examine(copy)
     assert found.unlisted == ["shards/99999-old.parquet"]
     assert found.faults == []
+
+
+def test_threads_may_read_one_shard(shards):
+    manifest = read_manifest(shards)
+    (shard,) = manifest.shards
+    jobs = list(range(len(shard.row_groups))) * 20
+
+    def read(group):
+        return read_row_group(shards, shard, group, ["clip_id", "label"]).column("clip_id").to_pylist()
+
+    alone = [read(group) for group in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, jobs)) == alone

@@ -1,5 +1,6 @@
 """What is known of each training clip within the label budget, and how often an epoch should draw it."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from au_dist.errors import RecipeError
 from au_dist.shards import Manifest, read_row_group
 from au_dist.storage import Store
 
-#: Row groups that are read at once; the labels are small, so it is the store that is waited for.
+#: Shards that are read at once; the labels are small, so it is the store that is waited for.
 READERS = 8
 
 
@@ -87,6 +88,8 @@ def take_census(
         valid_CTA = np.stack([valid for _, valid in both])
         return valid_CTA.sum(1), ((np.stack([y for y, _ in both]) > 0) & valid_CTA).sum(1)
 
+    # Groups of a shard follow each other in the manifest's order, which `groups` has.
+    shards = [list(same) for _, same in itertools.groupby(groups, lambda group: group.shard)]
     with ThreadPoolExecutor(READERS, "census") as pool:
-        parts = list(pool.map(count, groups))
+        parts = list(itertools.chain.from_iterable(pool.map(lambda same: [count(group) for group in same], shards)))
     return Census(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
