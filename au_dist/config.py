@@ -68,10 +68,12 @@ class Labels(Section):
 
     Attributes:
         share: Share of the frames, drawn by a hash of (seed, frame); a larger share holds every smaller one.
-        seed: Seed of the drawing; independent of the run's seed.
+        noise: Share of the occurrence labels that are turned into their opposite, for experiments.
+        seed: Seed of the drawings; independent of the run's seed.
     """
 
     share: float = Field(1.0, gt=0, le=1)
+    noise: float = Field(0.0, ge=0, lt=0.5)
     seed: int = Field(0, ge=0)
 
 
@@ -120,7 +122,8 @@ class Model(Section):
         width: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
         squeeze: Channels that the branches see of each place on the face; 0 averages over places.
         neighbours: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
-        grid: Cells along each side of the map of a frame, in networks that read clips.
+        grid: Cells along each side of the map of a frame, in networks that read clips; as many as the encoder has when
+            None. Fewer are cheaper, and see less.
     """
 
     encoder: Literal["tiny", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
@@ -128,7 +131,7 @@ class Model(Section):
     width: int = Field(64, ge=4)
     squeeze: int = Field(24, ge=0)
     neighbours: int = Field(4, ge=0)
-    grid: int = Field(4, ge=1)
+    grid: int | None = Field(None, ge=1)
 
 
 class Aunce(Section):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from au_dist.config import Labels
-from au_dist.seeds import word
+from au_dist.seeds import rng, word
 
 
 def occurrence(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ def allowed(row: dict[str, Any], config: Labels) -> np.ndarray:
 def known(
     row: dict[str, Any], columns: list[int], aus: int, config: Labels, *, intensities: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of a row, and which of them are known and within the label budget, both [T, A].
+    """Return the labels that a run may use of a row, and which of them are known and within its budget, both [T, A].
 
     Args:
         row: A clip.
@@ -55,4 +55,13 @@ def known(
         intensities: Intensities, not occurrence.
     """
     y_TA, valid_TA = (intensity if intensities else occurrence)(row, columns, aus)
+    if config.noise and not intensities:
+        y_TA = np.where(valid_TA & _turned(row, aus, config)[:, columns], 1 - y_TA, y_TA)
     return y_TA, valid_TA & allowed(row, config)[:, None]
+
+
+def _turned(row: dict[str, Any], aus: int, config: Labels) -> np.ndarray:
+    """Return which labels of a row are turned into their opposite, bool [T, A] over all columns of the set."""
+    video = row["clip_id"].rpartition("/")[0]
+    draws_TA = [rng(config.seed, "label noise", f"{video}/{number}").random(aus) for number in row["number"]]
+    return np.array(draws_TA) < config.noise

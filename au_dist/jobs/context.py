@@ -142,7 +142,8 @@ def make_context(recipe: Recipe) -> Context:
 def _census(recipe: Recipe, store: Store, manifest: Manifest, split: Split, columns: list[int]) -> Census | None:
     """Count the training labels where a budget, an uneven drawing or intensities need more than the manifest's sums."""
     data, intensities = recipe.data, recipe.task == "intensity"
-    if recipe.method == "predictive" or (data.labels.share == 1 and not data.balance and not intensities):
+    untouched = data.labels.share == 1 and not data.labels.noise and not data.balance
+    if recipe.method == "predictive" or (untouched and not intensities):
         return None
     groups = training_groups(manifest, split.train)
     return take_census(store, manifest, groups, columns, data.labels, intensities=intensities)

@@ -155,8 +155,10 @@ def _report(
 
 
 def _budget(recipe: Recipe) -> str:
-    share = recipe.data.labels.share
-    return "" if share == 1 else f" (training and validation used {100 * share:.3g} % of their labels)"
+    labels = recipe.data.labels
+    used = f"{100 * labels.share:.3g} % of their labels" if labels.share < 1 else "their labels"
+    turned = f", {100 * labels.noise:.3g} % of them turned into their opposite" if labels.noise else ""
+    return f" (training and validation used {used}{turned})" if labels.share < 1 or turned else ""
 
 
 def _plain(value: Any) -> Any:

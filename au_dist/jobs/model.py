@@ -151,10 +151,10 @@ def _network(place: Store, state: dict[str, Any], aus: int) -> Detect | Regress:
             found=raw,
             fix=f"It was written with au-dist {state['versions'].get('au-dist')}.",
         ) from error
-    world = World(0, 1, torch.device("cpu"))
+    world, size = World(0, 1, torch.device("cpu")), int(state["recipe"]["data"]["size"])
     if state["recipe"]["task"] == "intensity":
-        return Regress(ClipNetwork(section), section, aus, 1, world)
-    return Detect(AUNetwork(section, aus, state["recipe"]["data"]["size"]), False, torch.ones(aus), world)
+        return Regress(ClipNetwork(section, size), section, aus, 1, world)
+    return Detect(AUNetwork(section, aus, size), False, torch.ones(aus), world)
 
 
 def _thresholds(place: Store, state: dict[str, Any], aus: int) -> np.ndarray:

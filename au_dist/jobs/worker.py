@@ -119,7 +119,7 @@ def make_module(context: Context, world: World) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
         if recipe.reads_clips:
-            reader = ClipNetwork(recipe.model)
+            reader = ClipNetwork(recipe.model, recipe.data.size)
             if recipe.method == "predictive":
                 return Predict(reader, recipe.predictive, world)
             return Regress(reader, recipe.model, len(context.aus), recipe.frames, world)

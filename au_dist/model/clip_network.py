@@ -10,6 +10,7 @@ from torch import nn
 
 from au_dist.config import Model
 from au_dist.model.encoders import make_encoder
+from au_dist.model.network import LinearHeads
 from au_dist.model.norm import SharedBatchNorm
 from au_dist.model.predictive import ConvGRU, remember
 
@@ -19,12 +20,16 @@ class ClipNetwork(nn.Module):
 
     Args:
         config: The model section of the recipe.
+        size: Side of the input in pixels.
     """
 
-    def __init__(self, config: Model) -> None:
+    def __init__(self, config: Model, size: int) -> None:
         super().__init__()
-        self.width, self.grid = config.width, config.grid
+        self.width = config.width
         self.encoder = make_encoder(config.encoder, config.weights)
+        with torch.no_grad():
+            self.side = round(self.encoder(torch.zeros(1, 3, size, size)).shape[1] ** 0.5)
+        self.grid = min(self.side, config.grid or self.side)
         # No bias before the normalisation: its gradient is nothing but rounding, which AdamW would make steps of.
         self.squeeze = nn.Linear(self.encoder.channels, config.width, bias=False)
         self.norm = SharedBatchNorm(config.width)
@@ -33,8 +38,7 @@ class ClipNetwork(nn.Module):
     def maps(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return the map of each frame before the rectifier, [B, width, grid, grid]."""
         token_BSC = self.squeeze(self.encoder(x_BCHW))
-        side = round(token_BSC.shape[1] ** 0.5)
-        map_BCHW = token_BSC.transpose(1, 2).unflatten(2, (side, side))
+        map_BCHW = token_BSC.transpose(1, 2).unflatten(2, (self.side, self.side))
         map_BCHW = F.adaptive_avg_pool2d(map_BCHW, self.grid)
         return self.norm(map_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
@@ -48,24 +52,30 @@ class ClipNetwork(nn.Module):
         return remember(self.memory, self.maps(x_BCHW).unflatten(0, (-1, frames)))
 
 
-class IntensityHead(nn.Module):
+class IntensityHeads(nn.Module):
     """What is remembered of a frame to the intensities of its action units, on the scale of the labels, 0 to 5.
+
+    Branches as in `AUNetwork`: each action unit sees the whole map, normalised over the contrast set, because what
+    faces share is much larger than what they do (docs/decisions/0004-what-small-networks-need.md). One linear layer
+    from the map to all intensities learns next to nothing (docs/decisions/0006-predictive-coding.md).
 
     Args:
         config: The model section of the recipe.
+        grid: Cells along each side of the map.
         aus: Number of action units, A.
     """
 
-    def __init__(self, config: Model, aus: int) -> None:
+    def __init__(self, config: Model, grid: int, aus: int) -> None:
         super().__init__()
-        features = config.squeeze * config.grid**2 if config.squeeze else config.width
+        self.aus, self.width = aus, config.width
+        features = config.squeeze * grid**2 if config.squeeze else config.width
         self.squeeze = nn.Conv2d(config.width, config.squeeze, 1, bias=False) if config.squeeze else None
-        self.out = nn.Linear(features, aus)
-        nn.init.normal_(self.out.weight, 0, 0.1 * features**-0.5)
-        nn.init.zeros_(self.out.bias)
+        self.branches = nn.Linear(features, aus * config.width, bias=False)
+        self.norm = SharedBatchNorm(aus * config.width)
+        self.out = LinearHeads(aus, config.width)
 
     def forward(self, state_BCHW: torch.Tensor) -> torch.Tensor:
         """Return intensities [B, A]."""
-        if self.squeeze is None:
-            return self.out(state_BCHW.mean((2, 3)))
-        return self.out(self.squeeze(state_BCHW).flatten(1))
+        seen_BF = state_BCHW.mean((2, 3)) if self.squeeze is None else self.squeeze(state_BCHW).flatten(1)
+        z_BAD = F.relu(self.norm(self.branches(seen_BF))).unflatten(1, (self.aus, self.width))
+        return self.out(F.normalize(z_BAD, dim=-1))

@@ -11,7 +11,7 @@ from torch import nn
 from au_dist.config import Aunce, Model, Predictive
 from au_dist.dist.collectives import add_up, gather, total
 from au_dist.dist.world import World
-from au_dist.model.clip_network import ClipNetwork, IntensityHead
+from au_dist.model.clip_network import ClipNetwork, IntensityHeads
 from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, detection_terms, draw_kinds, intensity_terms
 from au_dist.model.network import AUNetwork, LinearHeads
 from au_dist.model.norm import share
@@ -176,7 +176,8 @@ class Regress(nn.Module):
         super().__init__()
         self.network, self.frames, self.world = network, frames, world
         share(network, lambda x: add_up(x, world))
-        self.heads = IntensityHead(config, aus)
+        self.heads = IntensityHeads(config, network.grid, aus)
+        share(self.heads, lambda x: add_up(x, world))
 
     def forward(
         self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int

@@ -5,7 +5,7 @@ import pytest
 
 from au_dist.config import Labels
 from au_dist.data.census import Census, take_census
-from au_dist.data.labels import allowed
+from au_dist.data.labels import allowed, known
 from au_dist.data.pipeline import training_groups
 from au_dist.errors import RecipeError
 from au_dist.shards import decode_row, read_manifest, read_row_group
@@ -88,3 +88,19 @@ def test_clips_without_a_label_are_not_drawn():
     assert weights.sum() == pytest.approx(2)
     with pytest.raises(RecipeError, match=r"data.labels.share"):
         Census(known_CA * 0, known_CA * 0).weights(0.0)
+
+
+def test_noise_turns_the_stated_share_of_known_labels_for_training_only(shards):
+    manifest = read_manifest(shards)
+    groups = training_groups(manifest, tuple(manifest.subjects))
+    rows = [r for g in groups for r in read_row_group(shards, manifest.shards[g.shard], g.group).to_pylist()]
+    labels = Labels(noise=0.3)
+    clean, noisy = (np.concatenate([known(r, [2, 7], 12, some)[0] for r in rows]) for some in (Labels(), labels))
+    assert abs((clean != noisy).mean() - 0.3) < 4 * (0.21 / clean.size) ** 0.5
+    # An action unit's labels do not depend on which others are trained.
+    alone = np.concatenate([known(r, [7], 12, labels)[0] for r in rows])
+    np.testing.assert_array_equal(alone[:, 0], noisy[:, 1])
+    unknown = {**rows[0], "valid": [False] * len(rows[0]["valid"]), "label": [0] * len(rows[0]["label"])}
+    assert not known(unknown, [2], 12, labels)[0].any()
+    intensities = [known(rows[0], [2], 12, some, intensities=True)[0] for some in (Labels(), labels)]
+    np.testing.assert_array_equal(*intensities)

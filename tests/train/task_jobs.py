@@ -20,7 +20,7 @@ def module_of(kind: str, world: World) -> torch.nn.Module:
     torch.manual_seed(0)
     if kind in ("predict", "regress"):
         config = Model(width=8, squeeze=4, grid=2)
-        reader = ClipNetwork(config)
+        reader = ClipNetwork(config, SIZE)
         if kind == "predict":
             return Predict(reader, Predictive(blocks=FRAMES, frames=1, steps=2), world)
         return Regress(reader, config, AUS, FRAMES, world)
