@@ -113,12 +113,18 @@ class Data(Section):
     cpus: float = Field(0.5, gt=0)
 
 
+#: `model.weights` that are fetched: the only ones, and only when a recipe says so.
+TORCHVISION = "torchvision"
+
+
 class Model(Section):
     """The network.
 
     Attributes:
         encoder: Image encoder: ``tiny`` for CPUs, or one of torchvision.
-        weights: Local file of encoder weights (safetensors), or None for random initialisation.
+        weights: File of encoder weights (safetensors, torchvision's or our names), ``torchvision`` to fetch its best
+            ImageNet weights, or None for random initialisation.
+        norm: Normalisation of a ResNet: ``group``, or ``frozen`` statistics, which ImageNet weights bring and need.
         width: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
         squeeze: Channels that the branches see of each place on the face; 0 averages over places.
         neighbours: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
@@ -128,10 +134,19 @@ class Model(Section):
 
     encoder: Literal["tiny", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
     weights: str | None = None
+    norm: Literal["group", "frozen"] = "group"
     width: int = Field(64, ge=4)
     squeeze: int = Field(24, ge=0)
     neighbours: int = Field(4, ge=0)
     grid: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "Model":
+        if self.weights == TORCHVISION and self.encoder == "tiny":
+            raise ValueError("torchvision has no weights for the encoder `tiny`")
+        if self.weights == TORCHVISION and self.encoder.startswith("resnet") and self.norm != "frozen":
+            raise ValueError("torchvision's ResNet weights need their statistics: set model.norm to frozen")
+        return self
 
 
 class Aunce(Section):
@@ -350,6 +365,8 @@ class Recipe(Section):
             )
         if self.keep.metric not in METRICS[self.job]:
             raise ValueError(f"keep.metric is {self.keep.metric}, but {self.job} has {', '.join(METRICS[self.job])}")
+        if self.model.norm == "frozen" and self.model.weights is None and self.init is None:
+            raise ValueError("model.norm: frozen has no statistics of its own: give model.weights or init")
         if self.task == "intensity" and self.data.frames_per_clip < 2:
             raise ValueError(
                 "task: intensity reads frames in a row: set data.frames_per_clip, e.g. to the clips' length"
@@ -369,11 +386,8 @@ class Recipe(Section):
     @property
     def frames(self) -> int:
         """Frames of each clip."""
-        return (
-            self.predictive.blocks * self.predictive.frames
-            if self.method == "predictive"
-            else self.data.frames_per_clip
-        )
+        foreseen = self.predictive.blocks * self.predictive.frames
+        return foreseen if self.method == "predictive" else self.data.frames_per_clip
 
     def science(self) -> dict[str, Any]:
         """Return what determines the result: everything but names, places and machines."""

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from au_dist.config import Recipe, Section
+from au_dist.config import TORCHVISION, Recipe, Section
 from au_dist.errors import RecipeError
 from au_dist.recipes import override, parse, read_yaml
 from au_dist.storage import Store, open_store
@@ -133,7 +133,7 @@ def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
         source = open_store(init["run"]) if "/" in init["run"] else open_store(str(runs)).at(init["run"])
         recipe["init"] = {**init, "run": source.uri}
     model = recipe.get("model")
-    if isinstance(model, dict) and isinstance(model.get("weights"), str):
+    if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"] != TORCHVISION:
         recipe["model"] = {**model, "weights": os.path.abspath(os.path.expanduser(model["weights"]))}
     return recipe
 

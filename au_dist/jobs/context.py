@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from au_dist import checkpoint
-from au_dist.config import Recipe
+from au_dist.config import TORCHVISION, Recipe
 from au_dist.data.census import Census, take_census
 from au_dist.data.order import Order
 from au_dist.data.pipeline import Source, training_groups
@@ -84,7 +84,7 @@ def absolute(recipe: Recipe) -> Recipe:
     if recipe.init and "/" in recipe.init.run:
         init = recipe.init.model_copy(update={"run": open_store(recipe.init.run).uri})
         changed = changed.model_copy(update={"init": init})
-    if recipe.model.weights:
+    if recipe.model.weights not in (None, TORCHVISION):
         model = recipe.model.model_copy(update={"weights": str(Path(recipe.model.weights).absolute())})
         changed = changed.model_copy(update={"model": model})
     return changed

@@ -26,7 +26,7 @@ class ClipNetwork(nn.Module):
     def __init__(self, config: Model, size: int) -> None:
         super().__init__()
         self.width = config.width
-        self.encoder = make_encoder(config.encoder, config.weights)
+        self.encoder = make_encoder(config)
         with torch.no_grad():
             self.side = round(self.encoder(torch.zeros(1, 3, size, size)).shape[1] ** 0.5)
         self.grid = min(self.side, config.grid or self.side)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from au_dist.config import TORCHVISION, Model
 from au_dist.errors import CheckpointError
 
 
@@ -43,20 +44,31 @@ class _Residual(nn.Module):
 
 
 class _Torchvision(nn.Module):
-    """A torchvision network without its classifier."""
+    """A torchvision network without its classifier.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: Its name in torchvision.
+        norm: Normalisation of a ResNet, ``group`` or ``frozen``; Swin has layer normalisation.
+        state: Weights by torchvision's names; random initialisation when None.
+    """
+
+    def __init__(self, name: str, norm: str, state: dict[str, torch.Tensor] | None = None) -> None:
         super().__init__()
         from torchvision import models
+        from torchvision.ops import FrozenBatchNorm2d
 
+        build = getattr(models, name)
         if name.startswith("resnet"):
-            # Group normalisation: batch statistics would differ between worker counts.
-            body = getattr(models, name)(norm_layer=lambda channels: nn.GroupNorm(32, channels))
+            # Never statistics of a rank's own batch: they would differ between worker counts.
+            layers = {"group": lambda channels: nn.GroupNorm(32, channels), "frozen": FrozenBatchNorm2d}
+            body = build(norm_layer=layers[norm])
             self.channels = body.fc.in_features
+            _load(body, state, "fc.")
             self.body = nn.Sequential(*list(body.children())[:-2])
         else:
-            body = getattr(models, name)()
+            body = build()
             self.channels = body.head.in_features
+            _load(body, state, "head.")
             self.body = nn.Sequential(body.features, body.norm, body.permute)
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -64,26 +76,63 @@ class _Torchvision(nn.Module):
         return self.body(x_BCHW).flatten(2).transpose(1, 2)
 
 
-def make_encoder(name: str, weights: str | None = None) -> nn.Module:
+def _load(body: nn.Module, state: dict[str, torch.Tensor] | None, classifier: str) -> None:
+    """Load weights; those of the classifier, which is thrown away, may be absent or of another size."""
+    if state is not None:
+        kept = {name: tensor for name, tensor in body.state_dict().items() if name.startswith(classifier)}
+        given = {name: tensor for name, tensor in state.items() if not name.startswith(classifier)}
+        body.load_state_dict({**kept, **given})
+
+
+def make_encoder(config: Model) -> nn.Module:
     """Return an encoder with an attribute ``channels``.
 
     Args:
-        name: ``tiny`` or a torchvision network.
-        weights: Local safetensors file with the encoder's own parameter names; random initialisation when None.
+        config: The model section of the recipe.
 
     Raises:
-        CheckpointError: The file is absent or does not fit the encoder.
+        CheckpointError: The weights are absent, cannot be fetched or do not fit the encoder.
     """
-    encoder = Tiny() if name == "tiny" else _Torchvision(name)
-    if weights is not None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        if not Path(weights).is_file():
-            raise CheckpointError("The encoder's weights are not there", where=weights)
-        try:
-            encoder.load_state_dict(load_file(weights))
-        except (SafetensorError, RuntimeError) as error:
-            found = str(error).splitlines()[-1].strip()[:200]
-            raise CheckpointError(f"The weights do not fit the encoder `{name}`", where=weights, found=found) from error
+    if config.weights is None:
+        return Tiny() if config.encoder == "tiny" else _Torchvision(config.encoder, config.norm)
+    fetched = config.weights == TORCHVISION
+    state = _fetched(config.encoder) if fetched else _local(config.weights)
+    try:
+        if config.encoder != "tiny" and not any(name.startswith("body.") for name in state):
+            return _Torchvision(config.encoder, config.norm, state)
+        encoder = Tiny() if config.encoder == "tiny" else _Torchvision(config.encoder, config.norm)
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        found = str(error).splitlines()[-1].strip()[:200]
+        what = f"The weights do not fit the encoder `{config.encoder}`"
+        raise CheckpointError(what, where=config.weights, found=found) from error
     return encoder
+
+
+def _local(path: str) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not Path(path).is_file():
+        raise CheckpointError("The encoder's weights are not there", where=path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError("The encoder's weights cannot be read", where=path, found=str(error)[:200]) from error
+
+
+def _fetched(name: str) -> dict[str, torch.Tensor]:
+    """Return torchvision's weights, out of its cache or from its site; only when a recipe asks for it."""
+    from torchvision import models
+
+    weights = models.get_model_weights(name).DEFAULT
+    try:
+        # Never unpickled as a program; the hash is part of the file's name.
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except OSError as error:
+        raise CheckpointError(
+            "The weights cannot be fetched from torchvision",
+            where=weights.url,
+            found=error,
+            fix="Fetch them where there is a network, and name the file in model.weights (safetensors).",
+        ) from error

@@ -55,7 +55,7 @@ class AUNetwork(nn.Module):
     def __init__(self, config: Model, aus: int, size: int) -> None:
         super().__init__()
         self.aus, self.width = aus, config.width
-        self.encoder = make_encoder(config.encoder, config.weights)
+        self.encoder = make_encoder(config)
         with torch.no_grad():
             places = self.encoder(torch.zeros(1, 3, size, size)).shape[1]
         features = config.squeeze * places if config.squeeze else self.encoder.channels

@@ -1,0 +1,116 @@
+"""Encoders with weights: torchvision's, from a file or out of its own cache, give torchvision's features."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torchvision import models
+
+from au_dist.config import Model, Recipe
+from au_dist.errors import CheckpointError
+from au_dist.model.encoders import make_encoder
+
+
+@pytest.fixture(scope="module", params=["resnet18", "swin_t"])
+def network(request):
+    """A torchvision network with running statistics that are not the initial ones."""
+    torch.manual_seed(0)
+    found = getattr(models, request.param)()
+    found.train()
+    found(torch.randn(4, 3, 64, 64))
+    return request.param, found.eval()
+
+
+def features(name, network, x_BCHW):
+    """What the network has before its classifier, from torchvision's own forward pass."""
+    kept = {}
+    pool = network.avgpool
+    handle = pool.register_forward_hook(lambda module, inputs, _: kept.update(x=inputs[0]))
+    with torch.no_grad():
+        network(x_BCHW)
+    handle.remove()
+    return kept["x"].flatten(2).transpose(1, 2)
+
+
+def config(name, weights):
+    return Model(encoder=name, weights=str(weights), norm="frozen" if name.startswith("resnet") else "group")
+
+
+@pytest.mark.parametrize("classes", [1000, 5])
+def test_a_file_with_torchvisions_names(network, tmp_path, classes):
+    name, there = network
+    state = dict(there.state_dict())
+    for key in [key for key in state if key.startswith(("fc.", "head."))]:
+        state[key] = state[key][:classes].clone()
+    save_file(state, tmp_path / "w.safetensors")
+    encoder = make_encoder(config(name, tmp_path / "w.safetensors"))
+    x_BCHW = torch.randn(2, 3, 64, 64)
+    for mode in (True, False):
+        encoder.train(mode)
+        if mode and name == "swin_t":
+            continue  # stochastic depth
+        with torch.no_grad():
+            torch.testing.assert_close(encoder(x_BCHW), features(name, there, x_BCHW), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_were_asked_for_come_from_torchvision(tmp_path, monkeypatch):
+    """Its cache stands for its site: the same code finds the file there."""
+    torch.manual_seed(0)
+    there = models.resnet18().eval()
+    weights = models.get_model_weights("resnet18").DEFAULT
+    cache = tmp_path / "hub/checkpoints"
+    cache.mkdir(parents=True)
+    torch.save(there.state_dict(), cache / Path(weights.url).name)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    encoder = make_encoder(config("resnet18", "torchvision")).eval()
+    x_BCHW = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(x_BCHW), features("resnet18", there, x_BCHW), rtol=1e-4, atol=1e-5)
+
+
+def test_a_site_that_does_not_answer_is_said(tmp_path, monkeypatch):
+    weights = models.get_model_weights("resnet18")
+    nowhere = weights.DEFAULT.url.replace("https://download.pytorch.org", "http://127.0.0.1:9")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(type(weights.DEFAULT), "url", nowhere)
+    with pytest.raises(CheckpointError, match=r"cannot be fetched from torchvision.*model.weights"):
+        make_encoder(config("resnet18", "torchvision"))
+
+
+def test_frozen_statistics_stay(tmp_path):
+    save_file(models.resnet18().state_dict(), tmp_path / "w.safetensors")
+    encoder = make_encoder(config("resnet18", tmp_path / "w.safetensors")).train()
+    before = {name: tensor.clone() for name, tensor in encoder.named_buffers()}
+    encoder(torch.randn(4, 3, 64, 64)).sum().backward()
+    assert before
+    for name, tensor in encoder.named_buffers():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_our_own_names_and_what_does_not_fit(tmp_path):
+    encoder = make_encoder(Model())
+    save_file(encoder.state_dict(), tmp_path / "own.safetensors")
+    again = make_encoder(Model(weights=str(tmp_path / "own.safetensors")))
+    torch.testing.assert_close(again.stem[0].weight, encoder.stem[0].weight)
+    with pytest.raises(CheckpointError, match="do not fit the encoder `resnet18`"):
+        make_encoder(config("resnet18", tmp_path / "own.safetensors"))
+    with pytest.raises(CheckpointError, match="not there"):
+        make_encoder(config("tiny", tmp_path / "none.safetensors"))
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        make_encoder(config("tiny", tmp_path / "text.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"weights": "torchvision"}, "no weights for the encoder `tiny`"),
+        ({"encoder": "resnet18", "weights": "torchvision"}, "set model.norm to frozen"),
+        ({"encoder": "resnet18", "norm": "frozen"}, "give model.weights or init"),
+    ],
+)
+def test_weights_and_normalisation_must_fit(model, message):
+    with pytest.raises(ValidationError, match=message):
+        Recipe(name="a", shards="s", runs="r", method="aunce", model=model)
