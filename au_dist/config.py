@@ -229,8 +229,8 @@ class Init(Section):
 class Optim(Section):
     """AdamW with linear warm-up and cosine decay to zero."""
 
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
     encoder: float = Field(1.0, ge=0, le=1, description="Learning rate of the image encoder, as a share of `lr`.")
@@ -240,7 +240,7 @@ class Optim(Section):
         lt=1,
         description="Share of the last 100 contrast sets that may be skipped: their loss is not finite.",
     )
-    epochs: float = Field(10, gt=0)
+    epochs: float = Field(10, gt=0, description="Length of the run; fractions are allowed.")
 
 
 class Batch(Section):

@@ -1,6 +1,9 @@
 """Recipes: what is refused and how it is said; the surface is frozen in a golden file."""
 
+import inspect
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -63,6 +66,41 @@ def test_names_and_machines_do_not_change_the_science():
     other = recipe.model_copy(update={"name": "b", "runs": "z"})
     assert other.hash() == recipe.hash()
     assert parse(Recipe, {**MINIMAL, "seed": 1}, "x").hash() != recipe.hash()
+
+
+def page_of(model: type[BaseModel], path: str = "") -> str:
+    """Return a table of a section's keys, from their declarations, and those of the sections in it."""
+    text = inspect.getdoc(model).partition("\n\nAttributes:\n")
+    said = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text[2], re.MULTILINE)
+    meanings = {name: " ".join(words.split()) for name, words in said}
+    rows, sections = [], []
+    for name, field in model.model_fields.items():
+        kinds = [kind for kind in get_args(field.annotation) or [field.annotation] if kind is not type(None)]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        sections += [page_of(kind, f"{path}{name}.") for kind in inner]
+        if inner and field.default is not None:
+            continue
+        choices = get_args(kinds[0]) if len(kinds) == 1 else kinds
+        choices = [f"`{choice}`" for choice in choices if isinstance(choice, str | int)]
+        meaning = (field.description or meanings[name]) + (f" One of {', '.join(choices)}." if choices else "")
+        default = "required" if field.is_required() else f"`{yaml_of(field.default)}`"
+        rows.append(f"| `{path}{name}` | {default} | {meaning.replace('``', '`')} |")
+    title = f"\n## `{path[:-1]}`\n\n{text[0]}\n" if path else ""
+    return "\n".join([title, "| key | default | |", "|---|---|---|", *rows, *sections])
+
+
+def yaml_of(value: object) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def test_the_page_of_recipes_says_what_there_is(golden):
+    """docs/recipes.md is made from the declarations: pytest --update-golden writes it."""
+    head = (
+        "# The keys of a recipe\n\nA recipe is a YAML file; `key=value` on the command line replaces single values, "
+        "`data.size=112`. Examples:\n[examples/](../examples/). Made from the code by its tests.\n"
+    )
+    golden("../../docs/recipes.md", head + page_of(Recipe) + "\n")
 
 
 def test_the_surface_is_frozen(golden):

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, model_validator
 
-from au_dist.config import Recipe, Section
+from au_dist.config import METRICS, Recipe, Section
 from au_dist.errors import RecipeError
 from au_dist.recipes import parse
 
@@ -27,7 +27,7 @@ Kind = Literal["highest", "mean", "view", "lowest"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 #: What a campaign sets itself, and what would change what is measured, not how well it is learnt.
-FIXED = ("name", "runs", "shards", "seed", "workers", "keep", "data.protocol", "data.aus", "data.cpus")
+FIXED = ("name", "runs", "shards", "seed", "workers", "keep", "data.protocol", "data.aus", "data.labels", "data.cpus")
 
 
 class Dimension(Section):
@@ -113,7 +113,7 @@ def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Rec
             raise RecipeError(
                 f"A recipe has no value `{path}`",
                 where=f"{where}, space",
-                fix=f"Did you mean `{near[0]}`?" if near else "See docs/config.md for the keys of a recipe.",
+                fix=f"Did you mean `{near[0]}`?" if near else "docs/recipes.md lists the keys of a recipe.",
             )
         if any(path == fixed or path.startswith(f"{fixed}.") for fixed in FIXED):
             raise RecipeError(
@@ -122,13 +122,11 @@ def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Rec
                 expected="a value that changes how well is learnt, not what is measured or where it runs",
                 fix="Set it in the campaign's recipe.",
             )
-        idle = "aunce" if recipe.get("task") else "detection"
-        if path.startswith(f"{idle}."):
-            raise RecipeError(
-                f"`{path}` has no effect on this recipe",
-                where=place,
-                found="task: detection" if idle == "aunce" else f"method: {recipe.get('method')}",
-            )
+        job = recipe.get("method") or recipe.get("task")
+        section = path.partition(".")[0]
+        if section in METRICS and section != job:
+            kind = "method" if recipe.get("method") else "task"
+            raise RecipeError(f"`{path}` has no effect on this recipe", where=place, found=f"{kind}: {job}")
         if (dimension.odds is not None) != (path == "aunce.odds"):
             raise RecipeError("`odds` is how aunce.odds is searched, and nothing else", where=place)
         corners += [parse(Recipe, placed(recipe, {path: value}), place) for value in dimension.extremes()]

@@ -119,9 +119,12 @@ def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dic
         frames: These frames.
         world: This process among the workers.
     """
-    score, y, valid = joined((score_NA, frames.y_NA, frames.valid_NA), world)
-    limits = thresholds(y, valid, score)
-    rows = per_au(y, valid, score, limits)
+    return _judged(*joined((score_NA, frames.y_NA, frames.valid_NA), world))
+
+
+def _judged(score_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
+    limits = thresholds(y_NA, valid_NA, score_NA)
+    rows = per_au(y_NA, valid_NA, score_NA, limits)
     return {"val_f1": average(rows, "f1"), "val_auc": average(rows, "auc"), "thresholds": limits.tolist()}
 
 
@@ -153,9 +156,10 @@ def probe_metrics(
     parts = gather_objects((validation_NAD[few], *lists), world)
     seen_ND = np.concatenate([part[0].reshape(len(part[0]), -1) for part in parts if len(part[0])])
     who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
+    ridge_NA, knn_NA, y_NA, valid_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
     return {
-        **detection_metrics(ridge_NA, validation, world),
-        "val_knn_auc": detection_metrics(knn_NA, validation, world)["val_auc"],
+        **_judged(ridge_NA, y_NA, valid_NA),
+        "val_knn_auc": average(per_au(y_NA, valid_NA, knn_NA, np.zeros(y_NA.shape[1])), "auc"),
         "val_identity": who,
         "val_identity_chance": chance,
     }
