@@ -198,7 +198,8 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
     try:
         file, lock = _parquet(store, shard)
         with lock:
-            table = file.read_row_group(group, columns=columns)
+            # Not in Arrow's threads: a process that ends with them at hand may abort (apache/arrow#34314, #50482).
+            table = file.read_row_group(group, columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ShardError(
             "A row group cannot be read", where=f"{store.uri}/{shard.path} row group {group}", found=str(error)[:200]

@@ -77,7 +77,10 @@ def _shard_faults(
     found = [
         fault
         for index, group in enumerate(shard.row_groups)
-        for fault in _group_faults(file.read_row_group(index), manifest, group.subject, group.clips, counts, ids)
+        # Not in Arrow's threads: see `shards.read_row_group`.
+        for fault in _group_faults(
+            file.read_row_group(index, use_threads=False), manifest, group.subject, group.clips, counts, ids
+        )
     ]
     more = [f"{shard.path}: {len(found) - MOST_SHOWN} more faults."] if len(found) > MOST_SHOWN else []
     return [f"{shard.path}: {fault}" for fault in found[:MOST_SHOWN]] + more
