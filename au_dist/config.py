@@ -260,17 +260,11 @@ class Engine(Section):
 
     Attributes:
         zero: ZeRO stage.
-        precision: Number format of the forward and backward pass.
+        precision: Number format of the products in the forward and backward pass; weights stay in fp32.
     """
 
     zero: Literal[0, 1, 2, 3] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-
-    @model_validator(mode="after")
-    def _bf16_needs_master_weights(self) -> "Engine":
-        if self.precision == "bf16" and self.zero == 0:
-            raise ValueError("bf16 needs zero >= 1: at stage 0 the weights themselves are rounded and training drifts")
-        return self
 
 
 class Workers(Section):
@@ -365,6 +359,11 @@ class Recipe(Section):
             )
         if self.keep.metric not in METRICS[self.job]:
             raise ValueError(f"keep.metric is {self.keep.metric}, but {self.job} has {', '.join(METRICS[self.job])}")
+        data = self.data
+        if self.task == "intensity" and data.labels.noise:
+            raise ValueError("data.labels.noise turns occurrence labels; task: intensity has none")
+        if self.method == "predictive" and (data.balance or data.labels != Labels(seed=data.labels.seed)):
+            raise ValueError("method: predictive looks at no labels: data.balance and data.labels have no effect")
         if self.model.norm == "frozen" and self.model.weights is None and self.init is None:
             raise ValueError("model.norm: frozen has no statistics of its own: give model.weights or init")
         if self.task == "intensity" and self.data.frames_per_clip < 2:

@@ -32,7 +32,10 @@ def test_examples_parse(path):
         ({"aunce": {"temperature": -1}}, r"`aunce.temperature` does not fit.*greater than 0.*Found -1"),
         ({"task": "detection"}, "exactly one of"),
         ({"data": {"protocol": {"fold": 3}}}, "fold 3 does not exist"),
-        ({"engine": {"precision": "bf16"}}, "zero >= 1"),
+        ({"method": "predictive", "data": {"labels": {"share": 0.5}}}, "looks at no labels"),
+        ({"method": None, "task": "intensity"}, "reads frames in a row"),
+        ({"keep": {"metric": "val_icc"}}, "aunce has val_auc, val_f1"),
+        ({"predictive": {"blocks": 3}}, "steps must be less than blocks"),
         ({"name": "../x"}, "`name` does not fit"),
     ],
 )

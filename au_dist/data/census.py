@@ -78,7 +78,7 @@ def take_census(
         groups: Row groups of the training subjects.
         columns: Label columns to count.
         labels: The label budget.
-        intensities: Count known intensities; an action unit occurs where its intensity is above 0.
+        intensities: Count known intensities; an action unit occurs where its intensity is at least 1.
     """
     names = ["clip_id", "number", "intensity"] if intensities else ["clip_id", "number", "label", "valid"]
 
@@ -86,7 +86,7 @@ def take_census(
         rows = read_row_group(store, manifest.shards[group.shard], group.group, names).to_pylist()
         both = [known(row, columns, len(manifest.aus), labels, intensities=intensities) for row in rows]
         valid_CTA = np.stack([valid for _, valid in both])
-        return valid_CTA.sum(1), ((np.stack([y for y, _ in both]) > 0) & valid_CTA).sum(1)
+        return valid_CTA.sum(1), ((np.stack([y for y, _ in both]) >= 1) & valid_CTA).sum(1)
 
     # Groups of a shard follow each other in the manifest's order, which `groups` has.
     shards = [list(same) for _, same in itertools.groupby(groups, lambda group: group.shard)]

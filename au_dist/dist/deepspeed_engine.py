@@ -47,7 +47,7 @@ def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int,
         accumulate: Contrast sets of a step.
         world: Number of ranks.
     """
-    config: dict[str, Any] = {
+    return {
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": accumulate,
         "train_batch_size": micro * accumulate * world,
@@ -56,10 +56,14 @@ def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int,
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
+        # Weights, their gradients and the optimizer's state stay in full precision: the list names the modules whose
+        # gradients would travel in bf16.
+        "torch_autocast": {
+            "enabled": engine.precision == "bf16",
+            "dtype": "bfloat16",
+            "lower_precision_safe_modules": [],
+        },
     }
-    if engine.precision == "bf16":
-        config["bf16"] = {"enabled": True}
-    return config
 
 
 class Engine:
@@ -104,7 +108,7 @@ class Engine:
         """Return a loss of zero whose gradient is zero everywhere; nothing is left in the module's buffers."""
         self.module.eval()
         try:
-            return 0.0 * self._engine(*inputs)
+            return 0.0 * self.loss(*inputs)
         finally:
             self.module.train()
 

@@ -17,7 +17,7 @@ from au_dist.storage import Store, open_store
 from au_dist.train.plan import BatchPlan, plan_batches
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Context:
     """A recipe together with its data.
 
@@ -40,6 +40,10 @@ class Context:
     aus: tuple[int, ...]
     columns: list[int]
     census: Census | None = None
+
+    def __repr__(self) -> str:
+        """Short: Ray shows it, and the manifest has every subject's name."""
+        return f"Context({self.run.uri})"
 
     def order(self) -> Order:
         """The order of the training clips."""
@@ -164,14 +168,14 @@ def initial_weights(context: Context) -> dict[str, Any]:
         return {}
     place = checkpoint.find(recipe.init.run, recipe.init.checkpoint, open_store(recipe.runs))
     state = checkpoint.state(place)
-    model = {key: value for key, value in state["recipe"]["model"].items() if key != "weights"}
-    reads_clips = Recipe.model_validate(state["recipe"]).reads_clips
+    there = Recipe.model_validate(state["recipe"])
+    reads_clips = there.reads_clips
     theirs_aus = context.aus if reads_clips and recipe.reads_clips else state["aus"]  # its network knows none
     for name, mine, theirs in (
         ("kind of network", _kind(recipe.reads_clips), _kind(reads_clips)),
         ("action units", au_names(context.aus), au_names(theirs_aus)),
         ("crop recipe", context.manifest.crop, state["crop"]),
-        ("model", recipe.model.model_dump(mode="json", exclude={"weights"}), model),
+        ("model", *(some.model.model_dump(mode="json", exclude={"weights"}) for some in (recipe, there))),
     ):
         if mine != theirs:
             raise CheckpointError(

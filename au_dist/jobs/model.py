@@ -72,7 +72,7 @@ class Model:
             frame_BCHW = torch.from_numpy(chunk).to(self.device).permute(0, 3, 1, 2)
             view = apply_views(frame_BCHW, draw_P.expand(len(chunk), -1), self.size)
             if isinstance(self.task, Regress):
-                score_BA = self.task.intensities(view, frames).clamp(0, 5)
+                score_BA = self.task.intensities(view, frames)
             else:
                 score_BA = torch.sigmoid(self.task.logits(view).float())
             found.append(score_BA.float().cpu().numpy())

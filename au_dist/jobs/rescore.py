@@ -39,7 +39,7 @@ def rescore(place: Store) -> dict[str, Any]:
             found=f"manifest {context.manifest.sha256[:12]} at {context.store.uri}",
         )
     world = World(0, 1, torch.device("cpu"))
-    module = make_module(context, world)
+    module = make_module(context, world, fresh=False)
     module.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
     module.eval()
     return dict(validation_of(context, module, world)())

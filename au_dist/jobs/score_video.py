@@ -55,8 +55,8 @@ def score_video(
     A crop goes through JPEG as the crops that were trained on did, so that a video gives the same scores as its
     ingested clips. Memory holds a few frames, one chunk of crops, and some hundred bytes a face and frame.
 
-    A model that reads clips reads each face's frames in runs as long as its clips; a run ends early where the face is
-    lost.
+    A model that reads clips reads each face's frames in runs as long as its clips, as ingest cuts them: interpolated
+    places are read too, because clips have them, and not scored. A run ends early where the face is lost.
 
     Args:
         model: The model.
@@ -80,14 +80,15 @@ def score_video(
     thumbnails: list[tuple[int, TrackedCrop]] = []
     every, told = 1, monotonic()
     for index, crops in enumerate(stream_crops(video, spec, model.crop, report=report, detector=watch)):
-        # Interpolated places are left out: what nobody saw is not scored.
+        # Interpolated places have no score: nobody saw anything there.
         seen = [found for found in crops if found.success]
-        for found in seen:
-            area = float(np.prod(found.box_4[2:] - found.box_4[:2]))
-            faces.append((index, found.track, found.confidence, area))
+        for found in crops if model.clip_frames > 1 else seen:
             crop = decode(encode(found.crop_SSC, model.crop.jpeg_quality), f"{video} frame {found.number}")
-            scoring.add(found.track, crop)
-        scoring.end_frame({found.track for found in seen})
+            scoring.add(found.track, crop, found.success)
+            if found.success:
+                area = float(np.prod(found.box_4[2:] - found.box_4[:2]))
+                faces.append((index, found.track, found.confidence, area))
+        scoring.end_frame({found.track for found in crops})
         if index % every == 0:
             thumbnails += [(index, found) for found in seen]
             if len({at for at, _ in thumbnails}) > 2 * THUMBNAIL_FRAMES:
@@ -115,15 +116,17 @@ class _Scoring:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.runs: dict[int, list[tuple[int, np.ndarray]]] = {}
-        self.waiting: list[tuple[int, np.ndarray]] = []
+        # Crops with their index in `found`, None for those that have no score.
+        self.runs: dict[int, list[tuple[int | None, np.ndarray]]] = {}
+        self.waiting: list[tuple[int | None, np.ndarray]] = []
         self.found: list[np.ndarray] = []
 
-    def add(self, track: int, crop_SSC: np.ndarray) -> None:
+    def add(self, track: int, crop_SSC: np.ndarray, scored: bool) -> None:
         """Take a face's next crop."""
         run = self.runs.setdefault(track, [])
-        run.append((len(self.found), crop_SSC))
-        self.found.append(np.zeros(len(self.model.aus), np.float32))
+        run.append((len(self.found) if scored else None, crop_SSC))
+        if scored:
+            self.found.append(np.zeros(len(self.model.aus), np.float32))
         if len(run) == self.model.clip_frames:
             self.waiting += self.runs.pop(track)
         if len(self.waiting) >= CHUNK:
@@ -131,7 +134,7 @@ class _Scoring:
             self.waiting.clear()
 
     def end_frame(self, tracks: set[int]) -> None:
-        """End the runs of faces that were not seen in this frame."""
+        """End the runs of faces that are not among those of this frame."""
         for track in [track for track in self.runs if track not in tracks]:
             run = self.runs.pop(track)
             self._score(run, len(run))
@@ -143,10 +146,11 @@ class _Scoring:
             self.waiting.clear()
         return np.array(self.found, np.float32).reshape(-1, len(self.model.aus))
 
-    def _score(self, crops: list[tuple[int, np.ndarray]], frames: int) -> None:
+    def _score(self, crops: list[tuple[int | None, np.ndarray]], frames: int) -> None:
         rows = self.model.scores(np.stack([crop for _, crop in crops]), frames)
         for (index, _), row in zip(crops, rows, strict=True):
-            self.found[index] = row
+            if index is not None:
+                self.found[index] = row
 
 
 def _watching(video: Path, spec: VideoSpec, looked_at: list[tuple[int, float]]) -> Callable[[Frame], list[Face]]:

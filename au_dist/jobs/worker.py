@@ -53,7 +53,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
     # First of all: the data's own processes start while the network is built.
     batches = Ahead(_batches(context, plan, start, world), depth=2)
-    module = make_module(context, world)
+    module = make_module(context, world, fresh=resumed is None)
     if resumed is not None:
         weights = checkpoint.tensors(resumed, checkpoint.WEIGHTS)
         module.load_state_dict(weights)
@@ -112,18 +112,25 @@ def _world(recipe: Recipe) -> World:
     return World(ranks.get_world_rank(), ranks.get_world_size(), device)
 
 
-def make_module(context: Context, world: World) -> torch.nn.Module:
-    """Return the recipe's task around its network, initialised from the seed alone."""
+def make_module(context: Context, world: World, *, fresh: bool = True) -> torch.nn.Module:
+    """Return the recipe's task around its network.
+
+    Args:
+        context: The recipe with its data.
+        world: This process among the workers.
+        fresh: Initialised from the recipe's seed and encoder weights; otherwise all weights will be put in.
+    """
     recipe, rates = context.recipe, context.rates()
+    model = recipe.model if fresh else recipe.model.model_copy(update={"weights": None})
     odds = [min(10.0, (1 - rate) / rate) if rate > 0 else 1.0 for rate in rates]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
         if recipe.reads_clips:
-            reader = ClipNetwork(recipe.model, recipe.data.size)
+            reader = ClipNetwork(model, recipe.data.size)
             if recipe.method == "predictive":
                 return Predict(reader, recipe.predictive, world)
-            return Regress(reader, recipe.model, len(context.aus), recipe.frames, world)
-        network = AUNetwork(recipe.model, len(context.aus), recipe.data.size)
+            return Regress(reader, model, len(context.aus), recipe.frames, world)
+        network = AUNetwork(model, len(context.aus), recipe.data.size)
         if recipe.method == "aunce":
             minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in rates])
             return Contrast(network, recipe.aunce, minority_A, recipe.seed, recipe.data.lanes, world)

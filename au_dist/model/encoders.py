@@ -1,6 +1,7 @@
 """Image encoders: pixels to a grid of tokens. Normalisation never mixes samples, so N workers equal one."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -129,7 +130,7 @@ def _fetched(name: str) -> dict[str, torch.Tensor]:
     try:
         # Never unpickled as a program; the hash is part of the file's name.
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except OSError as error:
+    except (OSError, RuntimeError, UnpicklingError) as error:  # no network, another hash, a damaged file
         raise CheckpointError(
             "The weights cannot be fetched from torchvision",
             where=weights.url,

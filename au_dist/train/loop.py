@@ -1,5 +1,6 @@
 """One run: steps, and at each checkpoint a validation. Knows neither Ray nor DeepSpeed."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def train(
         The last validation metrics.
 
     Raises:
-        TrainError: The loss was not finite too often; which clips, is in the record.
+        TrainError: The loss was not finite too often (which clips, is in the record), or a gradient was not.
     """
     metrics: dict[str, Any] = {}
     lost: deque[tuple[str, ...]] = deque(maxlen=WINDOW)
@@ -74,7 +75,9 @@ def train(
             if broken:
                 skipped.append(lost[-1])
                 loss = engine.no_loss(*idle())
-            mean += number / world.size
+                _check_network(loss, done=step)
+            else:
+                mean += number / world.size
             unlabelled += not labelled
             # A step of which nothing is left must not move the weights either.
             engine.learn(0.0 if len(skipped) == plan.accumulate else rate, loss)
@@ -99,6 +102,7 @@ def train(
         )
         if skipped:
             _check(lost, skip, done, rate)
+        _check_gradient(engine.grad_norm, done, rate)
         if done % plan.every == 0 or done == plan.steps:
             metrics = validate()
             record({"step": done, **{name: number for name, number in metrics.items() if name.startswith("val_")}})
@@ -132,3 +136,25 @@ def _check(lost: deque[tuple[str, ...]], skip: float, step: int, rate: float) ->
         fix="Lower optim.lr, set optim.clip, or look at the clips (`skipped_clips` in metrics.jsonl); the last "
         "checkpoint is intact.",
     )
+
+
+def _check_gradient(norm: float, step: int, rate: float) -> None:
+    """Stop the run when a finite loss had a gradient that is not: the weights are spoilt, and must not be stored."""
+    if math.isfinite(norm):
+        return
+    raise TrainError(
+        "The gradient is not finite",
+        where=f"step {step}, learning rate {rate:.2g}",
+        found=norm,
+        fix="Lower optim.lr, or use engine.precision: fp32; the last checkpoint is intact.",
+    )
+
+
+def _check_network(loss: torch.Tensor, done: int) -> None:
+    """Stop the run when the network has no value even for pictures that nothing is wrong with."""
+    if not bool(torch.isfinite(loss.detach())):
+        raise TrainError(
+            "The network gives no numbers any more",
+            where=f"after step {done}",
+            fix="Lower optim.lr or set optim.clip; the last checkpoint is intact.",
+        )

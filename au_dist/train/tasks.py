@@ -19,6 +19,11 @@ from au_dist.model.predictive import cells, foresee, make_predictor, prediction_
 from au_dist.seeds import torch_seed
 
 
+def exactly(device: torch.device) -> torch.autocast:
+    """Return the context of a loss: similarities over a temperature are too coarse in bf16."""
+    return torch.autocast(device.type, enabled=False)
+
+
 class Contrast(nn.Module):
     """AUNCE pretraining.
 
@@ -61,17 +66,18 @@ class Contrast(nn.Module):
         device = z_MAD.device
         index_M = torch.arange(anchors, device=device)
         released = self.config.mode == "released"
-        loss_MA, counts_MA = aunce_terms(
-            anchor,
-            everyone,
-            index_M + self.world.rank * anchors,
-            index_M.roll(anchors // 2) + self.world.rank * anchors,
-            self._kinds(contrast_set, anchors, aus).to(device),
-            torch.ones_like(self.minority_A) if released else self.minority_A,
-            temperature=self.config.temperature,
-            beta=(self.config.beta_majority, self.config.beta_minority),
-            mode=self.config.mode,
-        )
+        with exactly(device):
+            loss_MA, counts_MA = aunce_terms(
+                anchor,
+                everyone,
+                index_M + self.world.rank * anchors,
+                index_M.roll(anchors // 2) + self.world.rank * anchors,
+                self._kinds(contrast_set, anchors, aus).to(device),
+                torch.ones_like(self.minority_A) if released else self.minority_A,
+                temperature=self.config.temperature,
+                beta=(self.config.beta_majority, self.config.beta_minority),
+                mode=self.config.mode,
+            )
         count_A = total(counts_MA.sum(0).float(), self.world)
         return self.world.size * aunce_mean(loss_MA.sum(0), count_A, len(everyone.z_NAD), self.config.mode)
 
@@ -112,7 +118,7 @@ class Detect(nn.Module):
     ) -> torch.Tensor:
         """Return this rank's loss of one micro-batch; arguments as for `Contrast`, one view."""
         if self.probe:
-            self.network.train(contrast_set < self.settle)
+            self.network.train(self.training and contrast_set < self.settle)
         logit_BA = self.logits(views[0])
         loss, count = detection_terms(logit_BA.float(), y_BA, valid_BA, self.weight_A)
         return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
@@ -146,9 +152,10 @@ class Predict(nn.Module):
         query_QC, key_QC = self.pairs(views[0])
         key_KC = gather(key_QC, self.world)
         own_Q = torch.arange(len(query_QC), device=query_QC.device) + self.world.rank * len(query_QC)
-        loss_Q = prediction_terms(
-            query_QC, key_KC, own_Q, temperature=self.config.temperature, normalise=self.config.normalise
-        )
+        with exactly(query_QC.device):
+            loss_Q = prediction_terms(
+                query_QC, key_KC, own_Q, temperature=self.config.temperature, normalise=self.config.normalise
+            )
         # Every rank has equally many cells, so the mean of the ranks' means is the mean.
         return loss_Q.mean()
 
@@ -158,7 +165,7 @@ class Predict(nn.Module):
         block_BNCHW = map_BTCHW.unflatten(1, (self.config.blocks, self.config.frames)).mean(2)
         seen_BNCHW, next_BPCHW = block_BNCHW.tensor_split([self.config.blocks - self.config.steps], 1)
         found_BPCHW = foresee(self.network.memory, self.predictor, seen_BNCHW, self.config.steps)
-        return cells(found_BPCHW), cells(next_BPCHW)
+        return cells(found_BPCHW).float(), cells(next_BPCHW)
 
 
 class Regress(nn.Module):
@@ -183,14 +190,17 @@ class Regress(nn.Module):
         self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
     ) -> torch.Tensor:
         """Return this rank's loss of one micro-batch: one view of frames in a row; `y_BA` are intensities."""
-        loss, count = intensity_terms(self.intensities(views[0], self.frames).float(), y_BA, valid_BA)
+        loss, count = intensity_terms(self._estimates(views[0], self.frames).float(), y_BA, valid_BA)
         return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
 
     def intensities(self, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
-        """Return the intensities of frames, [B, A].
+        """Return the intensities of frames, [B, A], 0 to 5.
 
         Args:
             x_BCHW: Frames, those of a clip together and in order.
             frames: Frames of a clip.
         """
+        return self._estimates(x_BCHW, frames).clamp(0, 5)
+
+    def _estimates(self, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
         return self.heads(self.network(x_BCHW, frames).flatten(0, 1))

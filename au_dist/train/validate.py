@@ -151,15 +151,15 @@ def probe_metrics(
         if known.any() and len(validation_NAD):
             ridge_NA[:, index] = ridge(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
             knn_NA[:, index] = nearest(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
+    ridge_NA, knn_NA, judged_y_NA, judged_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
     few = _few(validation, world)
     lists = ([names[index] for index in few] for names in (validation.subjects, validation.videos, validation.clips))
     parts = gather_objects((validation_NAD[few], *lists), world)
     seen_ND = np.concatenate([part[0].reshape(len(part[0]), -1) for part in parts if len(part[0])])
     who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
-    ridge_NA, knn_NA, y_NA, valid_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
     return {
-        **_judged(ridge_NA, y_NA, valid_NA),
-        "val_knn_auc": average(per_au(y_NA, valid_NA, knn_NA, np.zeros(y_NA.shape[1])), "auc"),
+        **_judged(ridge_NA, judged_y_NA, judged_NA),
+        "val_knn_auc": average(per_au(judged_y_NA, judged_NA, knn_NA, np.zeros(judged_NA.shape[1])), "auc"),
         "val_identity": who,
         "val_identity_chance": chance,
     }

@@ -92,28 +92,31 @@ def intensity_metrics(module: Regress, clips: Clips, size: int, world: World) ->
 
 
 @torch.no_grad()
-def prediction_metrics(module: Predict, clips: Clips, size: int, world: World) -> dict[str, Any]:
+def prediction_metrics(module: Predict, clips_of: Clips, size: int, world: World) -> dict[str, Any]:
     """Return how well the next blocks of validation clips are foreseen.
 
-    `val_accuracy` is the share of predicted cells whose nearest true cell, of the clips that went through the network
-    together, is their own; `val_chance` what guessing would give.
+    `val_accuracy` is the share of predicted cells whose nearest true cell among those of the same clip, in all steps
+    that are predicted, is their own; `val_chance` what guessing would give.
 
     Args:
         module: The predictor, in evaluation mode.
-        clips: This rank's validation clips.
+        clips_of: This rank's validation clips.
         size: Side of the network's input in pixels.
         world: This process among the workers.
     """
-    right, cells, sets = 0.0, 0.0, 0.0
-    for x_BCHW, real in inputs_of_all(clips, size, world):
+    right, cells, chance = 0.0, 0.0, 0.0
+    for x_BCHW, real in inputs_of_all(clips_of, size, world):
         query_QC, key_QC = module.pairs(x_BCHW)
         if not real:
             continue
         if module.config.normalise:
             query_QC, key_QC = (torch.nn.functional.normalize(x, dim=1) for x in (query_QC, key_QC))
-        own_Q = torch.arange(len(query_QC), device=query_QC.device)
-        right += float(((query_QC @ key_QC.T).argmax(1) == own_Q).sum())
-        cells += len(query_QC)
-        sets += 1
-    right, cells, sets = np.sum(gather_objects((right, cells, sets), world), axis=0).tolist()
-    return {"val_accuracy": right / max(1.0, cells), "val_chance": sets / max(1.0, cells)}
+        # Within clips: which clips go through the network together depends on the number of workers.
+        clips = len(x_BCHW) // clips_of.frames
+        query_BPC, key_BPC = (x.unflatten(0, (clips, -1)) for x in (query_QC, key_QC))
+        found_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)
+        right += float((found_BP == torch.arange(found_BP.shape[1], device=found_BP.device)).sum())
+        cells += found_BP.numel()
+        chance += clips
+    right, cells, chance = np.sum(gather_objects((right, cells, chance), world), axis=0).tolist()
+    return {"val_accuracy": right / max(1.0, cells), "val_chance": chance / max(1.0, cells)}

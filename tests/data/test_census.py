@@ -54,7 +54,7 @@ def test_the_census_counts_what_may_be_used(shards, intensities):
     clips = clips_of(shards, manifest, groups)
     for index, clip in enumerate(clips):
         kept = allowed({"clip_id": clip.clip_id, "number": clip.number_T}, labels)
-        y_TA = (clip.intensity_TA > 0) if intensities else clip.y_TA
+        y_TA = (clip.intensity_TA >= 1) if intensities else clip.y_TA
         assert (census.known_CA[index] == kept.sum()).all()
         np.testing.assert_array_equal(census.positive_CA[index], y_TA[kept][:, columns].sum(0))
     rates = census.positive_CA.sum(0) / census.known_CA.sum(0)

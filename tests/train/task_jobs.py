@@ -33,7 +33,7 @@ def module_of(kind: str, world: World) -> torch.nn.Module:
     return Contrast(network, config, torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world)
 
 
-def gradient(world: World, kind: str, zero: int) -> dict:
+def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dict:
     """Return loss and gradients of one contrast set, through the DeepSpeed engine."""
     from deepspeed.utils import safe_get_full_grad
 
@@ -50,7 +50,9 @@ def gradient(world: World, kind: str, zero: int) -> dict:
     mine = [each * clip + frame for clip in clips for frame in range(each)]
     module = module_of(kind, world)
     micro = CLIPS // world.size
-    engine = Engine(module, EngineConfig(zero=zero), Optim(clip=0), micro=micro, accumulate=1, world=world)
+    engine = Engine(
+        module, EngineConfig(zero=zero, precision=precision), Optim(clip=0), micro=micro, accumulate=1, world=world
+    )
     inputs = (tuple(view[mine] for view in views), y_BA[mine], valid_BA[mine], 7)
     loss = engine._engine(*inputs)
     engine._engine.backward(loss)

@@ -15,6 +15,7 @@ CASES = {
     "sharded": {"broken": (2,), "zero": 1},
     "sharded more": {"broken": (2,), "zero": 3},
     "too often": {"broken": tuple(range(2, 20)), "steps": 20, "skip": 0.03},
+    "steep": {"steep": (2,)},
     "unlabelled": {"unlabelled": (1, 3)},
 }
 
@@ -66,6 +67,13 @@ def test_too_many_of_them_stop_the_run_and_are_listed(found):
         assert "optim.skip" in run["error"]
         assert len(run["rows"]) == 6  # two good ones, three within the share, the one too many
         assert all(finite(weights) for weights in run["weights"])
+
+
+def test_a_gradient_without_a_value_stops_the_run_before_anything_is_stored(found):
+    for rank in found:
+        assert "gradient is not finite" in rank["steep"]["error"]
+        assert len(rank["steep"]["weights"]) == 3  # at the start, and after the two good steps
+        assert all(finite(weights) for weights in rank["steep"]["weights"])
 
 
 def test_sets_without_labels_are_counted_and_teach_nothing(found):

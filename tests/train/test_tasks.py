@@ -5,6 +5,11 @@ import torch
 from spawn import spawn
 from task_jobs import gradients
 
+from au_dist.config import Model
+from au_dist.dist.world import World
+from au_dist.model.network import AUNetwork
+from au_dist.train.tasks import Detect
+
 pytestmark = pytest.mark.slow
 
 PER_AU, PER_ANCHOR = "corrected/mixed/action_unit", "corrected/mixed/anchor"
@@ -32,9 +37,30 @@ def together():
     return dict(zip(TWO, zip(*spawn(2, gradients, TWO), strict=True), strict=True))
 
 
+@pytest.fixture(scope="module")
+def low():
+    """In bf16, (kind, stage) -> what was found."""
+    cases = [(kind, stage) for kind in (PER_AU, "detect", "predict", "regress") for stage in (0, 3)]
+    return dict(zip(cases, spawn(1, gradients, [(*case, "bf16") for case in cases])[0], strict=True))
+
+
 @pytest.mark.parametrize("case", TWO)
 def test_two_workers_equal_one(alone, together, case):
     check(alone[case[0]], together[case])
+
+
+@pytest.mark.parametrize("kind", [PER_AU, "detect", "predict", "regress"])
+def test_bf16_is_near_fp32_and_weights_stay_whole(alone, low, kind):
+    for stage in (0, 3):
+        found = low[kind, stage]
+        assert found["loss"] == pytest.approx(alone[kind]["loss"], rel=0.03)
+        assert found["loss"] != alone[kind]["loss"]
+        assert all(grad.dtype == torch.float32 for grad in found["grads"].values())
+        exact, rough = (
+            torch.cat([grads[name].flatten() for name in alone[kind]["grads"]])
+            for grads in (alone[kind]["grads"], found["grads"])
+        )
+        assert torch.cosine_similarity(exact, rough, dim=0) > 0.8
 
 
 def test_four_workers_equal_one(alone):
@@ -50,3 +76,16 @@ def check(alone, together):
         assert found["loss"] == pytest.approx(alone["loss"], rel=1e-5)
         for name, expected in alone["grads"].items():
             torch.testing.assert_close(found["grads"][name], expected, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_a_frozen_network_that_settles_keeps_its_statistics_while_it_is_not_training():
+    network = AUNetwork(Model(width=8, squeeze=4, neighbours=2), 3, 16)
+    module = Detect(network, True, torch.ones(3), World(0, 1, torch.device("cpu")), settle=30)
+    inputs = ((torch.randn(8, 3, 16, 16),), torch.zeros(8, 3), torch.ones(8, 3, dtype=torch.bool), 0)
+    module.eval()
+    before = network.norm.variance.clone()
+    module(*inputs)
+    torch.testing.assert_close(network.norm.variance, before, rtol=0, atol=0)
+    module.train()
+    module(*inputs)
+    assert (network.norm.variance != before).any()
