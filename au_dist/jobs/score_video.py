@@ -52,11 +52,12 @@ def score_video(
 ) -> tuple[ScoredVideo, list[tuple[int, TrackedCrop]]]:
     """Find, cut out and score the faces of a video in one pass.
 
-    A crop goes through JPEG as the crops that were trained on did, so that a video gives the same scores as its
-    ingested clips. Memory holds a few frames, one chunk of crops, and some hundred bytes a face and frame.
+    A crop goes through JPEG as the crops that were trained on did, so that a detector gives a video the same scores as
+    its ingested clips. Memory holds a few frames, one chunk of crops, and some hundred bytes a face and frame.
 
-    A model that reads clips reads each face's frames in runs as long as its clips, as ingest cuts them: interpolated
-    places are read too, because clips have them, and not scored. A run ends early where the face is lost.
+    A model that reads clips reads each face's frames in runs as long as its clips, the second half of each again as the
+    first of the next. Interpolated places are read too, because clips have them, and not scored. Where the face is
+    lost, so is the memory of it.
 
     Args:
         model: The model.
@@ -112,7 +113,11 @@ def score_video(
 
 
 class _Scoring:
-    """Scores crops in the order they come, those of one face in runs of the model's clip length."""
+    """Scores crops in the order they come, those of one face in runs of the model's clip length.
+
+    A run begins with the second half of the one before, which is read again and not scored again: a memory that begins
+    empty in the middle of a video would drop what it knew, and scores would fall at every border.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -128,7 +133,8 @@ class _Scoring:
         if scored:
             self.found.append(np.zeros(len(self.model.aus), np.float32))
         if len(run) == self.model.clip_frames:
-            self.waiting += self.runs.pop(track)
+            self.waiting += run
+            self.runs[track] = [(None, crop) for _, crop in run[len(run) - len(run) // 2 :]]
         if len(self.waiting) >= CHUNK:
             self._score(self.waiting, self.model.clip_frames)
             self.waiting.clear()
@@ -137,7 +143,8 @@ class _Scoring:
         """End the runs of faces that are not among those of this frame."""
         for track in [track for track in self.runs if track not in tracks]:
             run = self.runs.pop(track)
-            self._score(run, len(run))
+            if any(index is not None for index, _ in run):
+                self._score(run, len(run))
 
     def scores(self) -> np.ndarray:
         """Return the scores of all crops, in the order they came, float32 [N, A]."""
