@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,12 +123,13 @@ def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
 def test_trials_that_fail_are_counted_and_do_not_end_the_campaign(
     tmp_path: Path, shards: Store, ray_here: None
 ) -> None:
-    """At such learning rates the loss is no number after the first step."""
+    """At such learning rates nothing is a number after the first step."""
     lost = {"optim.lr": {"uniform": [1e30, 1e31]}}
     path = write_campaign(tmp_path, shards.uri, recipe={"optim": {"clip": 0, "epochs": 3}}, space=lost, trials=1)
     with pytest.raises(TrainError, match="No trial of the campaign came to a result") as caught:
         run_campaign(path, [], NODES)
-    assert "1 failed; trial 0: The loss is not finite" in str(caught.value)
+    said = r"1 failed; trial 0: The (network gives no numbers|gradient is not finite)"
+    assert re.search(said, str(caught.value)), str(caught.value)
 
     campaign = load_campaign(path)
     with open_study(campaign) as study:
