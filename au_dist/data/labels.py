@@ -37,9 +37,8 @@ def allowed(row: dict[str, Any], config: Labels) -> np.ndarray:
     """
     if config.share == 1:
         return np.ones(len(row["number"]), bool)
-    video = row["clip_id"].rpartition("/")[0]
     limit = config.share * 2**64
-    return np.array([word(f"{config.seed}/label/{video}/{number}") < limit for number in row["number"]])
+    return np.array([word(f"{config.seed}/label/{name}") < limit for name in _names(row)])
 
 
 def known(
@@ -62,6 +61,10 @@ def known(
 
 def _turned(row: dict[str, Any], aus: int, config: Labels) -> np.ndarray:
     """Return which labels of a row are turned into their opposite, bool [T, A] over all columns of the set."""
+    return np.array([rng(config.seed, "label noise", name).random(aus) for name in _names(row)]) < config.noise
+
+
+def _names(row: dict[str, Any]) -> list[str]:
+    """Return the name of each frame of a row: subject, video and frame number."""
     video = row["clip_id"].rpartition("/")[0]
-    draws_TA = [rng(config.seed, "label noise", f"{video}/{number}").random(aus) for number in row["number"]]
-    return np.array(draws_TA) < config.noise
+    return [f"{video}/{number}" for number in row["number"]]

@@ -93,6 +93,12 @@ def no_view() -> np.ndarray:
     return np.array((0.5, 0.5, 0, 1, 1, 1, 0, 0, 0), np.float32)
 
 
+def plain_views(frame_BHWC: np.ndarray, size: int, device: torch.device) -> torch.Tensor:
+    """Return frames, uint8 RGB, in their plain view as normalised network input on a device."""
+    frame_BCHW = torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2).to(device)
+    return apply_views(frame_BCHW, torch.from_numpy(no_view()).to(device).expand(len(frame_BHWC), -1), size)
+
+
 def apply_views(frame_BCHW: torch.Tensor, draw_BP: torch.Tensor, size: int) -> torch.Tensor:
     """Return the views as normalised network input.
 

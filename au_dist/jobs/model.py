@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from au_dist import checkpoint, config
-from au_dist.data.views import apply_views, no_view
+from au_dist.data.views import plain_views
 from au_dist.dist.world import World
 from au_dist.errors import CheckpointError
 from au_dist.model.clip_network import ClipNetwork
@@ -65,12 +65,9 @@ class Model:
             float32 [B, A]: probabilities, or intensities from 0 to 5.
         """
         found: list[np.ndarray] = [np.zeros((0, len(self.aus)), np.float32)]
-        draw_P = torch.from_numpy(no_view()).to(self.device)
         size = max(1, CHUNK // frames) * frames
         for start in range(0, len(frame_BHWC), size):
-            chunk = np.ascontiguousarray(frame_BHWC[start : start + size])
-            frame_BCHW = torch.from_numpy(chunk).to(self.device).permute(0, 3, 1, 2)
-            view = apply_views(frame_BCHW, draw_P.expand(len(chunk), -1), self.size)
+            view = plain_views(np.ascontiguousarray(frame_BHWC[start : start + size]), self.size, self.device)
             if isinstance(self.task, Regress):
                 score_BA = self.task.intensities(view, frames)
             else:

@@ -11,7 +11,7 @@ import torch
 from au_dist.config import Labels
 from au_dist.data.batches import decode
 from au_dist.data.labels import known
-from au_dist.data.views import apply_views, no_view
+from au_dist.data.views import plain_views
 from au_dist.dist.collectives import gather_objects
 from au_dist.dist.world import World
 from au_dist.errors import TrainError
@@ -61,8 +61,7 @@ class Frames:
         """Yield plain views as network input, at most `CHUNK` at once."""
         for start in range(0, len(self.frames), CHUNK):
             chunk = np.stack([decode(*frame) for frame in self.frames[start : start + CHUNK]])
-            frame_BCHW = torch.from_numpy(chunk).permute(0, 3, 1, 2).to(device)
-            yield apply_views(frame_BCHW, torch.from_numpy(no_view()).to(device).expand(len(chunk), -1), size)
+            yield plain_views(chunk, size, device)
 
 
 def _spread(frames: int, take: int) -> np.ndarray:

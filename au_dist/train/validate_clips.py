@@ -9,7 +9,7 @@ import torch
 from au_dist.config import Labels
 from au_dist.data.batches import decode
 from au_dist.data.labels import known
-from au_dist.data.views import apply_views, no_view
+from au_dist.data.views import plain_views
 from au_dist.dist.collectives import gather_objects
 from au_dist.dist.world import World
 from au_dist.metrics import average, intensity_per_au
@@ -49,9 +49,7 @@ class Clips:
                 for row in self.rows[start : start + clips]
                 for frame in range(self.frames)
             ]
-            frame_BHWC = np.stack([decode(*job) for job in jobs])
-            frame_BCHW = torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2).to(device)
-            yield apply_views(frame_BCHW, torch.from_numpy(no_view()).to(device).expand(len(jobs), -1), size)
+            yield plain_views(np.stack([decode(*job) for job in jobs]), size, device)
 
 
 def chunk_clips(frames: int) -> int:
