@@ -29,11 +29,11 @@ def dense_aunce(
     equal = y[:, None] == y[None]
     positive, negative = equal & known, ~equal & known
     if mode == "corrected":
-        positive = positive & ~torch.eye(2 * count, dtype=torch.bool)[:, :, None]
+        positive = positive & ~torch.eye(2 * count, dtype=torch.bool, device=z.device)[:, :, None]
     low, high = torch.finfo(s.dtype).min, torch.finfo(s.dtype).max
     positives = positive.sum(1)
     divisor = positives.clamp(min=1) if mode == "corrected" else torch.full_like(positives, 2 * count)
-    partner = torch.arange(2 * count).roll(count)
+    partner = torch.arange(2 * count, device=z.device).roll(count)
     kinds = torch.stack(
         [
             s.masked_fill(~positive, low).amax(1),
@@ -43,8 +43,8 @@ def dense_aunce(
         ]
     )
     lpos = kinds.gather(0, kinds_NA.expand(2 * count, aus)[None])[0]
-    rare = y == (torch.ones(aus) if minority_A is None else minority_A)
-    power = torch.where(rare, torch.tensor(beta[1], dtype=s.dtype), torch.tensor(beta[0], dtype=s.dtype))
+    rare = y == (1 if minority_A is None else minority_A)
+    power = torch.where(rare, s.new_tensor(beta[1]), s.new_tensor(beta[0]))
     lneg = (power[:, None] * s).masked_fill(~negative, low).logsumexp(1)
     counts = valid & negative.any(1) & ((positives > 0) | (kinds_NA == 2))
     loss = torch.where(counts, F.softplus(torch.where(counts, lneg, 0.0) - torch.where(counts, lpos, 0.0)), 0.0)

@@ -1,15 +1,21 @@
 """What tests share: the golden-file flag, one Ray for the whole session, a small set of shards."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 from s3_fixture import s3_store  # noqa: F401 - a fixture
 
 from au_dist.ingest.synthetic import SynthSpec
 from au_dist.jobs.ingest import ingest_synthetic
 from au_dist.storage import Store, open_store
+
+#: Read when Triton is first imported, which DeepSpeed does: without a GPU its kernels are interpreted.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from au_dist.errors import TrainError
-from au_dist.model import tiles
+from au_dist.model import tiles_plain
 from au_dist.model.losses import LOWEST, Candidates, aunce_loss, aunce_terms, detection_terms, draw_kinds
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "aunce_official.npz"
@@ -45,8 +45,8 @@ def test_released_mode_equals_the_official_code(case):
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles that divide nothing evenly."""
-    monkeypatch.setattr(tiles, "TILE_ROWS", 5)
-    monkeypatch.setattr(tiles, "TILE_COLUMNS", 7)
+    monkeypatch.setattr(tiles_plain, "TILE_ROWS", 5)
+    monkeypatch.setattr(tiles_plain, "TILE_COLUMNS", 7)
 
 
 def value_and_gradients(loss, z1, z2):
@@ -121,8 +121,8 @@ def test_the_similarities_of_all_pairs_are_never_held(monkeypatch):
             aunce_loss(z1, z2, y, kinds_A=torch.tensor([0, 1])).backward()
         return max(event.self_cpu_memory_usage / event.count for event in seen.key_averages())
 
-    monkeypatch.setattr(tiles, "TILE_ROWS", 128)
-    monkeypatch.setattr(tiles, "TILE_COLUMNS", 128)
+    monkeypatch.setattr(tiles_plain, "TILE_ROWS", 128)
+    monkeypatch.setattr(tiles_plain, "TILE_COLUMNS", 128)
     assert most(1024) < 5 * most(256)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from au_dist.model import tiles
+from au_dist.model import tiles_plain
 from au_dist.model.predictive import ConvGRU, cells, foresee, make_predictor, prediction_terms
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "dpc_official.npz"
@@ -60,8 +60,8 @@ def test_chance_is_the_logarithm_of_the_number_of_cells():
 
 @pytest.mark.parametrize("temperature", [1.0, 0.07])
 def test_tiles_equal_the_dense_form(monkeypatch, temperature):
-    monkeypatch.setattr(tiles, "TILE_ROWS", 7)
-    monkeypatch.setattr(tiles, "TILE_COLUMNS", 11)
+    monkeypatch.setattr(tiles_plain, "TILE_ROWS", 7)
+    monkeypatch.setattr(tiles_plain, "TILE_COLUMNS", 11)
     generator = torch.Generator().manual_seed(0)
     gradients = []
     for form in (lambda a, b: loss_of(a, b, temperature=temperature), lambda a, b: dense_loss(a, b, temperature)):
