@@ -20,7 +20,9 @@ from au_dist.shards import (
     RowGroup,
     Shard,
     SubjectCounts,
+    decode_row,
     read_manifest,
+    read_row_group,
 )
 from au_dist.storage import Store
 
@@ -28,6 +30,9 @@ from au_dist.storage import Store
 ROW_GROUP_BYTES = 2 << 20
 ROW_GROUP_CLIPS = 32
 SHARD_BYTES = 128 << 20
+
+#: A part is held in memory until it is written, by each of the tasks that run at a time.
+PART_BYTES = 32 << 20
 
 
 def _table(clips: list[Clip], crop_hash: str) -> pa.Table:
@@ -73,11 +78,11 @@ class _ShardFile:
         size = self.buffer.tell() - before
         self.groups.append(RowGroup(subject=clips[0].subject, clips=len(clips), frames=frames, bytes=size))
 
-    def close(self, store: Store, index: int) -> Shard:
+    def close(self, store: Store, index: int, folder: str = "shards") -> Shard:
         self.writer.close()
         data = self.buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
-        path = f"shards/{index:05d}-{digest[:12]}.parquet"
+        path = f"{folder}/{index:05d}-{digest[:12]}.parquet"
         store.write(path, data)
         return Shard(path=path, bytes=len(data), sha256=digest, row_groups=tuple(self.groups))
 
@@ -166,6 +171,43 @@ def write_shards(
         for path in mine - theirs:
             store.delete(path)
         raise
+
+
+def write_part(
+    clips: Iterable[Clip], store: Store, folder: str, *, aus: tuple[int, ...], crop: CropRecipe
+) -> tuple[Shard, ...]:
+    """Write clips of one recording as files of the shard format that no manifest lists yet.
+
+    Memory holds one file of ``PART_BYTES``.
+
+    Raises:
+        ShardError: A clip is malformed.
+    """
+    shards: list[Shard] = []
+    file: _ShardFile | None = None
+    for group in _row_groups(clips):
+        for clip in group:
+            _check(clip, aus)
+        file = file or _ShardFile(aus, crop)
+        file.add(group)
+        if file.buffer.tell() >= PART_BYTES:
+            shards.append(file.close(store, len(shards), folder))
+            file = None
+    if file:
+        shards.append(file.close(store, len(shards), folder))
+    return tuple(shards)
+
+
+def read_part(store: Store, shards: Iterable[Shard], aus: int) -> Iterator[Clip]:
+    """Yield the clips of files that `write_part` wrote.
+
+    Raises:
+        ShardError: A file is missing or was changed.
+    """
+    for shard in shards:
+        for group in range(len(shard.row_groups)):
+            for row in read_row_group(store, shard, group).to_pylist():
+                yield decode_row(row, aus)
 
 
 def _listed(store: Store) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from au_dist.cli import cluster, runs, shards
+from au_dist.cli import cluster, ingest, runs, shards
 from au_dist.cli.terminal import say
 from au_dist.errors import AuDistError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (shards, runs, cluster):
+for room in (ingest, shards, runs, cluster):
     app.add_typer(room.app)
 
 

@@ -10,8 +10,6 @@ from au_dist.cli.options import Out
 from au_dist.cli.terminal import bar, say, table
 
 app = typer.Typer()
-ingest_app = typer.Typer(help="Turn a corpus into shards.", no_args_is_help=True)
-app.add_typer(ingest_app, name="ingest")
 
 
 @app.command()
@@ -58,54 +56,6 @@ def synth(
         contact_sheet(sheet, seed)
         say(f"contact sheet  {sheet}")
     say(f"shards  {out}  {manifest.clips} clips of {manifest.clip_frames} frames, {len(manifest.subjects)} subjects")
-
-
-@ingest_app.command("video")
-def ingest_video(
-    folder: Annotated[Path, typer.Argument(help="Folder of ordinary videos.")],
-    out: Out,
-    detector: Annotated[str, typer.Option(help="centerface, landmarks, none, or module:function.")] = "centerface",
-    landmarks: Annotated[Path | None, typer.Option(help="Landmark CSV, or a folder of them.")] = None,
-    clip_frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 16,
-    stride: Annotated[int, typer.Option(help="Every how manieth frame is looked at.")] = 1,
-    size: Annotated[int, typer.Option(help="Side of the crops in pixels.")] = 112,
-    quality: Annotated[int, typer.Option(help="JPEG quality of the crops.")] = 92,
-    min_face: Annotated[int, typer.Option(help="Smallest face in pixels.")] = 32,
-    min_confidence: Annotated[float, typer.Option(help="Least confidence of the detector.")] = 0.5,
-    corpus: Annotated[str, typer.Option(help="Name of the data set.")] = "video",
-) -> None:
-    """Find, track, align and crop the faces in a folder of videos."""
-    from au_dist.ingest.video_spec import VideoReport, VideoSpec
-    from au_dist.jobs.ingest import ingest_videos
-    from au_dist.schema import CropRecipe
-    from au_dist.storage import open_store
-
-    spec = VideoSpec(
-        detector=detector,
-        clip_frames=clip_frames,
-        stride=stride,
-        min_face=min_face,
-        min_confidence=min_confidence,
-        landmarks=landmarks,
-        threads=os.cpu_count() or 1,
-    )
-    crop = CropRecipe(size=size, alignment="none" if detector == "none" else "eyes", jpeg_quality=quality)
-
-    def show(report: VideoReport) -> None:
-        left = sum(report.dropped.values())
-        seconds = sum(report.seconds.values())
-        text = (
-            f"set aside: {report.error}"
-            if report.error
-            else f"{report.frames} frames, {report.frames_with_face} with a face, {report.tracks} tracks, "
-            f"{report.clips} clips, {left} crops or frames left over, {report.frames / max(seconds, 1e-9):.0f} frames/s"
-        )
-        say(f"{report.path.name}  {text}")
-
-    manifest, reports = ingest_videos(folder, open_store(out), spec, crop, corpus=corpus, show=show)
-    aside = sum(report.error is not None for report in reports)
-    tracks = len(manifest.subjects)
-    say(f"shards  {out}  {manifest.clips} clips of {tracks} tracks; {aside} of {len(reports)} files set aside")
 
 
 @app.command()

@@ -62,12 +62,20 @@ def table(columns: list[str], rows: list[list[str]]) -> None:
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Any]:
-    """Yield a function that advances a progress bar; silent where nobody watches."""
+    """Yield a function that advances a progress bar; silent where nobody watches.
+
+    The function takes a rate to show, and how many are done where that is not one more.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    rate_column = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), rate_column)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+        task = progress.add_task(what, total=total, rate="")
+
+        def advance(rate: str = "", done: int | None = None) -> None:
+            progress.update(task, advance=1 if done is None else None, completed=done, rate=rate)
+
+        yield advance

@@ -96,17 +96,31 @@ def stream_crops(
     """
     report = VideoReport(path) if report is None else report
     report.name = report.name or path.stem
-    _check_fit(spec, recipe)
+    check_fit(spec, recipe)
     report.header_frames = probe(path).frames
-    detect = detector or open_detector(
+    # Landmarks of another program are in pixels as stored.
+    square = spec.detector != "landmarks"
+    frames = read_frames(path, threads=spec.threads, square_pixels=square, dropped=report.dropped)
+    yield from crops_in(frames, spec, recipe, report, detector or detector_for(path, spec))
+
+
+def detector_for(path: Path, spec: VideoSpec) -> Detector:
+    """Open the detector that a spec names, with the landmarks of a file."""
+    return open_detector(
         spec.detector,
         landmarks=_landmarks_of(path, spec),
         min_confidence=spec.min_confidence,
         detect_side=spec.detect_side,
         threads=spec.threads,
     )
+
+
+def crops_in(
+    frames: Iterator[Frame], spec: VideoSpec, recipe: CropRecipe, report: VideoReport, detect: Detector
+) -> Iterator[list[TrackedCrop]]:
+    """As `stream_crops`, from frames that are read elsewhere."""
     waiting: deque[Frame] = deque()
-    detections = _detections(_examined(path, spec, report), detect, spec, report, waiting)
+    detections = _detections(_examined(frames, spec, report), detect, spec, report, waiting)
     followed = follow(detections, max_gap=spec.max_gap, half_window=spec.half_window, max_faces=spec.max_faces)
     seen: set[int] = set()
     for sightings in followed:
@@ -125,7 +139,8 @@ def stream_crops(
         yield crops
 
 
-def _check_fit(spec: VideoSpec, recipe: CropRecipe) -> None:
+def check_fit(spec: VideoSpec, recipe: CropRecipe) -> None:
+    """Refuse a detector for frames that the recipe says are crops already, and the other way round."""
     if (spec.detector == "none") != (recipe.alignment == "none"):
         raise RecipeError(
             "The face detector and the alignment of the crops do not fit each other",
@@ -144,10 +159,8 @@ def _landmarks_of(path: Path, spec: VideoSpec) -> Path | None:
     return found
 
 
-def _examined(path: Path, spec: VideoSpec, report: VideoReport) -> Iterator[Frame]:
-    # Landmarks of another program are in pixels as stored.
-    square = spec.detector != "landmarks"
-    frames = read_frames(path, threads=spec.threads, square_pixels=square, dropped=report.dropped)
+def _examined(frames: Iterator[Frame], spec: VideoSpec, report: VideoReport) -> Iterator[Frame]:
+    first = None
     while True:
         started = perf_counter()
         frame = next(frames, None)
@@ -156,7 +169,8 @@ def _examined(path: Path, spec: VideoSpec, report: VideoReport) -> Iterator[Fram
             return
         report.frames += 1
         report.duration = frame.time
-        if frame.number % spec.stride == 0:
+        first = frame.number if first is None else first
+        if (frame.number - first) % spec.stride == 0:
             report.frames_examined += 1
             yield frame
 
@@ -218,8 +232,33 @@ def video_clips(
     """
     report = VideoReport(path) if report is None else report
     report.name = name = name or path.stem
+    crops = stream_crops(path, spec, recipe, report=report, detector=detector)
+    named = None if subject is None else f"{corpus}/{subject}"
+    yield from cut_clips(crops, spec, recipe, report, corpus, named, name)
+
+
+def cut_clips(
+    stream: Iterable[list[TrackedCrop]],
+    spec: VideoSpec,
+    recipe: CropRecipe,
+    report: VideoReport,
+    corpus: str,
+    subject: str | None,
+    name: str,
+) -> Iterator[Clip]:
+    """Cut crops into clips of consecutive frames of one track, without labels.
+
+    Args:
+        stream: Crops, frame by frame.
+        spec: How long clips are.
+        recipe: The quality of their JPEGs.
+        report: Filled in place.
+        corpus: Name of the corpus.
+        subject: Who is seen, with the corpus; None if not known.
+        name: Name of the video.
+    """
     open_tracks: dict[int, list[tuple[TrackedCrop, bytes]]] = {}
-    for crops in stream_crops(path, spec, recipe, report=report, detector=detector):
+    for crops in stream:
         started = perf_counter()
         # Gaps are filled before crops come here, so a track that is not in a frame has ended.
         for track in open_tracks.keys() - {found.track for found in crops}:
@@ -245,7 +284,7 @@ def _clip(parts: list[tuple[TrackedCrop, bytes]], corpus: str, name: str, track:
     frames = len(parts)
     return Clip(
         corpus=corpus,
-        subject=f"{corpus}/{name}#{track}" if subject is None else f"{corpus}/{subject}",
+        subject=f"{corpus}/{name}#{track}" if subject is None else subject,
         video=name if subject is None else f"{name}#{track}",
         number_T=np.array([found.number for found, _ in parts], np.int64),
         time_T=np.array([found.time for found, _ in parts], np.float64),

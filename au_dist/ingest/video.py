@@ -7,7 +7,7 @@ frame rate survives. Rotation flags and non-square pixels are undone.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -192,8 +192,12 @@ def _upright(decoded: "av.VideoFrame", aspect: float) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """Return a picture file as upright RGB, uint8 (H, W, 3).
+def read_picture(source: Path | IO[bytes], where: object = None) -> np.ndarray:
+    """Return a picture as upright RGB, uint8 (H, W, 3).
+
+    Args:
+        source: The file, or its content.
+        where: What to call it; the path by default.
 
     Raises:
         IngestError: The file is absent or is no picture.
@@ -201,12 +205,13 @@ def read_picture(path: Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        found = (_describe(source) if isinstance(source, Path) else None) or error
         raise IngestError(
-            "The picture cannot be read", where=path, found=_describe(path) or error, fix="Remove it, or save it again."
+            "The picture cannot be read", where=where or source, found=found, fix="Remove it, or save it again."
         ) from error
 
 

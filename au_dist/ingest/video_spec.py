@@ -73,6 +73,10 @@ class VideoReport:
         dropped: Reason → how many frames, packets, faces or crops were left out; the reason says which.
         seconds: Stage (decode, detect, crop, encode) → seconds of wall clock.
         duration: Time of the last frame in seconds.
+        labelled: Frames of which the label files say something.
+        clip_frames: Frames in clips.
+        clip_labelled: Those of them of which a label is known.
+        notes: What a person should know.
         error: Why the video was set aside; None where it was not.
     """
 
@@ -91,4 +95,8 @@ class VideoReport:
         default_factory=lambda: dict.fromkeys(("decode", "detect", "crop", "encode"), 0.0)
     )
     duration: float = 0.0
+    labelled: int = 0
+    clip_frames: int = 0
+    clip_labelled: int = 0
+    notes: list[str] = field(default_factory=list)
     error: str | None = None

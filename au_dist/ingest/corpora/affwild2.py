@@ -1,0 +1,100 @@
+"""Aff-Wild2: videos from the web, or the organisers' face crops; a row of action units a frame, from frame 1.
+
+The training and the validation set are folders of labels. Of two people in one video the labels are ``x_left`` and
+``x_right``; both belong to the subject ``x``, so that no split parts a video.
+"""
+
+import re
+from collections import defaultdict
+from typing import Literal
+
+from au_dist.ingest.corpora.options import Options
+from au_dist.ingest.label_files import LabelTable, read_ordered
+from au_dist.ingest.sequences import Film, Found, Pictures, Sequence, no_labels, nothing_found, numbered
+from au_dist.ingest.tree import Entry, Tree
+from au_dist.ingest.video import probe
+
+AUS = (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)
+
+#: Of crops whose video is not there; most videos have this.
+FPS = 30.0
+
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
+PARTITIONS = {"train": "train", "training": "train", "validation": "validation"}
+
+LOOKED_FOR = ["crops such as cropped_aligned/VIDEO/00001.jpg", "or videos such as batch1/VIDEO.mp4"]
+LABELS_LOOKED_FOR = ["labels such as AU_Detection_Challenge/Train_Set/VIDEO.txt"]
+
+
+def find(tree: Tree, options: Options) -> Found:
+    """Find the recordings of Aff-Wild2: crops where there are some, else videos.
+
+    Raises:
+        IngestError: There are none, or no labels.
+    """
+    labels: dict[str, tuple[str, Entry]] = {}
+    for match, entry in tree.matching(r"AU_[^/]*/(train|training|validation)_set/([^/]+)\.txt", ".txt"):
+        labels[match[2]] = (PARTITIONS[match[1].lower()], entry)
+    folders: dict[str, list[Entry]] = defaultdict(list)
+    for match, entry in tree.matching(r"cropped[^/]*/(?:batch\d+/)?([^/]+)/\d+\.\w+", ".jpg", ".jpeg", ".png"):
+        folders[match[1]].append(entry)
+    videos = {match[1]: entry for match, entry in tree.matching(r"batch\d+/([^/]+)\.\w+", *VIDEOS)}
+    if not folders and not videos:
+        raise nothing_found("Aff-Wild2", tree, LOOKED_FOR)
+    if not labels:
+        raise no_labels("Aff-Wild2", tree, len(folders or videos), LABELS_LOOKED_FOR)
+    sequences: list[Sequence] = []
+    partitions: dict[str, set[str]] = defaultdict(set)
+    lonely, guessed = [], 0
+    for name in sorted(labels, key=lambda name: (_video_of(name), name)):
+        partition, entry = labels[name]
+        video = _video_of(name)
+        film = videos.get(video)
+        if name in folders:
+            fps = _fps(film)
+            guessed += fps is None
+            frames: Film | Pictures = Pictures(numbered(folders[name]), fps or FPS, cropped=True)
+        elif film and not folders:
+            frames = Film(film, first=1)
+        else:
+            lonely.append(name)
+            continue
+        partitions[partition].add(f"affwild2/{video}")
+        whole = isinstance(frames, Film)
+        # A crop shows the one person that is meant.
+        side = _side(name) if whole else "any"
+        found = Sequence("affwild2", f"affwild2/{video}", name, frames, {"rows": entry}, whole=whole, side=side)
+        sequences.append(found)
+    notes = []
+    if lonely:
+        notes.append(f"{len(lonely)} label files have no recording ({', '.join(lonely[:4])}).")
+    if guessed:
+        notes.append(f"{guessed} folders of crops are there without their video: {FPS:g} frames a second are taken.")
+    both = partitions["train"] & partitions["validation"]
+    if both:
+        notes.append(f"These videos are in the training and in the validation set: {', '.join(sorted(both)[:4])}.")
+    return Found(
+        tuple(sequences), dict(tree.unreadable), tuple(notes), {name: sorted(who) for name, who in partitions.items()}
+    )
+
+
+def _video_of(name: str) -> str:
+    return re.sub(r"_(left|right)$", "", name)
+
+
+def _side(name: str) -> Literal["any", "left", "right"]:
+    return "left" if name.endswith("_left") else "right" if name.endswith("_right") else "any"
+
+
+def _fps(film: Entry | None) -> float | None:
+    return None if film is None or film.member else probe(film.path).fps
+
+
+def read_labels(sequence: Sequence, options: Options) -> LabelTable:
+    """Read the label file of a recording.
+
+    Raises:
+        IngestError: The file cannot be read.
+    """
+    (entry,) = sequence.labels.values()
+    return read_ordered(entry.text(), entry.where)

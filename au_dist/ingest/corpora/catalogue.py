@@ -1,0 +1,40 @@
+"""Every corpus by its name on the command line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from au_dist.ingest.corpora import affwild2, bp4d, disfa, gft, plain
+from au_dist.ingest.corpora.options import Options
+from au_dist.ingest.label_files import LabelTable
+from au_dist.ingest.sequences import Found, Sequence
+from au_dist.ingest.tree import Tree
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """How one corpus is taken in.
+
+    Attributes:
+        title: Its name for people.
+        aus: The action units that the field uses, in order; none for videos without labels.
+        find: Finds its recordings in a tree.
+        labels: Reads the labels of a recording; None where there are none.
+        people: How many faces of a frame count, the larger first; 0 for all.
+    """
+
+    title: str
+    aus: tuple[int, ...]
+    find: Callable[[Tree, Options], Found]
+    labels: Callable[[Sequence, Options], LabelTable] | None
+    people: int = 1
+
+
+CORPORA = {
+    "bp4d": Corpus("BP4D", bp4d.AUS, bp4d.find, bp4d.read_labels),
+    "bp4d+": Corpus("BP4D+", bp4d.AUS, bp4d.find_plus, bp4d.read_labels),
+    "disfa": Corpus("DISFA", disfa.AUS, disfa.find, disfa.read_labels),
+    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels),
+    "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels),
+    "affwild2": Corpus("Aff-Wild2", affwild2.AUS, affwild2.find, affwild2.read_labels),
+    "video": Corpus("videos without labels", (), plain.find, None, people=0),
+}

@@ -1,0 +1,112 @@
+"""GFT, and any corpus whose labels are tables: a file says where things are and what columns mean.
+
+The layout of GFT's own archive could not be verified, so the shipped preset is a guess that says so.
+"""
+
+import csv
+import math
+import re
+from collections import defaultdict
+
+import numpy as np
+
+from au_dist.errors import IngestError
+from au_dist.ingest.corpora.layout import read_layout
+from au_dist.ingest.corpora.options import Options
+from au_dist.ingest.label_files import UNKNOWN, LabelTable
+from au_dist.ingest.sequences import Film, Found, Pictures, Sequence, no_labels, nothing_found, numbered
+from au_dist.ingest.tree import Entry, Tree
+
+AUS = (1, 2, 4, 6, 10, 12, 14, 15, 23, 24)
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".webm")
+
+
+def find(tree: Tree, options: Options) -> Found:
+    """Find recordings and tables as a layout says.
+
+    Raises:
+        RecipeError: The layout cannot be read.
+        IngestError: Nothing matches it.
+    """
+    layout = options.layout or read_layout(None)
+    tables = {match["name"]: entry for match, entry in tree.matching(layout.tables, ".csv", ".txt", ".tsv")}
+    films: dict[str, Entry] = {}
+    folders: dict[str, list[Entry]] = defaultdict(list)
+    subjects: dict[str, str] = {}
+    for pattern in layout.recordings:
+        for match, entry in tree.matching(pattern, *VIDEOS, *PICTURES):
+            subjects[match["name"]] = match.groupdict().get("subject") or match["name"]
+            if entry.suffix in VIDEOS:
+                films[match["name"]] = entry
+            else:
+                folders[match["name"]].append(entry)
+    if not subjects:
+        raise nothing_found(layout.corpus, tree, [f"recordings that end as {p}" for p in layout.recordings])
+    if not tables:
+        raise no_labels(layout.corpus, tree, len(subjects), [f"tables that end as {layout.tables}"])
+    sequences, partitions = [], defaultdict(set)
+    for name in sorted(subjects.keys() & tables.keys(), key=lambda name: (subjects[name], name)):
+        subject = f"{layout.corpus}/{subjects[name]}"
+        frames: Film | Pictures
+        if name in folders:
+            frames = Pictures(numbered(folders[name]), layout.fps)
+        else:
+            frames = Film(films[name], first=layout.first_frame)
+        sequences.append(Sequence(layout.corpus, subject, name, frames, {"table": tables[name]}, whole=True))
+        for part, pattern in layout.partitions.items():
+            if re.fullmatch(pattern, name):
+                partitions[part].add(subject)
+    notes = []
+    if not layout.verified:
+        notes.append(
+            f"The preset for {layout.corpus} was written without the data (unverified): compare the label rates, or "
+            "give your own with --layout."
+        )
+    if unlabelled := subjects.keys() - tables.keys():
+        notes.append(f"{len(unlabelled)} recordings have no table ({', '.join(sorted(unlabelled)[:4])}).")
+    parts = {name: sorted(who) for name, who in partitions.items()}
+    return Found(tuple(sequences), dict(tree.unreadable), tuple(notes), parts)
+
+
+def read_labels(sequence: Sequence, options: Options) -> LabelTable:
+    """Read the table of a recording.
+
+    Raises:
+        IngestError: It lacks columns, or a cell is no number.
+    """
+    layout = options.layout or read_layout(None)
+    (entry,) = sequence.labels.values()
+    lines = entry.text().splitlines()
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    header, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if any(row)] or [
+        []
+    ]
+    aus = {k: int(found[1]) for k, cell in enumerate(header) if (found := re.fullmatch(layout.au_column, cell, re.I))}
+    if not aus or not rows or (layout.frame_column is not None and layout.frame_column not in header):
+        raise IngestError(
+            "The table is not laid out as the layout says",
+            where=entry.where,
+            expected=f"rows below a header with columns like {layout.au_column}"
+            + (f" and a column {layout.frame_column}" if layout.frame_column else ""),
+            found=", ".join(header[:8]) or "an empty file",
+        )
+    at = None if layout.frame_column is None else header.index(layout.frame_column)
+    number_L = np.arange(len(rows), dtype=np.int64) + layout.first_frame
+    code_LA = np.full((len(rows), len(aus)), UNKNOWN, np.int8)
+    for index, row in enumerate(rows):
+        try:
+            if at is not None:
+                number_L[index] = int(float(row[at]))
+            for column, k in enumerate(aus):
+                value = float(row[k]) if row[k] else math.nan
+                if not math.isnan(value) and value not in layout.missing:
+                    code_LA[index, column] = value >= layout.threshold
+        except (ValueError, IndexError) as error:
+            raise IngestError(
+                "A row of the table is not what it should be", where=f"{entry.where}, row {index + 1}", found=error
+            ) from error
+    if np.any(np.diff(number_L) <= 0):
+        raise IngestError("The frames of the table do not follow each other", where=entry.where)
+    return LabelTable(number_L, {au: code_LA[:, column] for column, au in enumerate(aus.values())})

@@ -1,0 +1,57 @@
+"""What a person may say about how a corpus is read, and the published lists that readers use."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from au_dist.errors import RecipeError
+from au_dist.ingest.corpora.layout import ASSETS, Layout
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a corpus is read; each corpus looks at what concerns it.
+
+    Attributes:
+        threshold: DISFA, DISFA+: intensity from which an action unit occurs.
+        frame_map: BP4D, BP4D+: pictures belong to labels ``by_name`` or by their place (``ordinal``); ``auto`` is the
+            first for BP4D and the second for BP4D+.
+        bad_frames: BP4D, DISFA: list of frames to leave out.
+        camera: DISFA: whose videos.
+        frames: ``coded``: from the first labelled frame to the last; ``all``: those around them too, without labels.
+        layout: GFT: how the tables are laid out; the shipped preset when None.
+        subjects: Videos without labels: each ``track`` is a subject, each ``file``, or each first ``folder``.
+    """
+
+    threshold: int = 2
+    frame_map: Literal["auto", "by_name", "ordinal"] = "auto"
+    bad_frames: Literal["none", "jaanet", "fgnet"] = "none"
+    camera: Literal["left", "right"] = "left"
+    frames: Literal["coded", "all"] = "coded"
+    layout: Layout | None = None
+    subjects: Literal["track", "file", "folder"] = "track"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= 5:
+            raise RecipeError(
+                "An option of the ingest is out of range", where="threshold", expected="1 to 5", found=self.threshold
+            )
+
+
+@cache
+def _asset(name: str) -> dict[str, dict[str, dict[str, list[list[int]]]]]:
+    found: dict[str, dict[str, dict[str, list[list[int]]]]] = json.loads((ASSETS / name).read_text())
+    return found
+
+
+def bad_frames(corpus: str, which: str) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return recording → ranges of frames that a published list leaves out."""
+    lists = _asset("bad_frames.json").get(corpus, {}).get(which, {})
+    return {name: tuple((first, last) for first, last in ranges) for name, ranges in lists.items()}
+
+
+def published_segments(corpus: str) -> dict[str, tuple[int, int, int]]:
+    """Return recording → first coded frame, last, and how many, as published."""
+    known = json.loads((ASSETS / "coded_segments.json").read_text())
+    return {name: tuple(numbers) for name, numbers in known.get(corpus, {}).items()}

@@ -1,0 +1,171 @@
+"""One recording: its frames, faces and labels become clips."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from statistics import median
+
+import numpy as np
+
+from au_dist.errors import IngestError
+from au_dist.ingest.clips import check_fit, crops_in, cut_clips, detector_for
+from au_dist.ingest.corpora.catalogue import CORPORA
+from au_dist.ingest.faces import Detector, Face, open_detector
+from au_dist.ingest.how import Recipe
+from au_dist.ingest.label_files import LabelTable, occurrence_checked
+from au_dist.ingest.sequences import TOLERANCE, Film, Pictures, Sequence, in_ranges, read, sided
+from au_dist.ingest.video import Frame, count
+from au_dist.ingest.video_spec import VideoReport, VideoSpec
+from au_dist.schema import Clip
+
+#: Square pictures whose face is wider than this share of them, on the median of so many, are crops already.
+CROPPED_SHARE, CROPPED_LOOKS = 0.5, 25
+
+
+def take_in(sequence: Sequence, recipe: Recipe, report: VideoReport) -> Iterator[Clip]:
+    """Yield the clips of a recording.
+
+    Memory holds a few frames and one clip a track.
+
+    Args:
+        sequence: The recording.
+        recipe: How it is taken in.
+        report: Filled in place.
+
+    Raises:
+        IngestError: It cannot be read, or its labels do not fit its frames.
+        RecipeError: Detector and crops do not fit each other.
+    """
+    check_fit(recipe.spec, recipe.crop)
+    table = _labels(sequence, recipe, report)
+    frames = _frames(sequence, recipe, table, report)
+    detect = sided(_not_cropped(_detector(sequence, recipe.spec), recipe.spec), sequence.side)
+    crops = crops_in(frames, recipe.spec, recipe.crop, report, detect)
+    for clip in cut_clips(crops, recipe.spec, recipe.crop, report, recipe.name, sequence.subject, sequence.name):
+        found = clip if table is None else labelled(clip, table, recipe.aus)
+        report.clip_frames += len(found.jpeg_T)
+        report.clip_labelled += int(found.valid_TA.any(1).sum())
+        yield found
+
+
+def labelled(clip: Clip, table: LabelTable, aus: tuple[int, ...]) -> Clip:
+    """Return a clip with the labels of its frames; those that the table lacks are unknown."""
+    y_LA, valid_LA, intensity_LA = table.columns(aus)
+    place_T = np.searchsorted(table.number_L, clip.number_T).clip(max=len(table.number_L) - 1)
+    known_T1 = (table.number_L[place_T] == clip.number_T)[:, None]
+    return replace(
+        clip,
+        y_TA=np.where(known_T1, y_LA[place_T], 0).astype(np.int8),
+        valid_TA=valid_LA[place_T] & known_T1,
+        intensity_TA=np.where(known_T1, intensity_LA[place_T], np.nan).astype(np.float32),
+    )
+
+
+def _labels(sequence: Sequence, recipe: Recipe, report: VideoReport) -> LabelTable | None:
+    reader = CORPORA[recipe.corpus].labels
+    if reader is None:
+        return None
+    table = reader(sequence, recipe.options)
+    chosen = {au: column for au, column in table.occurrence.items() if au in recipe.aus}
+    table = occurrence_checked(replace(table, occurrence=chosen), sequence.where)
+    _, valid_LA, intensity_LA = table.columns(recipe.aus)
+    known_L = valid_LA.any(1) | ~np.isnan(intensity_LA).all(1)
+    report.labelled = int(known_L.sum())
+    if not report.labelled:
+        raise IngestError("The label files know nothing of the action units asked for", where=sequence.where)
+    coded = (int(table.number_L[0]), int(table.number_L[-1]), len(table.number_L))
+    if sequence.segment and coded != sequence.segment:
+        report.notes.append(
+            "frames {} to {} are coded ({}), published are {} to {} ({})".format(*coded, *sequence.segment)
+        )
+    return table
+
+
+def _frames(sequence: Sequence, recipe: Recipe, table: LabelTable | None, report: VideoReport) -> Iterator[Frame]:
+    """Yield the frames that matter; afterwards, say whether the labels fit them."""
+    source, options = sequence.frames, recipe.options
+    square = recipe.spec.detector != "landmarks"
+    coded = None if table is None else (int(table.number_L[0]), int(table.number_L[-1]))
+    wanted = coded if options.frames == "coded" else None
+    if isinstance(source, Pictures):
+        report.header_frames = len(source.numbered)
+        if table is not None:
+            _check_pictures(sequence, source, table, report)
+    last = -1
+    for frame in read(source, wanted, threads=recipe.spec.threads, square_pixels=square, dropped=report.dropped):
+        last = frame.number
+        if wanted and frame.number > wanted[1] and not sequence.whole:
+            break
+        if wanted and not wanted[0] <= frame.number <= wanted[1]:
+            count(report.dropped, "frame outside the coded part")
+        elif in_ranges(frame.number, sequence.dropped):
+            count(report.dropped, "frame on the list of bad frames")
+        else:
+            yield frame
+    if table is not None and isinstance(source, Film):
+        without = int((table.number_L > last).sum())
+        over = last - int(table.number_L[-1]) if sequence.whole else 0
+        _check_length(sequence, without, over, report)
+
+
+def _check_pictures(sequence: Sequence, source: Pictures, table: LabelTable, report: VideoReport) -> None:
+    numbers = [number for number, _ in source.numbered]
+    # Crops are missing where the face was not found.
+    without = 0 if source.cropped else len(set(table.number_L.tolist()) - set(numbers))
+    over = numbers[-1] - int(table.number_L[-1]) if sequence.whole or source.cropped else 0
+    _check_length(sequence, without, over, report)
+
+
+def _check_length(sequence: Sequence, without: int, over: int, report: VideoReport) -> None:
+    if without > TOLERANCE or over > TOLERANCE:
+        raise IngestError(
+            "Frames and labels are not of the same recording",
+            where=sequence.where,
+            expected=f"a difference of at most {TOLERANCE} frames",
+            found=f"{without} labelled frames without a picture" if without else f"{over} frames after the last label",
+            fix="Check that label file and recording belong together, and --frame-map.",
+        )
+    if without > 0:
+        report.notes.append(f"{without} labelled frames have no picture and were left out")
+    elif over > 0:
+        report.notes.append(f"{over} frames after the last label were left out")
+
+
+def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
+    if spec.detector == "landmarks" and isinstance(sequence.frames, Film):
+        return detector_for(sequence.frames.entry.path, spec)
+    return _opened(spec)
+
+
+@cache
+def _opened(spec: VideoSpec) -> Detector:
+    """A network is loaded once a process."""
+    return open_detector(
+        spec.detector,
+        landmarks=spec.landmarks,
+        min_confidence=spec.min_confidence,
+        detect_side=spec.detect_side,
+        threads=spec.threads,
+    )
+
+
+def _not_cropped(detect: Detector, spec: VideoSpec) -> Detector:
+    """Return a detector that refuses pictures that are face crops already: aligning them again would zoom in."""
+    if spec.detector == "none":
+        return detect
+    shares: list[float] = []
+
+    def watched(frame: Frame) -> list[Face]:
+        faces = detect(frame)
+        height, width = frame.rgb_HWC.shape[:2]
+        if len(shares) < CROPPED_LOOKS and faces and height == width:
+            shares.append(max(face.side for face in faces) / width)
+            if len(shares) == CROPPED_LOOKS and median(shares) > CROPPED_SHARE:
+                raise IngestError(
+                    "These pictures are face crops already",
+                    found=f"square pictures of {width} pixels, filled to {median(shares):.0%} by the face",
+                    fix="Take them as they are with --detector none.",
+                )
+        return faces
+
+    return watched

@@ -1,0 +1,181 @@
+"""A corpus becomes a set of shards on Ray: what is done stays done, and one bad recording stops nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "ingest"))
+import corpus_trees as trees
+
+from au_dist.errors import IngestError, ShardError
+from au_dist.ingest.corpora.catalogue import CORPORA
+from au_dist.ingest.corpora.options import Options
+from au_dist.ingest.how import recipe_for
+from au_dist.ingest.tree import look
+from au_dist.ingest.video_spec import VideoSpec
+from au_dist.jobs import ingest_corpus as job
+from au_dist.jobs.doctor import examine
+from au_dist.jobs.ingest_corpus import ingest_corpus
+from au_dist.shards import read_manifest
+from au_dist.storage import open_store
+
+pytestmark = pytest.mark.ray
+
+SUBJECTS = ("SN001", "SN002", "SN010", "SN003")
+PLAIN = VideoSpec(detector="none", clip_frames=4, max_faces=1)
+
+
+def run(root, out, corpus="disfa", **options):
+    found = CORPORA[corpus].find(look(root), Options())
+    recipe = recipe_for(corpus, found, Options(), PLAIN, size=64)
+    return ingest_corpus(found, open_store(out), recipe, parallel=2, **options)
+
+
+def content(out):
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in Path(out).rglob("*.parquet")} | {
+        "manifest.json": (Path(out) / "manifest.json").read_bytes()
+    }
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return trees.disfa(tmp_path_factory.mktemp("disfa"), SUBJECTS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tree, tmp_path_factory, ray_here):
+    out = tmp_path_factory.mktemp("undisturbed") / "set"
+    return out, *run(tree, out)
+
+
+def test_a_corpus_becomes_a_set_without_faults(undisturbed):
+    out, manifest, summary = undisturbed
+    assert not examine(open_store(out)).faults
+    assert manifest.clips == 6 + 6 + 5 + 6
+    assert list(manifest.subjects) == sorted(f"disfa/{name}" for name in SUBJECTS)
+    assert manifest.source["coded_frames"] == 4 * 24 - 1
+    assert summary.total("clip_labelled") == manifest.frames
+    assert not (out / "parts").exists() or not list((out / "parts").rglob("*.parquet"))
+    kept = json.loads((out / "ingest.json").read_text())
+    assert [row["name"] for row in kept["recordings"]] == sorted(f"disfa/{name}/{name}" for name in SUBJECTS)
+
+
+def test_the_same_again_does_nothing_and_another_set_is_refused(undisturbed, tree):
+    out, manifest, _ = undisturbed
+    before = content(out)
+    again, summary = run(tree, out)
+    assert again == manifest
+    assert summary.done_before == 4
+    assert content(out) == before
+    found = CORPORA["disfa"].find(look(tree), Options(threshold=1))
+    other = recipe_for("disfa", found, Options(threshold=1), PLAIN)
+    with pytest.raises(ShardError, match="already holds other shards"):
+        ingest_corpus(found, open_store(out), other, parallel=1)
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_what_is_done_is_not_done_again_and_the_shards_are_the_same(undisturbed, tree, tmp_path, after):
+    def stop(report, done, total):
+        if done == after:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run(tree, tmp_path, show=stop)
+    assert not (tmp_path / "manifest.json").exists()
+    seen = []
+    _, summary = run(tree, tmp_path, show=lambda report, done, total: seen.append(report.name))
+    assert summary.done_before >= after
+    assert len(seen) == 4 - summary.done_before
+    assert content(tmp_path) == content(undisturbed[0])
+
+
+def test_changed_labels_are_read_again(tmp_path, ray_here):
+    root = trees.disfa(tmp_path / "tree", ("SN001", "SN002"))
+    with pytest.raises(StoppedError):
+        run(root, tmp_path / "set", show=stop_at_the_end)
+    label = root / "ActionUnit_Labels/SN001/SN001_au12.txt"
+    label.write_text(trees.pairs([5] * 24))
+    manifest, summary = run(root, tmp_path / "set")
+    assert summary.done_before == 1
+    column = trees.DISFA_AUS.index(12)
+    assert manifest.subjects["disfa/SN001"].positive[column] == 24
+
+
+def stop_at_the_end(report, done, total):
+    if done == total:
+        raise StoppedError
+
+
+def test_one_bad_recording_is_set_aside_and_too_many_end_the_ingest(tmp_path, ray_here):
+    root = trees.disfa(tmp_path / "tree")
+    (root / "Videos_LeftCamera/LeftVideoSN002_Comp.avi").write_bytes(b"RIFF torn")
+    manifest, summary = run(root, tmp_path / "set")
+    assert list(manifest.subjects) == ["disfa/SN001", "disfa/SN010"]
+    ((name, why),) = summary.aside.items()
+    assert name == "disfa/SN002/SN002"
+    assert "cannot be opened" in why
+    with pytest.raises(IngestError, match=r"at most 20% of 3 set aside.*run the same command again"):
+        run(root, tmp_path / "strict", most_aside=0.2)
+    assert not (tmp_path / "strict/manifest.json").exists()
+
+
+def test_a_recording_that_kills_its_process_is_set_aside(tmp_path, ray_here, monkeypatch):
+    root = trees.disfa(tmp_path / "tree", ("SN001", "SN002", "SN003"))
+    found = CORPORA["disfa"].find(look(root), Options())
+    spec = VideoSpec(detector="deadly_detector:open_deadly", clip_frames=4)
+    (tmp_path / "deadly_detector.py").write_text(
+        "import os, signal\n"
+        "from au_dist.ingest.faces import Face\n"
+        "import numpy as np\n"
+        "def open_deadly(**options):\n"
+        "    def detect(frame):\n"
+        f"        if os.path.exists({str(tmp_path / 'on')!r}) and frame.rgb_HWC[0, 0, 0] > 200:\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return [Face(np.array([60, 40, 160, 160], np.float32), np.array([[85, 80], [135, 80], [110, 105],"
+        " [90, 130], [130, 130]], np.float32), 1.0)]\n"
+        "    return detect\n"
+    )
+    white = tuple(scene // 4 + 191 for scene in trees.person(1, 24).scene_T)
+    trees.film(root / "Videos_LeftCamera/LeftVideoSN002_Comp.avi", white, 20)
+    (tmp_path / "on").touch()
+    recipe = recipe_for("disfa", found, Options(), spec, size=64)
+    plain = job._take_one
+
+    def with_path(sequence, out, recipe):
+        sys.path.insert(0, str(tmp_path))
+        return plain(sequence, out, recipe)
+
+    monkeypatch.setattr(job, "_take_one", with_path)
+    manifest, summary = ingest_corpus(found, open_store(tmp_path / "set"), recipe, parallel=2)
+    assert list(manifest.subjects) == ["disfa/SN001", "disfa/SN003"]
+    assert "ended twice" in summary.aside["disfa/SN002/SN002"]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_command_goes_on_to_the_same_bytes(undisturbed, tree, tmp_path):
+    out = tmp_path / "set"
+    command = [sys.executable, "-m", "au_dist", "ingest", "disfa", str(tree), "--out", str(out), "--clip-frames", "4"]
+    command += ["--detector", "none", "--size", "64"]
+    for seconds in (4.0, 6.0):
+        process = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "23 clips of 4 frames, 4 subjects" in done.stdout
+    mine, theirs = content(out), content(undisturbed[0])
+    assert mine == theirs
+    assert read_manifest(open_store(out)).sha256 == read_manifest(open_store(undisturbed[0])).sha256
