@@ -7,38 +7,9 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    """Base of every section: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Protocol(Section):
-    """Which subjects train, validate and test.
-
-    Attributes:
-        kind: ``kfold`` deals subjects into folds by a hash of their names; ``all`` trains on everyone but the
-            validation subjects (for pretraining on unlabelled clips).
-        folds: Number of folds.
-        fold: The fold that tests, from 0.
-        validation: Share of the training subjects that is set aside to choose checkpoints and thresholds.
-        seed: Seed of the dealing; independent of the run's seed, so that seeds share their test subjects.
-    """
-
-    kind: Literal["kfold", "all"] = "kfold"
-    folds: int = Field(3, ge=2)
-    fold: int = Field(0, ge=0)
-    validation: float = Field(0.25, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> "Protocol":
-        if self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} does not exist: folds count from 0 to {self.folds - 1}")
-        return self
+from au_dist.protocol import Protocol, Section
 
 
 class Views(Section):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "schema", "facs", "seeds"},
+    {"errors", "schema", "facs", "seeds", "protocol"},
     {"config", "storage"},
     {"shards", "recipes"},
     {"shard_writer"},

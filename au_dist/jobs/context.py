@@ -129,7 +129,7 @@ def make_context(recipe: Recipe) -> Context:
             found=recipe.frames,
             fix="Lower these, or ingest longer clips.",
         )
-    split = split_subjects(manifest.subjects, recipe.data.protocol)
+    split = split_subjects(manifest.subjects, recipe.data.protocol, manifest.source.get("partitions"))
     columns = [manifest.aus.index(au) for au in aus]
     return Context(
         recipe=recipe,
@@ -182,7 +182,7 @@ def initial_weights(context: Context) -> dict[str, Any]:
                 f"The checkpoint to start from is of another {name}", where=place.uri, expected=mine, found=theirs
             )
     leaked = sorted(set(state["subjects"]["train"]) & {*context.split.validation, *context.split.test})
-    if leaked and recipe.data.protocol.kind == "kfold":
+    if leaked and context.split.test:
         raise CheckpointError(
             "The checkpoint to start from was trained on subjects that validate or test here",
             where=place.uri,

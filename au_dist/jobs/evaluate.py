@@ -91,7 +91,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     test = tuple(state["subjects"]["test"])
     if not test:
         raise ShardError(
-            "The run's protocol has no test subjects", where=place.uri, fix="Use data.protocol.kind=kfold."
+            "The run's protocol has no test subjects", where=place.uri, fix="Use a data.protocol.kind other than all."
         )
     quiet()
     columns = [manifest.aus.index(au) for au in state["aus"]]
