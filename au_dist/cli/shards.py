@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -56,6 +56,25 @@ def synth(
         contact_sheet(sheet, seed)
         say(f"contact sheet  {sheet}")
     say(f"shards  {out}  {manifest.clips} clips of {manifest.clip_frames} frames, {len(manifest.subjects)} subjects")
+
+
+@app.command()
+def merge(
+    sets: Annotated[list[str], typer.Argument(help="Sets of shards, two or more.")],
+    out: Out,
+    aus: Annotated[
+        Literal["union", "intersection"], typer.Option(help="Label columns of any set, or of all.")
+    ] = "union",
+) -> None:
+    """Make one set of several corpora; labels that a corpus lacks are unknown in its clips."""
+    from au_dist.jobs.merge import merge as merge_sets
+    from au_dist.shards import read_manifest
+    from au_dist.storage import open_store
+
+    stores = [open_store(place) for place in sets]
+    with bar("clips", sum(read_manifest(store).clips for store in stores)) as advance:
+        manifest = merge_sets(stores, open_store(out), aus, lambda clips: advance(done=clips))
+    say(f"shards  {out}  {manifest.clips} clips, {len(manifest.subjects)} subjects, {len(manifest.aus)} action units")
 
 
 @app.command()
