@@ -46,7 +46,9 @@ def ingest(
     landmarks: Annotated[Path | None, typer.Option(help="Landmark CSV, or a folder of them.")] = None,
     min_face: Annotated[int, typer.Option(help="Smallest face in pixels.")] = 32,
     min_confidence: Annotated[float, typer.Option(help="Least confidence of the detector.")] = 0.5,
-    detect_side: Annotated[int, typer.Option(help="Longest side at which frames are looked at.")] = 640,
+    detect_side: Annotated[
+        int | None, typer.Option(help="Longest side at which faces are looked for; 640, or 320 where they are large.")
+    ] = None,
     threshold: Annotated[int, typer.Option(help="disfa: intensity from which an action unit occurs.")] = 2,
     camera: Annotated[Literal["left", "right"], typer.Option(help="disfa: whose videos.")] = "left",
     frame_map: Annotated[
@@ -92,7 +94,7 @@ def ingest(
         min_face=min_face,
         min_confidence=min_confidence,
         landmarks=landmarks,
-        detect_side=detect_side,
+        detect_side=detect_side or CORPORA[corpus].detect_side,
     )
     recipe = recipe_for(
         corpus, found, options, spec, aus=aus, name=name, size=size, quality=quality, eye_distance=eye_distance

@@ -1,13 +1,17 @@
 """Verbs that make and check shards."""
 
+import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from au_dist.cli.options import Out
 from au_dist.cli.terminal import bar, say, table
+
+if TYPE_CHECKING:
+    from au_dist.jobs.doctor import Diagnosis
 
 app = typer.Typer()
 
@@ -78,14 +82,41 @@ def merge(
 
 
 @app.command()
-def doctor(shards: Annotated[str, typer.Argument(help="A set of shards.")]) -> None:
-    """Verify a set of shards and print its label rates."""
+def doctor(
+    shards: Annotated[str, typer.Argument(help="A set of shards.")],
+    sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG) of each corpus.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Verify a set of shards, compare its labels with the published ones and print its label rates."""
     from au_dist.errors import ShardError
     from au_dist.jobs.doctor import examine
-    from au_dist.schema import au_names
+    from au_dist.jobs.sheet import draw_sheets
+    from au_dist.shards import read_manifest
     from au_dist.storage import open_store
 
-    found = examine(open_store(shards))
+    store = open_store(shards)
+    with bar("shards", len(read_manifest(store.check()).shards)) as advance:
+        found = examine(store, lambda shard: advance())
+    sheets = draw_sheets(store, found.manifest, sheet) if sheet and not found.faults else []
+    if as_json:
+        say(json.dumps(found.as_json() | {"sheets": [str(path) for path in sheets]}, indent=1))
+    else:
+        _print_diagnosis(shards, found)
+        for path in sheets:
+            say(f"contact sheet  {path}")
+    if found.faults:
+        raise ShardError(
+            f"The set has {len(found.faults)} faults",
+            where=shards,
+            fix="Restore the files named above or ingest again.",
+        )
+    if not as_json:
+        say("every hash, row and frame checked: no fault")
+
+
+def _print_diagnosis(shards: str, found: "Diagnosis") -> None:
+    from au_dist.schema import au_names
+
     manifest = found.manifest
     crop = manifest.crop
     say(
@@ -101,12 +132,7 @@ def doctor(shards: Annotated[str, typer.Argument(help="A set of shards.")]) -> N
         table(["action unit", "labelled frames", "positive", "rate"], rows)
     for path in found.unlisted:
         say(f"note: {path} is not in the manifest (left by an interrupted ingest); nobody reads it")
-    if found.faults:
-        for fault in found.faults:
-            say(f"fault: {fault}", err=True)
-        raise ShardError(
-            f"The set has {len(found.faults)} faults",
-            where=shards,
-            fix="Restore the files named above or ingest again.",
-        )
-    say("every hash, row and frame header checked: no fault")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    for fault in found.faults:
+        say(f"fault: {fault}", err=True)

@@ -103,7 +103,7 @@ def _frames(sequence: Sequence, recipe: Recipe, table: LabelTable | None, report
         else:
             yield frame
     if table is not None and isinstance(source, Film):
-        without = int((table.number_L > last).sum())
+        without = int(((table.number_L > last) | (table.number_L < source.first)).sum())
         over = last - int(table.number_L[-1]) if sequence.whole else 0
         _check_length(sequence, without, over, report)
 

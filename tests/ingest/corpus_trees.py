@@ -170,7 +170,7 @@ def affwild2(root: Path, frames: int = 16) -> Path:
     aus = (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)
     where = (("1-30", "Train_Set"), ("7_left", "Train_Set"), ("7_right", "Train_Set"), ("9", "Validation_Set"))
     for index, (name, part) in enumerate(where):
-        who = person(index % 2, frames)
+        who = person(index, frames)
         for k, face in enumerate(who.face_T):
             if k != 9:
                 crop = np.asarray(Image.fromarray(face).resize((112, 112)))

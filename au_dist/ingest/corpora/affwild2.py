@@ -32,9 +32,11 @@ def find(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: There are none, or no labels.
     """
-    labels: dict[str, tuple[str, Entry]] = {}
+    labels: dict[str, Entry] = {}
+    partitions: dict[str, set[str]] = defaultdict(set)
     for match, entry in tree.matching(r"AU_[^/]*/(train|training|validation)_set/([^/]+)\.txt", ".txt"):
-        labels[match[2]] = (PARTITIONS[match[1].lower()], entry)
+        labels[match[2]] = entry
+        partitions[PARTITIONS[match[1].lower()]].add(f"affwild2/{_video_of(match[2])}")
     folders: dict[str, list[Entry]] = defaultdict(list)
     for match, entry in tree.matching(r"cropped[^/]*/(?:batch\d+/)?([^/]+)/\d+\.\w+", ".jpg", ".jpeg", ".png"):
         folders[match[1]].append(entry)
@@ -44,10 +46,8 @@ def find(tree: Tree, options: Options) -> Found:
     if not labels:
         raise no_labels("Aff-Wild2", tree, len(folders or videos), LABELS_LOOKED_FOR)
     sequences: list[Sequence] = []
-    partitions: dict[str, set[str]] = defaultdict(set)
     lonely, guessed = [], 0
     for name in sorted(labels, key=lambda name: (_video_of(name), name)):
-        partition, entry = labels[name]
         video = _video_of(name)
         film = videos.get(video)
         if name in folders:
@@ -59,11 +59,10 @@ def find(tree: Tree, options: Options) -> Found:
         else:
             lonely.append(name)
             continue
-        partitions[partition].add(f"affwild2/{video}")
         whole = isinstance(frames, Film)
         # A crop shows the one person that is meant.
         side = _side(name) if whole else "any"
-        found = Sequence("affwild2", f"affwild2/{video}", name, frames, {"rows": entry}, whole=whole, side=side)
+        found = Sequence("affwild2", f"affwild2/{video}", name, frames, {"rows": labels[name]}, whole=whole, side=side)
         sequences.append(found)
     notes = []
     if lonely:
@@ -74,7 +73,10 @@ def find(tree: Tree, options: Options) -> Found:
     if both:
         notes.append(f"These videos are in the training and in the validation set: {', '.join(sorted(both)[:4])}.")
     return Found(
-        tuple(sequences), dict(tree.unreadable), tuple(notes), {name: sorted(who) for name, who in partitions.items()}
+        tuple(sequences),
+        dict(tree.unreadable),
+        tuple(notes),
+        {part: sorted(who & {found.subject for found in sequences}) for part, who in partitions.items()},
     )
 
 

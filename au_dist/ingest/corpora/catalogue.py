@@ -20,6 +20,7 @@ class Corpus:
         find: Finds its recordings in a tree.
         labels: Reads the labels of a recording; None where there are none.
         people: How many faces of a frame count, the larger first; 0 for all.
+        detect_side: Longest side, in pixels, at which faces are looked for: less where faces fill the frame.
     """
 
     title: str
@@ -27,13 +28,14 @@ class Corpus:
     find: Callable[[Tree, Options], Found]
     labels: Callable[[Sequence, Options], LabelTable] | None
     people: int = 1
+    detect_side: int = 640
 
 
 CORPORA = {
-    "bp4d": Corpus("BP4D", bp4d.AUS, bp4d.find, bp4d.read_labels),
-    "bp4d+": Corpus("BP4D+", bp4d.AUS, bp4d.find_plus, bp4d.read_labels),
-    "disfa": Corpus("DISFA", disfa.AUS, disfa.find, disfa.read_labels),
-    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels),
+    "bp4d": Corpus("BP4D", bp4d.AUS, bp4d.find, bp4d.read_labels, detect_side=320),
+    "bp4d+": Corpus("BP4D+", bp4d.AUS, bp4d.find_plus, bp4d.read_labels, detect_side=320),
+    "disfa": Corpus("DISFA", disfa.AUS, disfa.find, disfa.read_labels, detect_side=320),
+    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels, detect_side=320),
     "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels),
     "affwild2": Corpus("Aff-Wild2", affwild2.AUS, affwild2.find, affwild2.read_labels),
     "video": Corpus("videos without labels", (), plain.find, None, people=0),
