@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from au_dist.errors import IngestError
+from au_dist.errors import IngestError, RecipeError
 from au_dist.ingest.clips import check_fit, crops_in, cut_clips, detector_for
 from au_dist.ingest.corpora.catalogue import CORPORA
 from au_dist.ingest.faces import Detector, Face, open_detector
 from au_dist.ingest.how import Recipe
 from au_dist.ingest.label_files import LabelTable, occurrence_checked
 from au_dist.ingest.sequences import TOLERANCE, Film, Pictures, Sequence, in_ranges, read, sided
-from au_dist.ingest.video import Frame, count
+from au_dist.ingest.video import Frame, count, probe
 from au_dist.ingest.video_spec import VideoReport, VideoSpec
 from au_dist.schema import Clip
 
@@ -91,6 +92,8 @@ def _frames(sequence: Sequence, recipe: Recipe, table: LabelTable | None, report
         report.header_frames = len(source.numbered)
         if table is not None:
             _check_pictures(sequence, source, table, report)
+    elif source.entry.member is None:
+        report.header_frames = probe(source.entry.path).frames
     last = -1
     for frame in read(source, wanted, threads=recipe.spec.threads, square_pixels=square, dropped=report.dropped):
         last = frame.number
@@ -132,9 +135,18 @@ def _check_length(sequence: Sequence, without: int, over: int, report: VideoRepo
 
 
 def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
-    if spec.detector == "landmarks" and isinstance(sequence.frames, Film):
-        return detector_for(sequence.frames.entry.path, spec)
-    return _opened(spec)
+    if spec.detector != "landmarks":
+        return _opened(spec)
+    if isinstance(sequence.frames, Pictures):
+        raise RecipeError(
+            "Landmarks of another program are read for videos only",
+            where="detector",
+            found=f"pictures in {sequence.where}",
+            fix="Use --detector centerface.",
+        )
+    film = sequence.frames
+    by_place = detector_for(Path(film.entry.name), spec)
+    return lambda frame: by_place(replace(frame, number=frame.number - film.first))
 
 
 @cache

@@ -12,7 +12,9 @@ from au_dist.errors import IngestError, RecipeError
 from au_dist.ingest.corpora.catalogue import CORPORA
 from au_dist.ingest.corpora.layout import read_layout
 from au_dist.ingest.corpora.options import Options, bad_frames, published_segments
+from au_dist.ingest.crops import crop, encode
 from au_dist.ingest.how import recipe_for
+from au_dist.ingest.sequences import read
 from au_dist.ingest.take_in import take_in
 from au_dist.ingest.tree import look
 from au_dist.ingest.video_spec import VideoReport, VideoSpec
@@ -211,6 +213,52 @@ def test_other_lengths_are_cut_by_two_frames_and_refused_beyond(tmp_path):
         (label.parent / f"SN001_au{au}.txt").write_text(trees.pairs(np.zeros(20, int)))
     with pytest.raises(IngestError, match="4 frames after the last label"):
         taken("disfa", found_in("disfa", root))
+
+
+def test_a_video_that_ends_before_its_header_says_counts_decoded_frames(tmp_path):
+    root = trees.disfa(tmp_path, ("SN001",))
+    video = root / "Videos_LeftCamera/LeftVideoSN001_comp.avi"
+    data = video.read_bytes()
+    places = [
+        place
+        for place in range(data.index(b"movi"), data.index(b"idx1"))
+        if data[place : place + 4] == b"00dc" and int.from_bytes(data[place + 4 : place + 8], "little")
+    ]
+    video.write_bytes(data[: places[22]])
+    ((clips, report),) = taken("disfa", found_in("disfa", root)).values()
+    assert report.header_frames > 22
+    assert report.frames == 22
+    assert report.notes == ["2 labelled frames have no picture and were left out"]
+    assert together(clips, "number_T")[-1] == 20
+    video.write_bytes(data[: places[20]])
+    with pytest.raises(IngestError, match="4 labelled frames without a picture"):
+        taken("disfa", found_in("disfa", root))
+
+
+def test_landmarks_of_another_program_belong_to_decoded_frames(tmp_path):
+    root = trees.disfa(tmp_path / "tree", ("SN001",))
+    names = [f"{axis}_{k}" for axis in "xy" for k in range(68)]
+    rows = [",".join(["frame", *names])]
+    for frame in range(1, 25):
+        x = [70 + (60 if 42 <= k < 48 or k == 54 else 30 if k == 30 else 0) + frame for k in range(68)]
+        y = [80 + (60 if k in (48, 54) else 30 if k == 30 else 0) for k in range(68)]
+        rows.append(",".join(map(str, [frame, *x, *y])))
+    trees.put(tmp_path / "points" / "LeftVideoSN001_comp.csv", "\n".join(rows) + "\n")
+    spec = VideoSpec(detector="landmarks", landmarks=tmp_path / "points", clip_frames=4, half_window=0)
+    ((clips, report),) = taken("disfa", found_in("disfa", root), spec).values()
+    assert report.frames_with_face == 24
+    first = recipe_for("disfa", found_in("disfa", root), Options(), spec).crop
+    shifted = np.array([[71, 80], [131, 80], [101, 110], [71, 140], [131, 140]], np.float32)
+    scene = next(read(found_in("disfa", root).sequences[0].frames, None)).rgb_HWC
+    assert clips[0].jpeg_T[0] == encode(crop(scene, shifted, first), 92)
+
+
+def test_fera_2017_shows_each_recording_from_several_sides(tmp_path):
+    for view in (1, 6):
+        trees.put(tmp_path / f"FERA17_TR_F001_T1_{view}.mp4", b"x")
+    trees.put(tmp_path / "Occ" / "FERA17_TR_F001_T1.csv", "x")
+    (sequence,) = found_in("bp4d", tmp_path).sequences
+    assert sequence.frames.entry.name == "FERA17_TR_F001_T1_6.mp4"
 
 
 def test_a_corrupt_picture_is_passed_over(tmp_path):

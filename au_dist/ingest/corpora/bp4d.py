@@ -115,6 +115,9 @@ def _pictures(tree: Tree, notes: list[str]) -> dict[Key, tuple[tuple[int, Entry]
 
 def _videos(tree: Tree) -> dict[Key, Entry]:
     found = {}
+    # FERA 2017 shows each recording from several sides and numbers them; 6 is the front, as far as is known.
+    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_(T\d{1,2})_6\.\w+", *VIDEOS):
+        found[match[1].upper(), match[2].upper()] = entry
     for match, entry in tree.matching(r"2([FM])(\d{2})_(\d{2})\.\w+", *VIDEOS):
         if match[3] in TASKS:
             found[f"{match[1].upper()}0{match[2]}", f"T{TASKS[match[3]]}"] = entry
