@@ -158,7 +158,6 @@ def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "Recipe")
         ]
     if summary.done_before:
         rows.insert(1, ["of these done before", f"{summary.done_before}"])
-    say()
     table(["", ""], rows)
     for reason, times in list(summary.dropped().items())[:MOST_LINES]:
         say(f"left out: {reason}: {times}")

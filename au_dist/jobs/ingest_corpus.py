@@ -123,7 +123,7 @@ def ingest_corpus(
     coded = summary.total("labelled")
     manifest = write_shards(clips(), out, aus=recipe.aus, crop=recipe.crop, source={**source, "coded_frames": coded})
     out.write(REPORT, json.dumps(report_of(summary), indent=1).encode())
-    _delete_parts(out)
+    out.delete(PARTS)
     return manifest, summary
 
 
@@ -155,7 +155,7 @@ def _finished(out: Store, source: dict[str, Any]) -> tuple[Manifest, Summary]:
     same = json.loads(json.dumps(source))
     if {**manifest.source, **same} != manifest.source:
         raise ShardError("This place already holds other shards", where=out.uri, fix="Choose an empty place for --out.")
-    _delete_parts(out)
+    out.delete(PARTS)
     summary = Summary(notes=["The set was there already; nothing was done."])
     if out.exists(REPORT):
         kept = json.loads(out.read(REPORT))
@@ -163,12 +163,6 @@ def _finished(out: Store, source: dict[str, Any]) -> tuple[Manifest, Summary]:
         summary.reports = [VideoReport(**{**row, "path": Path(row["path"])}) for row in kept["recordings"]]
         summary.done_before = len(summary.reports)
     return manifest, summary
-
-
-def _delete_parts(out: Store) -> None:
-    for path in out.list(PARTS, recursive=True):
-        if not path.endswith("/"):
-            out.delete(path)
 
 
 def _take_all(

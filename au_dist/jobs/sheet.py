@@ -64,12 +64,8 @@ def _draw(corpus: str, rows: list[tuple[str, list[tuple[Clip, int]]]], aus: tupl
     height, width = TILE + lines * LINE + GAP, TILE + GAP
     sheet = Image.new("RGB", (FRAMES * width + GAP, len(rows) * (height + LINE) + LINE + 2 * GAP), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    pen.text(
-        (GAP, GAP // 2),
-        f"{corpus}: frame number; action units that occur, with :intensity where known; ? is unknown",
-        INK,
-        font,
-    )
+    about = "; action units that occur, with :intensity where known; ? is unknown" if aus else ""
+    pen.text((GAP, GAP // 2), f"{corpus}: frame number{about}", INK, font)
     for row, (subject, frames) in enumerate(rows):
         top = LINE + 2 * GAP + row * (height + LINE)
         pen.text((GAP, top - 2), subject, INK, font)
