@@ -62,11 +62,14 @@ def ingest(
         Literal["track", "file", "folder"], typer.Option(help="video: what counts as one person.")
     ] = "track",
     name: Annotated[str | None, typer.Option("--corpus", help="video: name of the data set.")] = None,
-    max_aside: Annotated[float, typer.Option(help="Share of the recordings that may be set aside.")] = 0.5,
-    parallel: Annotated[int | None, typer.Option(help="Recordings at a time; one a CPU if absent.")] = None,
+    max_aside: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the recordings that may be set aside.")
+    ] = 0.5,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Recordings at a time; one a CPU if absent.")] = None,
     address: Address = None,
 ) -> None:
     """Find, track, align and crop the faces of a corpus and join them with its labels."""
+    from au_dist.errors import RecipeError
     from au_dist.ingest.corpora.catalogue import CORPORA
     from au_dist.ingest.corpora.layout import read_layout
     from au_dist.ingest.corpora.options import Options
@@ -76,6 +79,10 @@ def ingest(
     from au_dist.jobs.ingest_corpus import ingest_corpus
     from au_dist.storage import open_store
 
+    if name is not None and corpus != "video":
+        raise RecipeError(
+            "Only videos without labels are given a name", where="--corpus", found=f"{corpus} and {name!r}"
+        )
     options = Options(
         threshold=threshold,
         frame_map=frame_map,
@@ -84,8 +91,9 @@ def ingest(
         frames=frames,
         layout=read_layout(layout) if layout else None,
         subjects=subjects,
+        name=name,
     )
-    found = CORPORA[corpus].find(look(path), options)
+    found = CORPORA[corpus].find(look(path.absolute()), options)
     spec = VideoSpec(
         detector=detector or ("none" if found.cropped else "centerface"),
         clip_frames=clip_frames,
@@ -93,17 +101,15 @@ def ingest(
         max_faces=CORPORA[corpus].people,
         min_face=min_face,
         min_confidence=min_confidence,
-        landmarks=landmarks,
+        landmarks=landmarks and landmarks.absolute(),
         detect_side=detect_side or CORPORA[corpus].detect_side,
     )
-    recipe = recipe_for(
-        corpus, found, options, spec, aus=aus, name=name, size=size, quality=quality, eye_distance=eye_distance
-    )
+    recipe = recipe_for(corpus, found, options, spec, aus=aus, size=size, quality=quality, eye_distance=eye_distance)
     for note in found.notes:
         say(f"note: {note}")
     with ray(address), bar("recordings", len(found.sequences)) as advance:
         watch = _Watch(advance)
-        parallel = parallel or (_cluster_cpus() if address else os.cpu_count()) or 1
+        parallel = parallel or (_cluster_cpus() if address or "RAY_ADDRESS" in os.environ else os.cpu_count()) or 1
         manifest, summary = ingest_corpus(
             found, open_store(out), recipe, parallel=parallel, most_aside=max_aside, show=watch
         )

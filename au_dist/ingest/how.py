@@ -40,7 +40,6 @@ def recipe_for(
     spec: VideoSpec,
     *,
     aus: str | None = None,
-    name: str | None = None,
     size: int = 112,
     quality: int = 92,
     eye_distance: float = 0.38,
@@ -53,7 +52,6 @@ def recipe_for(
         options: How it is read.
         spec: How faces are found.
         aus: Action units, parted by commas; the corpus's own when None.
-        name: Name of the data set; the corpus's own when None.
         size: Side of the crops in pixels.
         quality: Their JPEG quality.
         eye_distance: Between the eyes, as a share of the side.
@@ -78,7 +76,7 @@ def recipe_for(
             raise RecipeError("A value is out of range", where=where, expected=f"{least} to {most}", found=value)
     alignment: Literal["eyes", "none"] = "none" if spec.detector == "none" else "eyes"
     crop = CropRecipe(size=size, alignment=alignment, eye_distance=eye_distance, jpeg_quality=quality)
-    return Recipe(corpus, name or corpus, _chosen(corpus, aus), options, spec, crop)
+    return Recipe(corpus, found.corpus, _chosen(corpus, aus), options, spec, crop)
 
 
 def _chosen(corpus: str, aus: str | None) -> tuple[int, ...]:

@@ -164,7 +164,7 @@ def _table(rows: Iterable[tuple[int, list[str]]], where: str, wanted: list[int])
     for line, cells in rows:
         try:
             number, *values = (int(float(cells[k])) for k in wanted)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             raise IngestError(
                 "A line of the label file is not what it should be",
                 where=f"{where}, line {line}",
@@ -175,7 +175,10 @@ def _table(rows: Iterable[tuple[int, list[str]]], where: str, wanted: list[int])
         codes.append([UNKNOWN if value in MISSING else value for value in values])
     if not numbers:
         raise IngestError("The label file has no rows", where=where)
-    number_L, code_LK = np.array(numbers, np.int64), np.array(codes, np.int64).reshape(len(numbers), -1)
+    try:
+        number_L, code_LK = np.array(numbers, np.int64), np.array(codes, np.int64).reshape(len(numbers), -1)
+    except OverflowError as error:
+        raise IngestError("A number of the label file is out of range", where=where, found=error) from error
     order = np.argsort(number_L, kind="stable")
     number_L, code_LK = number_L[order], code_LK[order]
     twice = np.flatnonzero(np.diff(number_L) == 0)
@@ -186,12 +189,30 @@ def _table(rows: Iterable[tuple[int, list[str]]], where: str, wanted: list[int])
     return number_L, code_LK.astype(np.int8)
 
 
-def joined(tables: Iterable[LabelTable], where: str) -> LabelTable:
-    """Put the tables of one sequence side by side; a frame that one of them lacks is unknown there."""
+def joined(tables: Iterable[LabelTable], where: str, tolerance: int | None = None) -> LabelTable:
+    """Put the tables of one sequence side by side; a frame that one of them lacks is unknown there.
+
+    Args:
+        tables: The tables.
+        where: The sequence, for a person.
+        tolerance: By how many frames their lengths may differ; None for any.
+
+    Raises:
+        IngestError: There are none, or they are too different.
+    """
     tables = list(tables)
     if not tables:
         raise IngestError("A sequence has no label file", where=where)
     number_L = np.unique(np.concatenate([table.number_L for table in tables]))
+    shortest = min(tables, key=lambda table: len(table.number_L))
+    if tolerance is not None and len(number_L) - len(shortest.number_L) > tolerance:
+        names = ", ".join(f"AU{au:02d}" for au in (*shortest.occurrence, *shortest.intensity))
+        raise IngestError(
+            "The label files of a recording are of different lengths",
+            where=where,
+            expected=f"{len(number_L)} frames, or up to {tolerance} fewer",
+            found=f"{len(shortest.number_L)} for {names}",
+        )
 
     def spread(table: LabelTable, column: np.ndarray) -> np.ndarray:
         wide = np.full(len(number_L), UNKNOWN, np.int8)

@@ -92,12 +92,14 @@ class Found:
     """What an importer found.
 
     Attributes:
+        corpus: The data set's name.
         sequences: In the order in which they are written: those of a subject together.
         aside: What was set aside → why.
         notes: What a person should know, a sentence each.
         partitions: Name of a published part of the corpus → its subjects, with their corpus.
     """
 
+    corpus: str
     sequences: tuple[Sequence, ...]
     aside: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -165,9 +167,43 @@ def numbered(entries: Iterable[Entry]) -> tuple[tuple[int, Entry], ...]:
     return tuple(sorted(found.items()))
 
 
+class Folders:
+    """Pictures of recordings by the folder they are in: a recording may be there twice, as from two cameras."""
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[str, ...], dict[str, list[Entry]]] = {}
+
+    def add(self, key: tuple[str, ...], entry: Entry) -> None:
+        """Put a picture to its recording."""
+        folder = entry.name.rpartition("/")[0]
+        self.places.setdefault(key, {}).setdefault(folder, []).append(entry)
+
+    def chosen(self, prefer: str = "") -> dict[tuple[str, ...], tuple[tuple[int, Entry], ...]]:
+        """Return recording → numbered pictures of one of its folders.
+
+        Args:
+            prefer: A folder whose name has this comes first; then the one with more pictures.
+        """
+        found = {}
+        for key, folders in self.places.items():
+            folder = max(folders, key=lambda name: (prefer in name.lower(), len(folders[name]), name))
+            if pictures := numbered(folders[folder]):
+                found[key] = pictures
+        return found
+
+    def notes(self) -> list[str]:
+        """Say which recordings are there more than once."""
+        twice = sorted("/".join(key) for key, folders in self.places.items() if len(folders) > 1)
+        if not twice:
+            return []
+        more = " …" if len(twice) > 4 else ""
+        return [f"{len(twice)} recordings are in several folders ({', '.join(twice[:4])}{more}); one was taken."]
+
+
 def ordinal(pictures: tuple[tuple[int, Entry], ...]) -> tuple[tuple[int, Entry], ...]:
-    """Number pictures by their place, from 1, whatever their names say."""
-    return tuple((place, entry) for place, (_, entry) in enumerate(pictures, 1))
+    """Number pictures from 1, whatever their first name says; where one is missing, the others keep their places."""
+    first = pictures[0][0] if pictures else 0
+    return tuple((number - first + 1, entry) for number, entry in pictures)
 
 
 def sided(detect: Detector, side: str) -> Detector:

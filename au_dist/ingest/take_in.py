@@ -40,7 +40,7 @@ def take_in(sequence: Sequence, recipe: Recipe, report: VideoReport) -> Iterator
     check_fit(recipe.spec, recipe.crop)
     table = _labels(sequence, recipe, report)
     frames = _frames(sequence, recipe, table, report)
-    detect = sided(_not_cropped(_detector(sequence, recipe.spec), recipe.spec), sequence.side)
+    detect = sided(_not_cropped(_detector(sequence, recipe.spec), recipe.spec, report), sequence.side)
     crops = crops_in(frames, recipe.spec, recipe.crop, report, detect)
     for clip in cut_clips(crops, recipe.spec, recipe.crop, report, recipe.name, sequence.subject, sequence.name):
         found = clip if table is None else labelled(clip, table, recipe.aus)
@@ -161,8 +161,17 @@ def _opened(spec: VideoSpec) -> Detector:
     )
 
 
-def _not_cropped(detect: Detector, spec: VideoSpec) -> Detector:
-    """Return a detector that refuses pictures that are face crops already: aligning them again would zoom in."""
+def already_cropped(share: float) -> IngestError:
+    """Return the error for pictures that are face crops already: aligning them again would zoom in."""
+    return IngestError(
+        "These pictures are face crops already",
+        found=f"square pictures, filled to {share:.0%} by the face",
+        fix="Take them as they are with --detector none.",
+    )
+
+
+def _not_cropped(detect: Detector, spec: VideoSpec, report: VideoReport) -> Detector:
+    """Return a detector that refuses pictures that are face crops already, once it has seen enough of them."""
     if spec.detector == "none":
         return detect
     shares: list[float] = []
@@ -172,12 +181,9 @@ def _not_cropped(detect: Detector, spec: VideoSpec) -> Detector:
         height, width = frame.rgb_HWC.shape[:2]
         if len(shares) < CROPPED_LOOKS and faces and height == width:
             shares.append(max(face.side for face in faces) / width)
-            if len(shares) == CROPPED_LOOKS and median(shares) > CROPPED_SHARE:
-                raise IngestError(
-                    "These pictures are face crops already",
-                    found=f"square pictures of {width} pixels, filled to {median(shares):.0%} by the face",
-                    fix="Take them as they are with --detector none.",
-                )
+            report.square_share = median(shares)
+            if len(shares) == CROPPED_LOOKS and report.square_share > CROPPED_SHARE:
+                raise already_cropped(report.square_share)
         return faces
 
     return watched

@@ -3,17 +3,26 @@
 Importers find their files by looking at these names, never by building them.
 """
 
+import lzma
 import os
 import re
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 from au_dist.errors import IngestError
+
+#: What reading a damaged, encrypted or vanished file or archive raises.
+UNREADABLE = (
+    *(OSError, EOFError, KeyError, RuntimeError, NotImplementedError, UnicodeDecodeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -34,18 +43,17 @@ class Entry:
     @property
     def stem(self) -> str:
         """The last part of the name without its suffix."""
-        return self.name.rpartition("/")[2].rpartition(".")[0]
+        return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
         """The suffix in small letters, with its dot."""
-        last = self.name.rpartition("/")[2]
-        return f".{last.rpartition('.')[2].lower()}" if "." in last else ""
+        return PurePosixPath(self.name).suffix.lower()
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts of the name."""
-        return tuple(self.name.split("/"))
+        return PurePosixPath(self.name).parts
 
     def read(self) -> bytes:
         """Return the content.
@@ -56,10 +64,9 @@ class Entry:
         try:
             if self.member is None:
                 return self.path.read_bytes()
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(self.member)
-        except (OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError) as error:
-            raise IngestError("A file cannot be read", where=self.where, found=error) from error
+            return _archive(self.path, self.path.stat().st_mtime_ns).read(self.member)
+        except UNREADABLE as error:
+            raise IngestError("A file cannot be read", where=self.where, found=_why(error)) from error
 
     def text(self) -> str:
         """Return the content as text.
@@ -67,10 +74,14 @@ class Entry:
         Raises:
             IngestError: It cannot be read, or is no text.
         """
+        content = self.read()
         try:
-            return self.read().decode("utf-8-sig")
+            if b"\0" not in content:
+                return content.decode("utf-8-sig")
+            found: object = "zero bytes"
         except UnicodeDecodeError as error:
-            raise IngestError("A label file is no text", where=self.where, found=error) from error
+            found = error
+        raise IngestError("A label file is no text", where=self.where, found=found)
 
     @property
     def where(self) -> str:
@@ -84,18 +95,25 @@ class Entry:
             yield self.path
             return
         with tempfile.TemporaryDirectory(prefix="au-dist-") as folder:
-            target = Path(folder) / f"{self.stem}{self.suffix}"
+            target = Path(folder) / PurePosixPath(self.name).name
             try:
-                with (
-                    zipfile.ZipFile(self.path) as archive,
-                    archive.open(self.member) as source,
-                    target.open("wb") as file,
-                ):
+                archive = _archive(self.path, self.path.stat().st_mtime_ns)
+                with archive.open(self.member) as source, target.open("wb") as file:
                     while chunk := source.read(1 << 20):
                         file.write(chunk)
-            except (OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError) as error:
-                raise IngestError("A member of an archive cannot be read", where=self.where, found=error) from error
+            except UNREADABLE as error:
+                raise IngestError("An archive's member is unreadable", where=self.where, found=_why(error)) from error
             yield target
+
+
+@lru_cache(maxsize=2)
+def _archive(path: Path, changed: int) -> zipfile.ZipFile:
+    """Return an open archive; its list of members is read once and not for each of them."""
+    return zipfile.ZipFile(path)
+
+
+def _why(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,7 @@ class Tree:
     Attributes:
         root: The folder or archive.
         entries: Its files, sorted by name; hidden ones are left out.
-        unreadable: Archive → why it cannot be opened.
+        unreadable: Archive, folder or file → why it cannot be read.
     """
 
     root: Path
@@ -125,7 +143,7 @@ class Tree:
     def summary(self) -> str:
         """Say what is there, for a person: how many files of which kinds, and the first folders."""
         if not self.entries:
-            return "no files"
+            return "an empty folder"
         kinds = Counter(entry.suffix or "no suffix" for entry in self.entries)
         folders = sorted({"/".join(entry.parts[:-1][:3]) or "." for entry in self.entries})
         shown = ", ".join(folders[:4]) + (f" and {len(folders) - 4} more" if len(folders) > 4 else "")
@@ -142,36 +160,54 @@ def look(root: Path) -> Tree:
         raise IngestError("There is no such folder", where=root, fix="Give the folder that holds the corpus.")
     if root.is_file() and not zipfile.is_zipfile(root):
         raise IngestError("This is neither a folder nor a zip archive", where=root)
-    files = [root] if root.is_file() else _files(root)
-    entries: list[Entry] = []
     unreadable: dict[str, str] = {}
+    files = [root] if root.is_file() else _files(root, unreadable)
+    entries: list[Entry] = []
     for path in files:
         name = path.relative_to(root).as_posix() if path != root else ""
-        if path.suffix.lower() != ".zip":
+        if not _is_text(name):
+            unreadable[repr(str(path))] = "its name is not UTF-8"
+        elif path.suffix.lower() != ".zip":
             entries.append(Entry(name, path))
-            continue
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [info.filename for info in archive.infolist() if not info.is_dir()]
-        except (OSError, zipfile.BadZipFile) as error:
-            unreadable[str(path)] = f"the archive cannot be opened: {error}"
-            continue
-        outside = name.removesuffix(".zip").removesuffix(".ZIP")
-        entries += [
-            Entry("/".join(filter(None, (outside, member.replace("\\", "/")))), path, member)
-            for member in members
-            if not _hidden(member)
-        ]
+        else:
+            try:
+                entries += _members(path, name)
+            except UNREADABLE as error:
+                unreadable[str(path)] = f"the archive cannot be opened: {_why(error)}"
     return Tree(root, tuple(sorted(entries)), unreadable)
 
 
-def _files(root: Path) -> list[Path]:
+def _files(root: Path, unreadable: dict[str, str]) -> list[Path]:
+    """List files below a folder; links to folders are followed, each folder once."""
     found = []
-    for folder, below, names in os.walk(root, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
+    seen: set[tuple[int, int]] = set()
+
+    def note(error: OSError) -> None:
+        unreadable[str(error.filename)] = f"the folder cannot be listed: {error.strerror}"
+
+    for folder, below, names in os.walk(root, followlinks=True, onerror=note):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        below[:] = sorted(name for name in below if not name.startswith("."))
         found += [Path(folder) / name for name in names if not name.startswith(".")]
     return sorted(found)
 
 
-def _hidden(member: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in member.split("/"))
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _members(path: Path, name: str) -> Iterator[Entry]:
+    with zipfile.ZipFile(path) as archive:
+        members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    outside = name[: -len(path.suffix)]
+    for member in members:
+        if not any(part.startswith((".", "__MACOSX")) for part in member.split("/")):
+            yield Entry("/".join(filter(None, (outside, member.replace("\\", "/")))), path, member)

@@ -208,7 +208,7 @@ def read_picture(source: Path | IO[bytes], where: object = None) -> np.ndarray:
         with Image.open(source) as picture:
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # what a damaged picture raises is its decoder's choice
         found = (_describe(source) if isinstance(source, Path) else None) or error
         raise IngestError(
             "The picture cannot be read", where=where or source, found=found, fix="Remove it, or save it again."

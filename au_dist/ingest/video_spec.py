@@ -76,6 +76,7 @@ class VideoReport:
         labelled: Frames of which the label files say something.
         clip_frames: Frames in clips.
         clip_labelled: Those of them of which a label is known.
+        square_share: Side of the face as a share of square frames, on the median of the first; None in other frames.
         notes: What a person should know.
         error: Why the video was set aside; None where it was not.
     """
@@ -98,5 +99,6 @@ class VideoReport:
     labelled: int = 0
     clip_frames: int = 0
     clip_labelled: int = 0
+    square_share: float | None = None
     notes: list[str] = field(default_factory=list)
     error: str | None = None

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from au_dist.errors import IngestError, ShardError
+from au_dist.errors import AuDistError, IngestError, RecipeError, ShardError, StorageError
 from au_dist.ingest.how import Recipe
 from au_dist.ingest.sequences import Film, Found, Sequence
-from au_dist.ingest.take_in import take_in
-from au_dist.ingest.tree import Entry
+from au_dist.ingest.take_in import CROPPED_LOOKS, CROPPED_SHARE, already_cropped, take_in
 from au_dist.ingest.video_spec import VideoReport
 from au_dist.schema import Clip
 from au_dist.shard_writer import read_part, write_part, write_shards
@@ -53,21 +53,26 @@ class Summary:
     seconds: float = 0.0
     frames_now: int = 0
 
+    @property
+    def taken(self) -> list[VideoReport]:
+        """The reports of the recordings that were not set aside."""
+        return [report for report in self.reports if not report.error]
+
     def total(self, name: str) -> int:
-        """Return the sum of a number over all recordings."""
-        return sum(getattr(report, name) for report in self.reports)
+        """Return the sum of a number over what was not set aside."""
+        return sum(getattr(report, name) for report in self.taken)
 
     def dropped(self) -> dict[str, int]:
         """Return reason → how many were left out, most first."""
         totals: dict[str, int] = {}
-        for report in self.reports:
+        for report in self.taken:
             for reason, times in report.dropped.items():
                 totals[reason] = totals.get(reason, 0) + times
         return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     def stages(self) -> dict[str, float]:
         """Return stage → seconds over all recordings."""
-        return {stage: sum(report.seconds[stage] for report in self.reports) for stage in VideoReport(Path()).seconds}
+        return {stage: sum(report.seconds[stage] for report in self.taken) for stage in VideoReport(Path()).seconds}
 
 
 Show = Callable[[VideoReport, int, int], None]
@@ -100,18 +105,18 @@ def ingest_corpus(
         ShardError: The place holds another set.
         StorageError: The store fails; run again, the ingest goes on where it was.
     """
+    if not found.sequences:
+        raise IngestError(
+            "There is no recording with labels",
+            where=recipe.corpus,
+            found=" ".join(found.notes) or "nothing to take in",
+        )
     source = source_of(recipe, found)
     if out.check().exists(MANIFEST):
-        return _finished(out, source)
+        return _finished(out, recipe, source)
     summary = Summary(aside=dict(found.aside), notes=list(found.notes))
-    done = _take_all(found, out, recipe, parallel, summary, most_aside, show)
-    _check_aside(summary, len(found.sequences) + len(found.aside), most_aside, final=True)
-    aus = len(recipe.aus)
-
-    def clips() -> Iterator[Clip]:
-        for sequence in found.sequences:
-            yield from read_part(out, done.get(part_folder(sequence, recipe), ()), aus)
-
+    folders = [part_folder(sequence, recipe) for sequence in found.sequences]
+    parts = _take_all(found, folders, out, recipe, parallel, summary, most_aside, show)
     if not summary.total("clips"):
         tracks, frames = summary.total("tracks"), recipe.spec.clip_frames
         raise IngestError(
@@ -120,9 +125,14 @@ def ingest_corpus(
             found=f"{tracks} faces followed in {len(summary.reports)} recordings, none of them over {frames} frames",
             fix="Try a smaller --clip-frames (1 for pictures), --min-face or --min-confidence.",
         )
-    coded = summary.total("labelled")
-    manifest = write_shards(clips(), out, aus=recipe.aus, crop=recipe.crop, source={**source, "coded_frames": coded})
+
+    def clips() -> Iterator[Clip]:
+        for files in parts:
+            yield from read_part(out, files, len(recipe.aus))
+
     out.write(REPORT, json.dumps(report_of(summary), indent=1).encode())
+    source["coded_frames"] = summary.total("labelled")
+    manifest = write_shards(clips(), out, aus=recipe.aus, crop=recipe.crop, source=source)
     out.delete(PARTS)
     return manifest, summary
 
@@ -136,7 +146,8 @@ def source_of(recipe: Recipe, found: Found) -> dict[str, Any]:
     if recipe.spec.landmarks:
         options["landmarks"] = recipe.spec.landmarks.name
     parts = {"partitions": found.partitions} if found.partitions else {}
-    return {"kind": "corpus", "corpus": recipe.name, "importer": recipe.corpus, **options, **parts}
+    made = {"kind": "corpus", "corpus": recipe.name, "importer": recipe.corpus, "recordings": len(found.sequences)}
+    return {**made, **options, **parts}
 
 
 def report_of(summary: Summary) -> dict[str, Any]:
@@ -149,71 +160,89 @@ def report_of(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _finished(out: Store, source: dict[str, Any]) -> tuple[Manifest, Summary]:
+def _finished(out: Store, recipe: Recipe, source: dict[str, Any]) -> tuple[Manifest, Summary]:
     """The set is there: made by this very ingest, which may have been stopped while it cleared up, or another's."""
     manifest = read_manifest(out)
-    same = json.loads(json.dumps(source))
-    if {**manifest.source, **same} != manifest.source:
-        raise ShardError("This place already holds other shards", where=out.uri, fix="Choose an empty place for --out.")
+    there = {**manifest.source, "aus": list(manifest.aus), "crop": manifest.crop}
+    mine = json.loads(json.dumps({**source, "aus": recipe.aus, "crop": asdict(recipe.crop)}))
+    if other := sorted(name for name in mine if mine[name] != there.get(name)):
+        raise ShardError(
+            "This place already holds other shards",
+            where=out.uri,
+            expected="; ".join(f"{name} {mine[name]}" for name in other[:3]),
+            found="; ".join(f"{name} {there.get(name)}" for name in other[:3]),
+            fix="Choose an empty place for --out.",
+        )
     out.delete(PARTS)
-    summary = Summary(notes=["The set was there already; nothing was done."])
-    if out.exists(REPORT):
-        kept = json.loads(out.read(REPORT))
-        summary.aside = kept["aside"]
-        summary.reports = [VideoReport(**{**row, "path": Path(row["path"])}) for row in kept["recordings"]]
-        summary.done_before = len(summary.reports)
-    return manifest, summary
+    kept = json.loads(out.read(REPORT))
+    reports = [_report_from(row) for row in kept["recordings"]]
+    notes = ["The set was there already; nothing was done."]
+    return manifest, Summary(reports, kept["aside"], notes, done_before=len(reports))
+
+
+def _report_from(row: dict[str, Any]) -> VideoReport:
+    return VideoReport(**{**row, "path": Path(row["path"])})
 
 
 def _take_all(
-    found: Found, out: Store, recipe: Recipe, parallel: int, summary: Summary, most_aside: float, show: Show
-) -> dict[str, tuple[Shard, ...]]:
-    """Have a Ray task take in each recording that is not done; return part → its files."""
+    found: Found,
+    folders: list[str],
+    out: Store,
+    recipe: Recipe,
+    parallel: int,
+    summary: Summary,
+    most_aside: float,
+    show: Show,
+) -> list[tuple[Shard, ...]]:
+    """Have a Ray task take in each recording that is not done; return the files of each part, in order."""
     import ray
     from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
     task = ray.remote(num_cpus=1, max_retries=1)(_take_one)
-    results: dict[str, tuple[VideoReport, tuple[Shard, ...]]] = {}
-    waiting = []
-    for sequence in found.sequences:
-        folder = part_folder(sequence, recipe)
-        if before := _read_done(out, folder):
-            results[folder] = before
-        else:
-            waiting.append(sequence)
-    summary.done_before, total = len(results), len(found.sequences)
+    results = {place: before for place, folder in enumerate(folders) if (before := _read_done(out, folder))}
+    waiting = [place for place in range(len(folders)) if place not in results]
+    summary.done_before, total = len(results), len(folders)
     begun = time.monotonic()
-    running: dict[Any, Sequence] = {}
+    running: dict[Any, int] = {}
     waiting.reverse()
     while waiting or running:
         while waiting and len(running) < parallel:
-            sequence = waiting.pop()
-            running[task.remote(sequence, out, recipe)] = sequence
+            place = waiting.pop()
+            running[task.remote(found.sequences[place], folders[place], out, recipe)] = place
         (ready, *_), _ = ray.wait(list(running))
-        sequence = running.pop(ready)
+        place = running.pop(ready)
         try:
             report, files = ray.get(ready)
         except (WorkerCrashedError, OutOfMemoryError) as error:
             why = "memory ran out" if isinstance(error, OutOfMemoryError) else "it was killed or crashed"
-            report = VideoReport(Path(sequence.where), sequence.title)
-            report.error, files = f"The process that read it ended twice: {why}.", ()
+            report, files = _report_of(found.sequences[place]), ()
+            report.error = f"The process that read it ended twice: {why}."
         except RayTaskError as error:
             for other in running:
                 ray.cancel(other)
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
         if report.error:
-            summary.aside[sequence.title] = report.error
-        results[part_folder(sequence, recipe)] = report, files
+            summary.aside[report.name] = report.error
+        results[place] = report, files
         summary.frames_now += report.frames
         show(report, len(results), total)
-        _check_aside(summary, total + len(found.aside), most_aside, final=False)
+        _check_aside(summary, total + len(found.aside), most_aside)
+        _check_cropped([report for report, _ in results.values()])
     summary.seconds = time.monotonic() - begun
-    summary.reports = [results[part_folder(sequence, recipe)][0] for sequence in found.sequences]
-    return {folder: files for folder, (report, files) in results.items() if not report.error}
+    summary.reports = [results[place][0] for place in range(total)]
+    _check_aside(summary, total + len(found.aside), most_aside)
+    return [results[place][1] for place in range(total)]
 
 
-def _check_aside(summary: Summary, total: int, most: float, *, final: bool) -> None:
-    if len(summary.aside) > most * total or (final and total == len(summary.aside)):
+def _check_cropped(reports: list[VideoReport]) -> None:
+    """Refuse a corpus of single pictures that are face crops already; longer recordings refuse themselves."""
+    shares = [report.square_share for report in reports if report.square_share is not None]
+    if len(shares) == CROPPED_LOOKS and median(shares) > CROPPED_SHARE:
+        raise already_cropped(median(shares))
+
+
+def _check_aside(summary: Summary, total: int, most: float) -> None:
+    if len(summary.aside) > most * total:
         name, why = next(iter(summary.aside.items()))
         raise IngestError(
             "Too many recordings cannot be taken in",
@@ -224,18 +253,25 @@ def _check_aside(summary: Summary, total: int, most: float, *, final: bool) -> N
         )
 
 
-def _take_one(sequence: Sequence, out: Store, recipe: Recipe) -> tuple[VideoReport, tuple[Shard, ...]]:
+def _report_of(sequence: Sequence) -> VideoReport:
+    return VideoReport(Path(sequence.where), sequence.title)
+
+
+def _take_one(sequence: Sequence, folder: str, out: Store, recipe: Recipe) -> tuple[VideoReport, tuple[Shard, ...]]:
     """Take in one recording and leave its part; runs in a Ray task."""
-    report = VideoReport(Path(sequence.where), sequence.title)
-    folder = part_folder(sequence, recipe)
+    report = _report_of(sequence)
     try:
         clips = take_in(sequence, recipe, report)
         files = write_part(clips, out, folder, aus=recipe.aus, crop=recipe.crop)
-    except IngestError as error:
+    except (StorageError, RecipeError):
+        raise
+    except AuDistError as error:
         report.error = str(error)
         return report, ()
-    row = {**asdict(report), "path": str(report.path)}
-    done = {"report": row, "files": [file.model_dump(mode="json") for file in files]}
+    except Exception as error:  # noqa: BLE001 - nobody foresaw it, and one recording stops no other
+        report.error = f"{type(error).__name__}: {error}"
+        return report, ()
+    done = {"report": {**asdict(report), "path": str(report.path)}, "files": [file.model_dump() for file in files]}
     out.write(f"{folder}/{DONE}", json.dumps(done).encode())
     return report, files
 
@@ -244,19 +280,24 @@ def _read_done(out: Store, folder: str) -> tuple[VideoReport, tuple[Shard, ...]]
     if not out.exists(f"{folder}/{DONE}"):
         return None
     done = json.loads(out.read(f"{folder}/{DONE}"))
-    report = VideoReport(**{**done["report"], "path": Path(done["report"]["path"])})
-    return report, tuple(Shard.model_validate(file) for file in done["files"])
+    return _report_from(done["report"]), tuple(Shard.model_validate(file) for file in done["files"])
 
 
 def part_folder(sequence: Sequence, recipe: Recipe) -> str:
     """Return where a recording's part is: elsewhere when the recording, its labels or the way it is read changed."""
-    frames = [sequence.frames.entry] if isinstance(sequence.frames, Film) else []
-    files = {entry.name: _stamp(entry) for entry in (*frames, *sequence.labels.values())}
-    content = [VERSION, repr(sequence), repr(recipe), files]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    source = sequence.frames
+    pictures = [source.entry] if isinstance(source, Film) else [entry for _, entry in source.numbered]
+    paths = {entry.path for entry in (*pictures, *sequence.labels.values())}
+    if recipe.spec.landmarks:
+        paths.add(recipe.spec.landmarks)
+    stamps = sorted([str(path), *_stamp(path)] for path in paths)
+    digest = hashlib.sha256(json.dumps([VERSION, repr(sequence), repr(recipe), stamps]).encode()).hexdigest()[:16]
     return f"{PARTS}/{digest}"
 
 
-def _stamp(entry: Entry) -> list[int]:
-    found = entry.path.stat()
+def _stamp(path: Path) -> list[int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return [-1, -1]
     return [found.st_size, found.st_mtime_ns]

@@ -60,7 +60,7 @@ class LabelCheck:
             source: How the set was made, from its manifest.
         """
         found = []
-        parts = {part.get("corpus"): part for part in source.get("sets", [source])}
+        parts = {part.get("corpus"): part for part in _sets(source)}
         for corpus, subjects in self.tallies.items():
             made = parts.get(corpus, {})
             found += _count_warnings(corpus, len(subjects), made)
@@ -69,6 +69,11 @@ class LabelCheck:
             if key and comparable:
                 found += compare(self.aus, list(subjects.values()), corpus, key)
         return found
+
+
+def _sets(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return how each set was made that a set was merged from, or how it was made itself."""
+    return [part for some in source["sets"] for part in _sets(some)] if "sets" in source else [source]
 
 
 def _count_warnings(corpus: str, subjects: int, made: Mapping[str, Any]) -> list[str]:

@@ -319,6 +319,107 @@ def test_a_missing_label_folder_is_named(tmp_path, corpus, make, labels):
         found_in(corpus, tmp_path)
 
 
+def test_where_a_picture_is_missing_the_others_keep_their_places(tmp_path):
+    root = trees.bp4d_plus(tmp_path)
+    for archive in (root / "2D+3D").glob("*.zip"):
+        with zipfile.ZipFile(archive) as file:
+            for member in file.namelist():
+                if "/T1/" in member and not member.endswith("003.jpg"):
+                    trees.put(root / "2D+3D" / member, file.read(member))
+        archive.unlink()
+    clips, report = taken("bp4d+", found_in("bp4d+", root))["bp4d+/F001/F001_T1"]
+    numbers_T = together(clips, "number_T")
+    assert numbers_T.tolist() == [1, 2, 3, 5, 6, 7, 8, 9]
+    np.testing.assert_array_equal(together(clips, "y_TA"), trees.person(0, 12).y_TA[numbers_T - 1])
+    assert report.notes == ["1 labelled frames have no picture and were left out"]
+
+
+def test_pictures_of_two_cameras_are_not_mixed(tmp_path):
+    root = trees.disfa(tmp_path, ("SN001",))
+    shutil.rmtree(root / "Videos_LeftCamera")
+    shutil.rmtree(root / "Video_RightCamera")
+    for camera, numbers in (("left", range(24)), ("right", range(26))):
+        for k in numbers:
+            scene = trees.person(0, 24, "DISFA_ge2_12au").scene_T[min(k, 23)]
+            trees.put(root / camera / "SN001" / f"{k:04d}.jpg", trees.jpeg(scene))
+    for camera, count in (("left", 24), ("right", 26)):
+        found = found_in("disfa", root, camera=camera)
+        (sequence,) = found.sequences
+        assert {entry.name.split("/")[0] for _, entry in sequence.frames.numbered} == {camera}
+        assert [number for number, _ in sequence.frames.numbered] == list(range(1, count + 1))
+        assert any("several folders" in note for note in found.notes)
+
+
+def test_other_names_of_the_same_files_are_found(tmp_path):
+    who = trees.person(0, 8)
+    trees.film(tmp_path / "2F01_T5.avi", who.scene_T, 25)
+    with zipfile.ZipFile(tmp_path / "F002.Zip", "w") as archive:
+        archive.writestr("T01/000.jpg", trees.jpeg(who.scene_T[0]))
+    for name in ("F001_T5", "F002_T1"):
+        trees.put(tmp_path / "AUCoding" / f"{name}.csv", trees.occurrence(who, 1))
+        trees.put(tmp_path / "2DFeatures" / f"{name}.csv", "landmarks")
+    found = found_in("bp4d", tmp_path)
+    assert [sequence.title for sequence in found.sequences] == ["bp4d/F001/F001_T5", "bp4d/F002/F002_T1"]
+    assert {sequence.labels["occurrence"].parts[0] for sequence in found.sequences} == {"AUCoding"}
+
+
+def test_a_broken_video_beside_crops_costs_only_its_frame_rate(tmp_path):
+    root = trees.affwild2(tmp_path)
+    (root / "batch1/1-30.mp4").write_bytes(b"")
+    found = found_in("affwild2", root)
+    assert len(found.sequences) == 4
+    assert found.notes == (
+        "4 folders of crops have no video that tells their frame rate: 30 frames a second are taken.",
+    )
+    again = trees.put(root / "Third ABAW Annotations/AU_Detection_Challenge/Validation_Set/1-30.txt", "AU1\n0\n")
+    assert again.exists()
+    found = found_in("affwild2", root)
+    assert any("in the training and in the validation set: affwild2/1-30" in note for note in found.notes)
+
+
+def test_a_thumbnail_is_no_recording(tmp_path):
+    root = trees.gft(tmp_path)
+    trees.put(root / "videos" / "001A.jpg", b"x")
+    found = found_in("gft", root)
+    assert all(sequence.frames.entry.suffix == ".mp4" for sequence in found.sequences)
+
+
+def test_a_layout_with_a_threshold_keeps_intensities(tmp_path):
+    trees.film(tmp_path / "a1.mp4", trees.person(0, 4).scene_T, 30)
+    trees.put(tmp_path / "a1.csv", "t;AU04\n1;0\n2;3\n3;\n4;9\n")
+    own = tmp_path / "own.yaml"
+    own.write_text("corpus: mine\nrecordings: ['(?P<name>a\\d)\\.mp4']\ntables: '(?P<name>a\\d)\\.csv'\nthreshold: 2\n"
+                   "frame_column: t\n")  # fmt: skip
+    options = Options(layout=read_layout(own))
+    found = CORPORA["gft"].find(look(tmp_path), options)
+    ((clips, _),) = taken("gft", found, options=options, aus="4").values()
+    np.testing.assert_array_equal(clips[0].intensity_TA[:, 0], [0, 3, np.nan, np.nan])
+    assert clips[0].y_TA[:, 0].tolist() == [0, 1, 0, 0]
+    assert clips[0].corpus == "mine"
+    own.write_text("recordings: ['(?P<name>x)']\ntables: '(?P<name>y)'\nau_column: 'AU\\d'\n")
+    with pytest.raises(RecipeError, match="no group for the number"):
+        read_layout(own)
+
+
+def test_videos_in_archives_and_who_is_in_them(tmp_path):
+    video = trees.film(tmp_path / "x" / "id01" / "a.mp4", trees.person(0, 4).scene_T, 25)
+    with zipfile.ZipFile(tmp_path / "x" / "more.zip", "w") as archive:
+        archive.write(video, "id02/b.mp4")
+    found = found_in("video", tmp_path / "x", subjects="folder", name="mine")
+    assert [sequence.title for sequence in found.sequences] == ["mine/id01/a", "mine/more/b"]
+    results = taken("video", found)
+    assert [len(clips) for clips, _ in results.values()] == [1, 1]
+    assert results["mine/more/b"][0][0].corpus == "mine"
+
+
+def test_links_in_a_circle_are_walked_once(tmp_path):
+    root = trees.disfa(tmp_path, ("SN001",))
+    (root / "loop").symlink_to(root)
+    assert len(look(root).entries) == 15
+    (root / "no\udce9.avi").write_bytes(b"x")
+    assert list(look(root).unreadable.values()) == ["its name is not UTF-8"]
+
+
 def test_the_other_camera_is_offered(tmp_path):
     root = trees.disfa(tmp_path, ("SN001",))
     shutil.rmtree(root / "Videos_LeftCamera")

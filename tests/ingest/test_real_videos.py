@@ -9,6 +9,7 @@ from video_files import REAL
 from au_dist.ingest.clips import track_crops, video_clips
 from au_dist.ingest.faces import open_detector
 from au_dist.ingest.folder import find_videos, video_names
+from au_dist.ingest.tree import look
 from au_dist.ingest.video import Frame, read_frames
 from au_dist.ingest.video_spec import VideoReport, VideoSpec
 from au_dist.schema import CropRecipe
@@ -28,9 +29,9 @@ def ingest(name, spec=SPEC):
 
 
 def test_all_files_are_found_and_named():
-    paths = find_videos(REAL)
-    assert len(paths) == 6
-    assert len(set(video_names(paths, REAL).values())) == 6
+    entries = find_videos(look(REAL))
+    assert len(entries) == 6
+    assert len(set(video_names(entries).values())) == 6
 
 
 def test_one_face_throughout():

@@ -1,6 +1,7 @@
 """Frames and times out of files as they come."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from video_files import grey, write_video
 
 from au_dist.errors import IngestError
 from au_dist.ingest.folder import find_videos, video_names
+from au_dist.ingest.tree import Entry, look
 from au_dist.ingest.video import _Clock, probe, read_frames
 
 
@@ -132,22 +134,22 @@ def test_find_videos_by_suffix_and_by_content(tmp_path):
     unnamed.write_bytes(video.read_bytes())
     for other in ("._b.mp4", "labels.csv"):
         (tmp_path / other).write_text("x")
-    assert find_videos(tmp_path) == [video, unnamed]
+    assert [entry.path for entry in find_videos(look(tmp_path))] == [video, unnamed]
 
 
 def test_folders_without_videos(tmp_path):
     with pytest.raises(IngestError, match="an empty folder"):
-        find_videos(tmp_path)
+        find_videos(look(tmp_path))
     for name in ("a.csv", "b.csv", "readme"):
         (tmp_path / name).write_text("x")
-    with pytest.raises(IngestError, match=r"3 other files \(2 \.csv, 1 no suffix\)"):
-        find_videos(tmp_path)
-    with pytest.raises(IngestError, match="does not exist"):
-        find_videos(tmp_path / "absent")
-    with pytest.raises(IngestError, match="not a folder"):
-        find_videos(tmp_path / "a.csv")
+    with pytest.raises(IngestError, match=r"2 \.csv, 1 no suffix"):
+        find_videos(look(tmp_path))
+    with pytest.raises(IngestError, match="no such folder"):
+        look(tmp_path / "absent")
+    with pytest.raises(IngestError, match="neither a folder nor a zip"):
+        look(tmp_path / "a.csv")
 
 
-def test_names_are_short_and_unique(tmp_path):
-    paths = [tmp_path / name for name in ("x.mp4", "a/y.mp4", "b/y.mp4", "b/y.jpg", "a/z.mov")]
-    assert list(video_names(paths, tmp_path).values()) == ["x", "a/y", "b/y.mp4", "b/y.jpg", "z"]
+def test_names_are_short_and_unique():
+    entries = [Entry(name, Path(name)) for name in ("x.mp4", "a/y.mp4", "b/y.mp4", "b/y.jpg", "a/z.mov", "a.b/c")]
+    assert list(video_names(entries).values()) == ["x", "a/y", "b/y.mp4", "b/y.jpg", "z", "c"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from au_dist.storage import open_store
 pytestmark = pytest.mark.ray
 
 SUBJECTS = ("SN001", "SN002", "SN010", "SN003")
-PLAIN = VideoSpec(detector="none", clip_frames=4, max_faces=1)
+PLAIN = VideoSpec(detector="none", clip_frames=4, max_faces=1, detect_side=320)
 
 
 def run(root, out, corpus="disfa", **options):
@@ -111,6 +112,72 @@ def test_changed_labels_are_read_again(tmp_path, ray_here):
     assert manifest.subjects["disfa/SN001"].positive[column] == 24
 
 
+def test_files_that_change_while_they_are_read_lose_nothing(tmp_path, ray_here):
+    root = trees.disfa(tmp_path / "tree", ("SN001", "SN002"))
+
+    def touch(report, done, total):
+        for path in root.rglob("*.txt"):
+            os.utime(path, (done, done))
+
+    manifest, _ = run(root, tmp_path / "set", show=touch)
+    assert len(manifest.subjects) == 2
+
+
+def test_a_part_belongs_to_its_files_and_options(tmp_path):
+    root = trees.bp4d(tmp_path)
+    folders = []
+    for change in (lambda: None, lambda: (root / "Sequences(2D+3D)/F001/T1/0060.jpg").write_bytes(b"other")):
+        change()
+        found = CORPORA["bp4d"].find(look(root), Options())
+        for size in (64, 80):
+            recipe = recipe_for("bp4d", found, Options(), PLAIN, size=size)
+            folders += [job.part_folder(sequence, recipe) for sequence in found.sequences]
+    # Of four pairs, the second recording did not change with the first one's picture.
+    assert len(set(folders)) == 6
+
+
+def test_a_set_of_other_crops_or_recordings_is_not_this_one(undisturbed, tree, tmp_path):
+    out, *_ = undisturbed
+    found = CORPORA["disfa"].find(look(tree), Options())
+    with pytest.raises(ShardError, match=r"already holds other shards.*'size': 80"):
+        ingest_corpus(found, open_store(out), recipe_for("disfa", found, Options(), PLAIN, size=80), parallel=1)
+    fewer = replace(found, sequences=found.sequences[1:])
+    with pytest.raises(ShardError, match="Expected recordings 3"):
+        ingest_corpus(fewer, open_store(out), recipe_for("disfa", fewer, Options(), PLAIN, size=64), parallel=1)
+
+
+def test_recordings_and_labels_of_different_people_are_nothing(tmp_path, ray_here):
+    trees.put(tmp_path / "F001/T1/0001.jpg", b"x")
+    trees.put(tmp_path / "AU_OCC/F001_T2.csv", "x")
+    with pytest.raises(IngestError, match=r"no recording with labels.*1 recordings have no labels.*F001/T1"):
+        run(tmp_path, tmp_path / "set", "bp4d")
+
+
+def test_whatever_is_wrong_with_a_recording_stops_no_other(tmp_path, ray_here):
+    root = trees.disfa(tmp_path / "tree", ("SN001", "SN002", "SN003", "SN004", "SN005"))
+    labels = root / "ActionUnit_Labels"
+    (labels / "SN002/SN002_au1.txt").write_text("1,0\n2,inf\n")
+    (labels / "SN003/SN003_au1.txt").write_bytes(bytes(2000))
+    (root / "Videos_LeftCamera/LeftVideoSN004_comp.avi").unlink()
+    (root / "Videos_LeftCamera/LeftVideoSN004_comp.avi").symlink_to(tmp_path / "gone")
+    (labels / "SN005/SN005_au1.txt").write_text(trees.pairs([0] * 20))
+    manifest, summary = run(root, tmp_path / "set", most_aside=0.9)
+    assert list(manifest.subjects) == ["disfa/SN001"]
+    why = [summary.aside[f"disfa/SN00{k}/SN00{k}"] for k in (2, 3, 4, 5)]
+    for text, expected in zip(why, ("line 2", "zero bytes", "no such file", "20 for AU01"), strict=True):
+        assert expected in text
+    assert (summary.total("frames"), summary.total("labelled"), manifest.source["coded_frames"]) == (24, 24, 24)
+
+
+def test_single_pictures_that_are_face_crops_are_refused(tmp_path, ray_here):
+    for k, face in enumerate(trees.person(0, 30).face_T):
+        trees.put(tmp_path / "faces" / f"{k}.jpg", trees.jpeg(face))
+    found = CORPORA["video"].find(look(tmp_path / "faces"), Options())
+    recipe = recipe_for("video", found, Options(), VideoSpec(clip_frames=1, detect_side=160))
+    with pytest.raises(IngestError, match=r"face crops already.*--detector none"):
+        ingest_corpus(found, open_store(tmp_path / "set"), recipe, parallel=2)
+
+
 def stop_at_the_end(report, done, total):
     if done == total:
         raise StoppedError
@@ -151,9 +218,9 @@ def test_a_recording_that_kills_its_process_is_set_aside(tmp_path, ray_here, mon
     recipe = recipe_for("disfa", found, Options(), spec, size=64)
     plain = job._take_one
 
-    def with_path(sequence, out, recipe):
+    def with_path(*given):
         sys.path.insert(0, str(tmp_path))
-        return plain(sequence, out, recipe)
+        return plain(*given)
 
     monkeypatch.setattr(job, "_take_one", with_path)
     manifest, summary = ingest_corpus(found, open_store(tmp_path / "set"), recipe, parallel=2)

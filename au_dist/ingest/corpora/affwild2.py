@@ -8,18 +8,19 @@ import re
 from collections import defaultdict
 from typing import Literal
 
+from au_dist.errors import IngestError
 from au_dist.ingest.corpora.options import Options
+from au_dist.ingest.folder import VIDEO_SUFFIXES
 from au_dist.ingest.label_files import LabelTable, read_ordered
 from au_dist.ingest.sequences import Film, Found, Pictures, Sequence, no_labels, nothing_found, numbered
 from au_dist.ingest.tree import Entry, Tree
-from au_dist.ingest.video import probe
+from au_dist.ingest.video import PICTURE_SUFFIXES, probe
 
 AUS = (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)
 
 #: Of crops whose video is not there; most videos have this.
 FPS = 30.0
 
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
 PARTITIONS = {"train": "train", "training": "train", "validation": "validation"}
 
 LOOKED_FOR = ["crops such as cropped_aligned/VIDEO/00001.jpg", "or videos such as batch1/VIDEO.mp4"]
@@ -38,9 +39,9 @@ def find(tree: Tree, options: Options) -> Found:
         labels[match[2]] = entry
         partitions[PARTITIONS[match[1].lower()]].add(f"affwild2/{_video_of(match[2])}")
     folders: dict[str, list[Entry]] = defaultdict(list)
-    for match, entry in tree.matching(r"cropped[^/]*/(?:batch\d+/)?([^/]+)/\d+\.\w+", ".jpg", ".jpeg", ".png"):
+    for match, entry in tree.matching(r"cropped[^/]*/(?:batch\d+/)?([^/]+)/\d+\.\w+", *PICTURE_SUFFIXES):
         folders[match[1]].append(entry)
-    videos = {match[1]: entry for match, entry in tree.matching(r"batch\d+/([^/]+)\.\w+", *VIDEOS)}
+    videos = {match[1]: entry for match, entry in tree.matching(r"batch\d+/([^/]+)\.\w+", *VIDEO_SUFFIXES)}
     if not folders and not videos:
         raise nothing_found("Aff-Wild2", tree, LOOKED_FOR)
     if not labels:
@@ -68,11 +69,14 @@ def find(tree: Tree, options: Options) -> Found:
     if lonely:
         notes.append(f"{len(lonely)} label files have no recording ({', '.join(lonely[:4])}).")
     if guessed:
-        notes.append(f"{guessed} folders of crops are there without their video: {FPS:g} frames a second are taken.")
+        notes.append(
+            f"{guessed} folders of crops have no video that tells their frame rate: {FPS:g} frames a second are taken."
+        )
     both = partitions["train"] & partitions["validation"]
     if both:
         notes.append(f"These videos are in the training and in the validation set: {', '.join(sorted(both)[:4])}.")
     return Found(
+        "affwild2",
         tuple(sequences),
         dict(tree.unreadable),
         tuple(notes),
@@ -89,7 +93,11 @@ def _side(name: str) -> Literal["any", "left", "right"]:
 
 
 def _fps(film: Entry | None) -> float | None:
-    return None if film is None or film.member else probe(film.path).fps
+    """Return the frame rate that a video tells; None where there is none to ask."""
+    try:
+        return None if film is None or film.member else probe(film.path).fps
+    except IngestError:
+        return None
 
 
 def read_labels(sequence: Sequence, options: Options) -> LabelTable:

@@ -10,18 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from au_dist.ingest.corpora.options import Options, bad_frames, published_segments
+from au_dist.ingest.folder import VIDEO_SUFFIXES
 from au_dist.ingest.label_files import LabelTable, joined, read_coded, read_pairs
-from au_dist.ingest.sequences import (
-    Film,
-    Found,
-    Pictures,
-    Sequence,
-    no_labels,
-    nothing_found,
-    numbered,
-    ordinal,
-)
+from au_dist.ingest.sequences import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found, ordinal
 from au_dist.ingest.tree import Entry, Tree
+from au_dist.ingest.video import PICTURE_SUFFIXES
 
 #: Standard action units of detection; intensities are coded for 6, 10, 12, 14 and 17.
 AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
@@ -32,13 +25,10 @@ FPS = 25.0
 #: The last number of the 2D videos → task.
 TASKS = {"01": 1, "03": 2, "07": 3, "08": 4, "09": 5, "10": 6, "11": 7, "13": 8}
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
-VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv")
-
 LOOKED_FOR = ["pictures such as F001/T1/2440.jpg", "or videos such as 2F01_01.avi or F001_T1.mp4"]
 LABELS_LOOKED_FOR = ["occurrence such as AU_OCC/F001_T1.csv", "or intensity such as AU_INT/AU06/F001_T1_AU06.csv"]
 
-Key = tuple[str, str]
+Key = tuple[str, ...]
 
 
 def find(tree: Tree, options: Options, corpus: str = "bp4d") -> Found:
@@ -47,8 +37,11 @@ def find(tree: Tree, options: Options, corpus: str = "bp4d") -> Found:
     Raises:
         IngestError: There are none, or no labels.
     """
-    notes: list[str] = []
-    pictures, videos, labels = _pictures(tree, notes), _videos(tree), _labels(tree)
+    folders = Folders()
+    for match, entry in tree.matching(r"([FM]\d{3})[/_]?T(\d{1,2})/[^/]*?\d+\.\w+", *PICTURE_SUFFIXES):
+        folders.add(_key(match), entry)
+    notes = folders.notes()
+    pictures, videos, labels = folders.chosen(), _videos(tree), _labels(tree, notes)
     if not pictures and not videos:
         raise nothing_found("BP4D+" if corpus == "bp4d+" else "BP4D", tree, LOOKED_FOR)
     if not labels:
@@ -68,7 +61,7 @@ def find(tree: Tree, options: Options, corpus: str = "bp4d") -> Found:
         notes.append(f"{len(unlabelled)} recordings have no labels and were left out ({_few(unlabelled)}).")
     if lonely := labels.keys() - pictures.keys() - videos.keys():
         notes.append(f"{len(lonely)} label files have no recording ({_few(lonely)}).")
-    return Found(tuple(sequences), dict(tree.unreadable), tuple(notes))
+    return Found(corpus, tuple(sequences), dict(tree.unreadable), tuple(notes))
 
 
 def find_plus(tree: Tree, options: Options) -> Found:
@@ -101,38 +94,40 @@ def _by_place(corpus: str, options: Options) -> bool:
     return options.frame_map == "ordinal" or (options.frame_map == "auto" and corpus == "bp4d+")
 
 
-def _pictures(tree: Tree, notes: list[str]) -> dict[Key, tuple[tuple[int, Entry], ...]]:
-    folders: dict[Key, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
-    for found, entry in tree.matching(r"([FM]\d{3})[/_]?(T\d{1,2})/[^/]*?\d+\.\w+", *PICTURES):
-        folders[found[1].upper(), found[2].upper()][entry.name.rpartition("/")[0]].append(entry)
-    if twice := [key for key, places in folders.items() if len(places) > 1]:
-        notes.append(f"{len(twice)} recordings are there twice ({_few(twice)}); the one with more pictures was taken.")
-    return {
-        key: numbered(places[max(places, key=lambda folder: (len(places[folder]), folder))])
-        for key, places in folders.items()
-    }
-
-
 def _videos(tree: Tree) -> dict[Key, Entry]:
     found = {}
     # FERA 2017 shows each recording from several sides and numbers them; 6 is the front, as far as is known.
-    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_(T\d{1,2})_6\.\w+", *VIDEOS):
-        found[match[1].upper(), match[2].upper()] = entry
-    for match, entry in tree.matching(r"2([FM])(\d{2})_(\d{2})\.\w+", *VIDEOS):
-        if match[3] in TASKS:
-            found[f"{match[1].upper()}0{match[2]}", f"T{TASKS[match[3]]}"] = entry
-    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_?(T\d{1,2})\.\w+", *VIDEOS):
-        found[match[1].upper(), match[2].upper()] = entry
+    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})_6\.\w+", *VIDEO_SUFFIXES):
+        found[_key(match)] = entry
+    for match, entry in tree.matching(r"2([FM])(\d{2})_(T?)(\d{1,2})\.\w+", *VIDEO_SUFFIXES):
+        task = int(match[4]) if match[3] else TASKS.get(match[4])
+        if task:
+            found[f"{match[1].upper()}0{match[2]}", f"T{task}"] = entry
+    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_?T(\d{1,2})\.\w+", *VIDEO_SUFFIXES):
+        found[_key(match)] = entry
     return found
 
 
-def _labels(tree: Tree) -> dict[Key, dict[str, Entry]]:
-    found: dict[Key, dict[str, Entry]] = defaultdict(dict)
-    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_(T\d{1,2})\.csv", ".csv"):
-        found[match[1].upper(), match[2].upper()].setdefault("occurrence", entry)
-    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_(T\d{1,2})_AU(\d{1,2})\.csv", ".csv"):
-        found[match[1].upper(), match[2].upper()].setdefault(f"intensity {int(match[3])}", entry)
-    return found
+def _labels(tree: Tree, notes: list[str]) -> dict[Key, dict[str, Entry]]:
+    found: dict[Key, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})\.csv", ".csv"):
+        found[_key(match)]["occurrence"].append(entry)
+    for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})_AU(\d{1,2})\.csv", ".csv"):
+        found[_key(match)][f"intensity {int(match[3])}"].append(entry)
+    if twice := [key for key, kinds in found.items() if any(len(entries) > 1 for entries in kinds.values())]:
+        notes.append(
+            f"{len(twice)} recordings have a label file more than once ({_few(twice)}); those below AU… count."
+        )
+    return {key: {kind: min(entries, key=_likely) for kind, entries in kinds.items()} for key, kinds in found.items()}
+
+
+def _likely(entry: Entry) -> tuple[bool, str]:
+    """Other tables, of landmarks, say, have the names of label files too: labels are in folders named for them."""
+    return not any(part.upper().startswith("AU") for part in entry.parts[:-1]), entry.name
+
+
+def _key(match: re.Match[str]) -> Key:
+    return match[1].upper(), f"T{int(match[2])}"
 
 
 def _natural(key: Key) -> tuple[str, int]:

@@ -7,15 +7,15 @@ from collections import defaultdict
 
 from au_dist.errors import IngestError
 from au_dist.ingest.corpora.options import Options, bad_frames
+from au_dist.ingest.folder import VIDEO_SUFFIXES
 from au_dist.ingest.label_files import LabelTable, joined, occurrence_from, read_named_pictures, read_pairs
-from au_dist.ingest.sequences import Film, Found, Pictures, Sequence, no_labels, nothing_found, numbered
+from au_dist.ingest.sequences import TOLERANCE, Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.ingest.tree import Entry, Tree
+from au_dist.ingest.video import PICTURE_SUFFIXES
 
 AUS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 
 FPS = 20.0
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
-VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv")
 
 LOOKED_FOR = ["videos such as Videos_LeftCamera/LeftVideoSN001_comp.avi", "or pictures such as SN001/0001.jpg"]
 LABELS_LOOKED_FOR = ["labels such as ActionUnit_Labels/SN001/SN001_au1.txt"]
@@ -27,20 +27,21 @@ def find(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: There are none, or no labels.
     """
-    notes = []
     labels: dict[str, dict[str, Entry]] = defaultdict(dict)
     for match, entry in tree.matching(r"[^/]*?(SN\d{3})_au(\d{1,2})\.txt", ".txt"):
         labels[match[1].upper()].setdefault(f"intensity {int(match[2])}", entry)
     films: dict[str, dict[str, Entry]] = {"left": {}, "right": {}}
-    for match, entry in tree.matching(r"(left|right)Video(SN\d{3})[^/]*\.\w+", *VIDEOS):
+    for match, entry in tree.matching(r"(left|right)Video(SN\d{3})[^/]*\.\w+", *VIDEO_SUFFIXES):
         films[match[1].lower()][match[2].upper()] = entry
-    folders: dict[str, list[Entry]] = defaultdict(list)
-    for match, entry in tree.matching(r"(SN\d{3})/[^/]*?\d+\.\w+", *PICTURES):
-        folders[match[1].upper()].append(entry)
+    folders = Folders()
+    for match, entry in tree.matching(r"(SN\d{3})/[^/]*?\d+\.\w+", *PICTURE_SUFFIXES):
+        folders.add((match[1].upper(),), entry)
+    notes = folders.notes()
+    pictures = {subject: found for (subject,), found in folders.chosen(prefer=options.camera).items()}
     videos, other = films[options.camera], films["right" if options.camera == "left" else "left"]
-    if not videos and not folders and not other:
+    if not videos and not pictures and not other:
         raise nothing_found("DISFA", tree, LOOKED_FOR)
-    if not videos and not folders:
+    if not videos and not pictures:
         raise IngestError(
             f"There are no videos of the {options.camera} camera",
             where=tree.root,
@@ -48,26 +49,22 @@ def find(tree: Tree, options: Options) -> Found:
             fix="Choose the camera with --camera; labels are the same.",
         )
     if not labels:
-        raise no_labels("DISFA", tree, len(videos.keys() | folders.keys()), LABELS_LOOKED_FOR)
+        raise no_labels("DISFA", tree, len(videos.keys() | pictures.keys()), LABELS_LOOKED_FOR)
     sequences, aside = [], dict(tree.unreadable)
-    for subject in sorted(videos.keys() | folders.keys()):
-        source = videos.get(subject) or folders[subject][0]
+    for subject in sorted(videos.keys() | pictures.keys()):
+        source = videos.get(subject) or pictures[subject][0][1]
         if subject not in labels:
             aside[source.where] = f"no labels of {subject}"
             continue
         bad = bad_frames("disfa", options.bad_frames).get(subject, ())
-        frames: Film | Pictures
-        if subject in videos:
-            frames = Film(videos[subject], first=1)
-        else:
-            frames = Pictures(_from_one(numbered(folders[subject])), FPS)
+        frames = Film(videos[subject], first=1) if subject in videos else Pictures(_from_one(pictures[subject]), FPS)
         found = Sequence("disfa", f"disfa/{subject}", subject, frames, labels[subject], whole=True, dropped=bad)
         sequences.append(found)
         if missing := set(AUS) - {int(kind.split()[1]) for kind in labels[subject]}:
             notes.append(f"{subject} has no label file of AU {', '.join(map(str, sorted(missing)))}.")
-    if lonely := labels.keys() - videos.keys() - folders.keys():
+    if lonely := labels.keys() - videos.keys() - pictures.keys():
         notes.append(f"There are labels without a recording: {', '.join(sorted(lonely)[:6])}.")
-    return Found(tuple(sequences), aside, tuple(notes))
+    return Found("disfa", tuple(sequences), aside, tuple(notes))
 
 
 def _from_one(pictures: tuple[tuple[int, Entry], ...]) -> tuple[tuple[int, Entry], ...]:
@@ -82,26 +79,27 @@ def find_plus(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: There are none, or no labels.
     """
-    labels: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
+    labels: dict[tuple[str, ...], dict[str, Entry]] = defaultdict(dict)
     for match, entry in tree.matching(r"(SN\d{3})/([^/]+)/AU(\d{1,2})\.txt", ".txt"):
         labels[match[1].upper(), match[2]].setdefault(f"intensity {int(match[3])}", entry)
-    folders: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-    for match, entry in tree.matching(r"(SN\d{3})/([^/]+)/\d+\.\w+", *PICTURES):
-        folders[match[1].upper(), match[2]].append(entry)
-    if not folders:
+    folders = Folders()
+    for match, entry in tree.matching(r"(SN\d{3})/([^/]+)/\d+\.\w+", *PICTURE_SUFFIXES):
+        folders.add((match[1].upper(), match[2]), entry)
+    pictures = folders.chosen(prefer="images")
+    if not pictures:
         raise nothing_found("DISFA+", tree, ["pictures such as Images/SN001/A1_AU1_TrailNo_1/000.jpg"])
     if not labels:
-        raise no_labels("DISFA+", tree, len(folders), ["labels such as Labels/SN001/A1_AU1_TrailNo_1/AU1.txt"])
+        raise no_labels("DISFA+", tree, len(pictures), ["labels such as Labels/SN001/A1_AU1_TrailNo_1/AU1.txt"])
     sequences, aside = [], dict(tree.unreadable)
-    for key in sorted(folders):
+    for key in sorted(pictures):
         subject, trial = key
         if key not in labels:
-            aside[folders[key][0].where] = f"no labels of {subject}/{trial}"
+            aside[pictures[key][0][1].where] = f"no labels of {subject}/{trial}"
             continue
-        frames = Pictures(numbered(folders[key]), FPS)
+        frames = Pictures(pictures[key], FPS)
         sequences.append(Sequence("disfa+", f"disfa/{subject}", trial, frames, labels[key], whole=True))
     note = f"DISFA+ does not say its frame rate; {FPS:g} a second is taken, that of DISFA."
-    return Found(tuple(sequences), aside, (note,))
+    return Found("disfa+", tuple(sequences), aside, (note, *folders.notes()))
 
 
 def read_labels(sequence: Sequence, options: Options) -> LabelTable:
@@ -114,5 +112,5 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
     tables = [
         reader(entry.text(), entry.where, int(kind.split()[1])) for kind, entry in sorted(sequence.labels.items())
     ]
-    table = joined(tables, sequence.where)
+    table = joined(tables, sequence.where, TOLERANCE)
     return LabelTable(table.number_L, occurrence_from(table.intensity, options.threshold), table.intensity)

@@ -13,14 +13,13 @@ import numpy as np
 from au_dist.errors import IngestError
 from au_dist.ingest.corpora.layout import read_layout
 from au_dist.ingest.corpora.options import Options
+from au_dist.ingest.folder import VIDEO_SUFFIXES
 from au_dist.ingest.label_files import UNKNOWN, LabelTable
-from au_dist.ingest.sequences import Film, Found, Pictures, Sequence, no_labels, nothing_found, numbered
+from au_dist.ingest.sequences import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.ingest.tree import Entry, Tree
+from au_dist.ingest.video import PICTURE_SUFFIXES
 
 AUS = (1, 2, 4, 6, 10, 12, 14, 15, 23, 24)
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
-VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".webm")
 
 
 def find(tree: Tree, options: Options) -> Found:
@@ -31,43 +30,44 @@ def find(tree: Tree, options: Options) -> Found:
         IngestError: Nothing matches it.
     """
     layout = options.layout or read_layout(None)
-    tables = {match["name"]: entry for match, entry in tree.matching(layout.tables, ".csv", ".txt", ".tsv")}
+    tables = {match["name"].lower(): entry for match, entry in tree.matching(layout.tables, ".csv", ".txt", ".tsv")}
     films: dict[str, Entry] = {}
-    folders: dict[str, list[Entry]] = defaultdict(list)
-    subjects: dict[str, str] = {}
+    folders = Folders()
+    names: dict[str, tuple[str, str]] = {}
     for pattern in layout.recordings:
-        for match, entry in tree.matching(pattern, *VIDEOS, *PICTURES):
-            subjects[match["name"]] = match.groupdict().get("subject") or match["name"]
-            if entry.suffix in VIDEOS:
-                films[match["name"]] = entry
+        for match, entry in tree.matching(pattern, *VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
+            name = match["name"]
+            if entry.suffix in VIDEO_SUFFIXES:
+                films[name.lower()] = entry
+            elif entry.stem.lower() == name.lower():
+                continue  # a picture of a recording, not one of its frames
             else:
-                folders[match["name"]].append(entry)
-    if not subjects:
+                folders.add((name.lower(),), entry)
+            names[name.lower()] = (match.groupdict().get("subject") or name, name)
+    pictures = {name: found for (name,), found in folders.chosen().items()}
+    if not names:
         raise nothing_found(layout.corpus, tree, [f"recordings that end as {p}" for p in layout.recordings])
     if not tables:
-        raise no_labels(layout.corpus, tree, len(subjects), [f"tables that end as {layout.tables}"])
+        raise no_labels(layout.corpus, tree, len(names), [f"tables that end as {layout.tables}"])
     sequences, partitions = [], defaultdict(set)
-    for name in sorted(subjects.keys() & tables.keys(), key=lambda name: (subjects[name], name)):
-        subject = f"{layout.corpus}/{subjects[name]}"
-        frames: Film | Pictures
-        if name in folders:
-            frames = Pictures(numbered(folders[name]), layout.fps)
-        else:
-            frames = Film(films[name], first=layout.first_frame)
-        sequences.append(Sequence(layout.corpus, subject, name, frames, {"table": tables[name]}, whole=True))
+    for key in sorted(names.keys() & tables.keys() & (films.keys() | pictures.keys()), key=lambda key: names[key]):
+        who, name = names[key]
+        subject = f"{layout.corpus}/{who}"
+        frames = Film(films[key], layout.first_frame) if key in films else Pictures(pictures[key], layout.fps)
+        sequences.append(Sequence(layout.corpus, subject, name, frames, {"table": tables[key]}, whole=True))
         for part, pattern in layout.partitions.items():
-            if re.fullmatch(pattern, name):
+            if re.fullmatch(pattern, name, re.IGNORECASE):
                 partitions[part].add(subject)
-    notes = []
+    notes = folders.notes()
     if not layout.verified:
         notes.append(
             f"The preset for {layout.corpus} was written without the data (unverified): compare the label rates, or "
             "give your own with --layout."
         )
-    if unlabelled := subjects.keys() - tables.keys():
+    if unlabelled := names.keys() - tables.keys():
         notes.append(f"{len(unlabelled)} recordings have no table ({', '.join(sorted(unlabelled)[:4])}).")
     parts = {name: sorted(who) for name, who in partitions.items()}
-    return Found(tuple(sequences), dict(tree.unreadable), tuple(notes), parts)
+    return Found(layout.corpus, tuple(sequences), dict(tree.unreadable), tuple(notes), parts)
 
 
 def read_labels(sequence: Sequence, options: Options) -> LabelTable:
@@ -94,7 +94,7 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
         )
     at = None if layout.frame_column is None else header.index(layout.frame_column)
     number_L = np.arange(len(rows), dtype=np.int64) + layout.first_frame
-    code_LA = np.full((len(rows), len(aus)), UNKNOWN, np.int8)
+    code_LA, level_LA = (np.full((len(rows), len(aus)), UNKNOWN, np.int8) for _ in range(2))
     for index, row in enumerate(rows):
         try:
             if at is not None:
@@ -103,10 +103,12 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
                 value = float(row[k]) if row[k] else math.nan
                 if not math.isnan(value) and value not in layout.missing:
                     code_LA[index, column] = value >= layout.threshold
-        except (ValueError, IndexError) as error:
+                    level_LA[index, column] = int(value) if 0 <= value <= 5 else UNKNOWN
+        except (ValueError, IndexError, OverflowError) as error:
             raise IngestError(
                 "A row of the table is not what it should be", where=f"{entry.where}, row {index + 1}", found=error
             ) from error
     if np.any(np.diff(number_L) <= 0):
         raise IngestError("The frames of the table do not follow each other", where=entry.where)
-    return LabelTable(number_L, {au: code_LA[:, column] for column, au in enumerate(aus.values())})
+    occurrence, levels = ({au: x_LA[:, k] for k, au in enumerate(aus.values())} for x_LA in (code_LA, level_LA))
+    return LabelTable(number_L, occurrence, levels if layout.threshold > 1 else {})

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from au_dist.errors import RecipeError
 
+#: Names of data sets.
+NAME = r"[a-z0-9+_-]+"
+
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
@@ -26,7 +29,7 @@ class Layout(BaseModel):
         first_frame: Number of the first frame, in the tables.
         au_column: Pattern of the columns of action units; its first group is the number.
         missing: Codes for unknown, beside empty cells and NaN.
-        threshold: Codes of at least this mean that the action unit occurs.
+        threshold: Codes of at least this mean that the action unit occurs; above 1, codes are intensities and kept.
         fps: Frames per second of pictures.
         partitions: Name of a part → pattern of the names of its recordings.
     """
@@ -34,7 +37,7 @@ class Layout(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verified: bool = True
-    corpus: str = Field("gft", pattern=r"^[a-z0-9+]+$")
+    corpus: str = Field("gft", pattern=f"^{NAME}$")
     recordings: tuple[str, ...]
     tables: str
     frame_column: str | None = None
@@ -55,9 +58,11 @@ def read_layout(path: Path | None) -> Layout:
     path = path or ASSETS / "gft.yaml"
     try:
         found = Layout.model_validate(yaml.safe_load(path.read_text()))
-        for pattern in (*found.recordings, found.tables, found.au_column, *found.partitions.values()):
+        for pattern in (*found.recordings, found.tables, *found.partitions.values()):
             re.compile(pattern)
-    except (OSError, yaml.YAMLError, ValidationError, re.error) as error:
+        if not re.compile(found.au_column).groups:
+            raise ValueError("au_column has no group for the number of the action unit")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError, ValueError, re.error) as error:
         raise RecipeError(
             "The layout of the tables cannot be read", where=path, found=" ".join(str(error).split())[:300]
         ) from error

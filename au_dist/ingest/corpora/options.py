@@ -1,12 +1,13 @@
 """What a person may say about how a corpus is read, and the published lists that readers use."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 from au_dist.errors import RecipeError
-from au_dist.ingest.corpora.layout import ASSETS, Layout
+from au_dist.ingest.corpora.layout import ASSETS, NAME, Layout
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Options:
         camera: DISFA: whose videos.
         frames: ``coded``: from the first labelled frame to the last; ``all``: those around them too, without labels.
         layout: GFT: how the tables are laid out; the shipped preset when None.
+        name: Videos without labels: name of the data set; ``video`` when None.
         subjects: Videos without labels: each ``track`` is a subject, each ``file``, or each first ``folder``.
     """
 
@@ -30,6 +32,7 @@ class Options:
     camera: Literal["left", "right"] = "left"
     frames: Literal["coded", "all"] = "coded"
     layout: Layout | None = None
+    name: str | None = None
     subjects: Literal["track", "file", "folder"] = "track"
 
     def __post_init__(self) -> None:
@@ -37,6 +40,8 @@ class Options:
             raise RecipeError(
                 "An option of the ingest is out of range", where="threshold", expected="1 to 5", found=self.threshold
             )
+        if self.name is not None and not re.fullmatch(NAME, self.name):
+            raise RecipeError("This is no name of a data set", where="corpus", expected=NAME, found=self.name)
 
 
 @cache
