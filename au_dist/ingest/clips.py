@@ -1,6 +1,6 @@
 """From a video to clips: decode, detect, follow, crop, encode, in one pass and with bounded memory.
 
-:func:`stream_crops` is the pass; :func:`video_clips` (ingest) and :func:`track_crops` (prediction) collect from it.
+:func:`stream_crops` is the pass over a file, :func:`crops_in` over frames; :func:`cut_clips` makes clips of it.
 """
 
 from collections import deque
@@ -43,29 +43,6 @@ class TrackedCrop:
     box_4: np.ndarray
     landmarks_52: np.ndarray
     crop_SSC: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class TrackCrops:
-    """All crops of one track, for prediction.
-
-    Attributes:
-        track: Number of the track in its video.
-        number_T: Frame numbers, int64.
-        time_T: Seconds from the first frame, float64.
-        success_T: Whether the detector saw the face; bool.
-        confidence_T: Of the detector, float32; 0 where not seen.
-        box_T4: Boxes in the frame, float32.
-        crop_TSSC: The crops, uint8.
-    """
-
-    track: int
-    number_T: np.ndarray
-    time_T: np.ndarray
-    success_T: np.ndarray
-    confidence_T: np.ndarray
-    box_T4: np.ndarray
-    crop_TSSC: np.ndarray
 
 
 def stream_crops(
@@ -198,45 +175,6 @@ def _detections(
         yield large, cut
 
 
-def video_clips(
-    path: Path,
-    spec: VideoSpec,
-    recipe: CropRecipe,
-    corpus: str = "video",
-    *,
-    subject: str | None = None,
-    name: str | None = None,
-    report: VideoReport | None = None,
-    detector: Detector | None = None,
-) -> Iterator[Clip]:
-    """Yield the clips of a video; labels have no columns (A = 0).
-
-    A track is one face while it is in view, not a person: the same person in another video, or after a cut, is
-    another track. Unless ``subject`` says who it is, each track counts as its own subject,
-    ``<corpus>/<name>#<track>``.
-
-    Args:
-        path: Video or picture.
-        spec: How faces are found and how long clips are.
-        recipe: How faces are cut out.
-        corpus: Name of the corpus.
-        subject: Who is in the video, without the corpus; all its tracks are then that subject, and the track is part
-            of the video's name instead. None if not known.
-        name: Name of the video, unique within the corpus; the file's stem by default.
-        report: Filled in place while clips are made; complete when the iterator is exhausted.
-        detector: An open detector; ``spec`` names one otherwise.
-
-    Raises:
-        IngestError: The video cannot be opened or decoded, or its landmarks cannot be read.
-        RecipeError: Detector and crop recipe do not fit each other.
-    """
-    report = VideoReport(path) if report is None else report
-    report.name = name = name or path.stem
-    crops = stream_crops(path, spec, recipe, report=report, detector=detector)
-    named = None if subject is None else f"{corpus}/{subject}"
-    yield from cut_clips(crops, spec, recipe, report, corpus, named, name)
-
-
 def cut_clips(
     stream: Iterable[list[TrackedCrop]],
     spec: VideoSpec,
@@ -294,37 +232,3 @@ def _clip(parts: list[tuple[TrackedCrop, bytes]], corpus: str, name: str, track:
         intensity_TA=np.zeros((frames, 0), np.float32),
         confidence_T=np.array([found.confidence for found, _ in parts], np.float32),
     )
-
-
-def track_crops(
-    path: Path,
-    spec: VideoSpec,
-    recipe: CropRecipe,
-    *,
-    report: VideoReport | None = None,
-    detector: Detector | None = None,
-) -> list[TrackCrops]:
-    """Return all crops of a video by track. All are in memory: 37 kB per face and frame at size 112.
-
-    For long videos take :func:`stream_crops`, which holds a few frames only.
-
-    Raises:
-        IngestError: The video cannot be opened or decoded, or its landmarks cannot be read.
-        RecipeError: Detector and crop recipe do not fit each other.
-    """
-    tracks: dict[int, list[TrackedCrop]] = {}
-    for crops in stream_crops(path, spec, recipe, report=report, detector=detector):
-        for found in crops:
-            tracks.setdefault(found.track, []).append(found)
-    return [
-        TrackCrops(
-            track,
-            np.array([found.number for found in parts], np.int64),
-            np.array([found.time for found in parts], np.float64),
-            np.array([found.success for found in parts], bool),
-            np.array([found.confidence for found in parts], np.float32),
-            np.stack([found.box_4 for found in parts]),
-            np.stack([found.crop_SSC for found in parts]),
-        )
-        for track, parts in sorted(tracks.items())
-    ]

@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from collected import track_crops, video_clips
 from video_files import REAL
 
-from au_dist.ingest.clips import track_crops, video_clips
 from au_dist.ingest.faces import open_detector
 from au_dist.ingest.folder import find_videos, video_names
 from au_dist.ingest.tree import look

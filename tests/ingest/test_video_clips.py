@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 import simplejpeg
+from collected import track_crops, video_clips
 from video_files import grey, scene, synthetic_faces, write_video
 
 from au_dist.errors import IngestError, RecipeError
-from au_dist.ingest.clips import stream_crops, track_crops, video_clips
+from au_dist.ingest.clips import stream_crops
 from au_dist.ingest.video_spec import VideoReport, VideoSpec
 from au_dist.schema import CropRecipe
 

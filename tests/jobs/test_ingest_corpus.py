@@ -9,10 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "ingest"))
 import corpus_trees as trees
+import pytest
 
 from au_dist.errors import IngestError, ShardError
 from au_dist.ingest.corpora.catalogue import CORPORA

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
+from collected import video_clips
 from detector_file import (
     AUS,
     CROP,
@@ -25,7 +26,6 @@ from PIL import Image
 
 from au_dist import checkpoint
 from au_dist.errors import CheckpointError, IngestError, RecipeError, StorageError
-from au_dist.ingest.clips import video_clips
 from au_dist.ingest.video_spec import VideoSpec
 from au_dist.jobs import score_video as scoring
 from au_dist.jobs.model import load_model

@@ -1,0 +1,51 @@
+"""What comes out of a video, collected: its clips, and its crops by track."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from au_dist.ingest.clips import TrackedCrop, cut_clips, stream_crops
+from au_dist.ingest.faces import Detector
+from au_dist.ingest.video_spec import VideoReport, VideoSpec
+from au_dist.schema import Clip, CropRecipe
+
+
+def video_clips(
+    path: Path,
+    spec: VideoSpec,
+    recipe: CropRecipe,
+    corpus: str = "video",
+    *,
+    subject: str | None = None,
+    name: str | None = None,
+    report: VideoReport | None = None,
+    detector: Detector | None = None,
+) -> Iterator[Clip]:
+    """The clips of a video; each track is a subject unless `subject` says who it is."""
+    report = VideoReport(path) if report is None else report
+    report.name = name = name or path.stem
+    crops = stream_crops(path, spec, recipe, report=report, detector=detector)
+    named = None if subject is None else f"{corpus}/{subject}"
+    yield from cut_clips(crops, spec, recipe, report, corpus, named, name)
+
+
+def track_crops(path: Path, spec: VideoSpec, recipe: CropRecipe, **options: object) -> list[SimpleNamespace]:
+    """All crops of a video by track: number_T, time_T, success_T, confidence_T, box_T4, crop_TSSC."""
+    tracks: dict[int, list[TrackedCrop]] = {}
+    for crops in stream_crops(path, spec, recipe, **options):
+        for found in crops:
+            tracks.setdefault(found.track, []).append(found)
+    return [
+        SimpleNamespace(
+            track=track,
+            number_T=np.array([found.number for found in parts]),
+            time_T=np.array([found.time for found in parts]),
+            success_T=np.array([found.success for found in parts]),
+            confidence_T=np.array([found.confidence for found in parts], np.float32),
+            box_T4=np.stack([found.box_4 for found in parts]),
+            crop_TSSC=np.stack([found.crop_SSC for found in parts]),
+        )
+        for track, parts in sorted(tracks.items())
+    ]
