@@ -264,11 +264,13 @@ class Keep(Section):
         last: Newest checkpoints to keep; the best is always kept.
         metric: Validation metric that says which is best (larger is better). `val_auc` or `val_f1` where labels are
             occurrence; predictive coding has `val_accuracy`, intensity `val_icc`.
+        ledger: Write which clips each contrast set saw, for `au-dist verify-order`.
     """
 
     every: int | None = Field(None, ge=1)
     last: int = Field(2, ge=1)
     metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] = "val_auc"
+    ledger: bool = False
 
 
 #: The validation metrics that each job has; the first is its own.

@@ -51,6 +51,26 @@ def train(
     )
 
 
+@app.command("verify-order")
+def verify_order(
+    run: Annotated[str, typer.Argument(help="A run's address.")],
+    against: Annotated[str | None, typer.Option(help="A run that should have seen the same.")] = None,
+) -> None:
+    """Prove from a run's ledger that every epoch saw each clip once, and that two runs saw the same."""
+    from au_dist.errors import TrainError
+    from au_dist.jobs.verify_order import verify
+
+    proof = verify(store(run), store(against))
+    say(f"{run}: {proof.sets} contrast sets of {proof.clips} clips; an epoch has {proof.epoch_clips} draws")
+    for fault in proof.faults:
+        say(f"fault: {fault}", err=True)
+    if proof.faults:
+        raise TrainError(f"The ledger shows {len(proof.faults)} faults", where=run)
+    say(f"{proof.epochs} epochs are complete, and each drew every clip as often as it should; no clip too often since")
+    if against:
+        say(f"the same clips in every contrast set as {against}")
+
+
 @app.command()
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run (address, or name below --runs) or a checkpoint.")],

@@ -23,6 +23,7 @@ from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.network import AUNetwork
 from au_dist.seeds import torch_seed
 from au_dist.shards import read_row_group
+from au_dist.train.ledger import Ledger
 from au_dist.train.loop import train
 from au_dist.train.plan import BatchPlan
 from au_dist.train.record import Record
@@ -53,6 +54,8 @@ def train_worker(config: dict[str, Any]) -> None:
 
     # First of all: the data's own processes start while the network is built.
     batches = Ahead(_batches(context, plan, start, world), depth=2)
+    lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
+    ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, start * plan.accumulate)
     module = make_module(context, world, fresh=resumed is None)
     if resumed is not None:
         weights = checkpoint.tensors(resumed, checkpoint.WEIGHTS)
@@ -74,6 +77,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
     def save(step: int, metrics: dict[str, Any]) -> None:
         weights, moments = engine.weights(), engine.moments()
+        ledger.write()
         if record is not None:
             record.send()
             checkpoint.write(context.run, step, weights, moments, _state(context, plan, step, metrics))
@@ -84,7 +88,7 @@ def train_worker(config: dict[str, Any]) -> None:
         train(
             plan=plan,
             start=start,
-            batches=batches,
+            batches=ledger.noting(batches) if recipe.keep.ledger else batches,
             engine=engine,
             lr=recipe.optim.lr,
             skip=recipe.optim.skip,

@@ -5,18 +5,21 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
-from au_dist.errors import CheckpointError, RecipeError
+from au_dist.errors import CheckpointError, RecipeError, TrainError
 from au_dist.ingest.film import write_film
 from au_dist.jobs.context import make_context
 from au_dist.jobs.evaluate import evaluate
 from au_dist.jobs.predict import predict
 from au_dist.jobs.runs import best_run, list_runs, pull
 from au_dist.jobs.train import train
+from au_dist.jobs.verify_order import verify
 from au_dist.storage import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -32,7 +35,7 @@ def recipe(shards, runs, name, **changes) -> Recipe:
         "model": {"width": 8, "squeeze": 4},
         "batch": {"clips": 4},
         "optim": {"epochs": 2.0, "lr": 1e-3},
-        "keep": {"every": 2, "last": 9},
+        "keep": {"every": 2, "last": 9, "ledger": True},
         "workers": {"count": 2, "max_failures": 0},
         **changes,
     }
@@ -103,14 +106,48 @@ def test_resuming_equals_not_stopping(pretrained, shards, runs):
     rows = [(runs / name / "metrics.jsonl").read_text().splitlines() for name in ("pretrain", "resumed")]
     losses = [[json.loads(line)["loss"] for line in lines if "loss" in line] for lines in rows]
     assert losses[0] == losses[1]
+    assert verify(open_store(runs / "pretrain"), open_store(runs / "resumed")).faults == []
 
 
 def test_resuming_on_one_worker_sees_the_same_batches(pretrained, shards, runs):
     cut_back(runs, "alone", 2)
+    for file in (runs / "alone/ledger").iterdir():
+        if not file.name.startswith("000000000-"):
+            file.unlink()
     train(recipe(shards, runs, "alone", workers={"count": 1, "max_failures": 0}))
     before, after = weights(runs / "pretrain"), weights(runs / "alone")
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+    assert len(list((runs / "alone/ledger").glob("*-0of1.parquet"))) == len(list((runs / "alone/ledger").iterdir())) - 2
+    assert verify(open_store(runs / "pretrain"), open_store(runs / "alone")).faults == []
+
+
+def test_the_ledger_proves_that_every_epoch_saw_each_clip_once(pretrained, shards, runs, tmp_path):
+    proof = verify(open_store(runs / "pretrain"))
+    context = make_context(recipe(shards, runs, "pretrain"))
+    assert proof.faults == []
+    assert (proof.sets, proof.clips) == (pretrained[0]["steps"], 4)
+    assert proof.epoch_clips == sum(context.manifest.subjects[name].clips for name in context.split.train)
+    assert proof.epochs == proof.sets * 4 // proof.epoch_clips >= 1
+    size = sum(path.stat().st_size for path in (runs / "pretrain/ledger").iterdir())
+    assert size < 20_000
+
+    copy = tmp_path / "copy"
+    shutil.copytree(runs / "pretrain", copy)
+    first, second = sorted((copy / "ledger").glob("*-0of2.parquet"))[:2]
+    second.unlink()
+    faults = verify(open_store(copy), open_store(runs / "pretrain")).faults
+    assert any("2 clips, not 4" in fault for fault in faults)
+    assert any("too seldom" in fault for fault in faults)
+    assert any("differ between the runs, the first is 2" in fault for fault in faults)
+    table = pq.read_table(first)
+    clips = table["clip"].to_pylist()
+    clips[0] = clips[-1]
+    pq.write_table(table.set_column(4, "clip", pa.array(clips).dictionary_encode()), first)
+    assert any("too often" in fault for fault in verify(open_store(copy)).faults)
+    shutil.rmtree(copy / "ledger")
+    with pytest.raises(TrainError, match=r"no ledger.*keep.ledger=true"):
+        verify(open_store(copy))
 
 
 def test_probe_evaluate_best_and_pull(probed, runs, tmp_path):
