@@ -5,7 +5,7 @@ Rooms are handed their own section, never the whole recipe. Files and overrides:
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -61,6 +61,8 @@ class Data(Section):
         labels: The label budget.
         balance: Clips are drawn the more often the rarer the action units in them are: the exponent of their repeat
             factor (`au_dist.data.census`); 0 draws all alike.
+        corpora: Corpus → its share of an epoch's draws, in any unit; as many as there are clips when empty. The corpus
+            is the first part of a subject's name.
         frames_per_clip: Frames drawn from each clip and epoch (all: the clip's length). Spread over the clip, but for
             intensity in a row. Predictive coding takes `predictive.blocks` times `predictive.frames` instead.
         size: Side of the network's input in pixels.
@@ -75,6 +77,7 @@ class Data(Section):
     aus: tuple[int, ...] = ()
     labels: Labels = Labels()
     balance: float = Field(0.0, ge=0, le=2)
+    corpora: dict[str, Annotated[float, Field(ge=0)]] = Field({})
     frames_per_clip: int = Field(1, ge=1)
     size: int = Field(56, ge=16)
     views: Views = Views()

@@ -27,7 +27,10 @@ Kind = Literal["highest", "mean", "view", "lowest"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 #: What a campaign sets itself, and what would change what is measured, not how well it is learnt.
-FIXED = ("name", "runs", "shards", "seed", "workers", "keep", "data.protocol", "data.aus", "data.labels", "data.cpus")
+FIXED = (
+    *("name", "runs", "shards", "seed", "workers", "keep"),
+    *("data.protocol", "data.aus", "data.labels", "data.corpora", "data.cpus"),
+)
 
 
 class Dimension(Section):

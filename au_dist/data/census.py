@@ -1,6 +1,7 @@
 """What is known of each training clip within the label budget, and how often an epoch should draw it."""
 
 import itertools
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -59,6 +60,34 @@ class Census:
         factor_A = np.maximum(1.0, 0.5 / rate_A) ** strength
         weight_C = np.where(self.positive_CA > 0, factor_A, 1.0).max(1, initial=1.0) * drawn_C
         return weight_C * (drawn_C.sum() / weight_C.sum())
+
+
+def mixed(weight_C: np.ndarray, corpus_C: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
+    """Return weights whose sums over each corpus are in given proportions; their sum, and those within it, stay.
+
+    Args:
+        weight_C: How often an epoch should draw each clip on average.
+        corpus_C: The corpus of each clip.
+        shares: Corpus → its share.
+
+    Raises:
+        RecipeError: A corpus has no share, or a share no clip.
+    """
+    there, named = set(corpus_C.tolist()), {name for name, share in shares.items() if share > 0}
+    if there - shares.keys() or named - there:
+        raise RecipeError(
+            "The corpora of the recipe are not those of the training subjects",
+            where="data.corpora",
+            expected=", ".join(sorted(there)),
+            found=", ".join(sorted(shares)) or "none",
+            fix="Name each of them; 0 leaves one out.",
+        )
+    sums = {name: weight_C[corpus_C == name].sum() for name in there}
+    if empty := sorted(name for name in named if not sums[name]):
+        raise RecipeError("A corpus has no clip with a label within the budget", where="data.corpora", found=empty[0])
+    scale = weight_C.sum() / sum(shares[name] for name in there)
+    factor = {name: shares[name] * scale / sums[name] if sums[name] else 0.0 for name in there}
+    return weight_C * np.array([factor[name] for name in corpus_C.tolist()])
 
 
 def take_census(

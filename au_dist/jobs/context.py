@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from au_dist import checkpoint
 from au_dist.config import TORCHVISION, Recipe
-from au_dist.data.census import Census, take_census
+from au_dist.data.census import Census, mixed, take_census
 from au_dist.data.order import Order
 from au_dist.data.pipeline import Source, training_groups
-from au_dist.data.splits import Split, split_subjects
+from au_dist.data.splits import Split, corpus_of, split_subjects
 from au_dist.errors import CheckpointError, RecipeError
 from au_dist.schema import au_names
 from au_dist.shards import Manifest, read_manifest
@@ -49,6 +51,10 @@ class Context:
         """The order of the training clips."""
         groups = training_groups(self.manifest, self.split.train)
         weights = self.census.weights(self.recipe.data.balance) if self.census else None
+        if shares := self.recipe.data.corpora:
+            corpora = [self.manifest.shards[group.shard].row_groups[group.group].subject for group in groups]
+            corpus_C = np.repeat([corpus_of(name) for name in corpora], [group.clips for group in groups])
+            weights = mixed(np.ones(len(corpus_C)) if weights is None else weights, corpus_C, shares)
         return Order(groups, self.recipe.seed, self.recipe.data.lanes, self.recipe.data.mix, weights)
 
     def plan(self, world: int) -> BatchPlan:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from au_dist.config import Labels
-from au_dist.data.census import Census, take_census
+from au_dist.data.census import Census, mixed, take_census
 from au_dist.data.labels import allowed, known
+from au_dist.data.order import Group, Order
 from au_dist.data.pipeline import training_groups
 from au_dist.errors import RecipeError
 from au_dist.shards import decode_row, read_manifest, read_row_group
@@ -38,6 +39,28 @@ def test_a_budget_is_pinned():
 
 
 PINNED = [41, 56, 61, 73, 76, 81, 83]
+
+
+def test_corpora_are_drawn_in_their_shares():
+    groups = tuple(Group(0, k, 10) for k in range(40))
+    corpus_C = np.repeat(["a"] * 30 + ["b"] * 10, 10)
+    weight_C = mixed(np.linspace(0.5, 1.5, 400), corpus_C, {"a": 1, "b": 3})
+    assert weight_C.sum() == pytest.approx(400)
+    assert weight_C[corpus_C == "b"].sum() == pytest.approx(300)
+    assert weight_C[1] / weight_C[0] == pytest.approx(np.linspace(0.5, 1.5, 400)[1] / 0.5)
+    order = Order(groups, 0, 4, 2, weight_C)
+    for epoch in range(3):
+        copies = order.copies(epoch)
+        assert copies.sum() == 400
+        assert abs(copies[corpus_C == "b"].sum() - 300) <= 1
+    without = mixed(np.ones(400), corpus_C, {"a": 0, "b": 1})
+    assert not without[corpus_C == "a"].any()
+
+
+@pytest.mark.parametrize("shares", [{"a": 1}, {"a": 1, "b": 1, "c": 1}, {"b": 0}])
+def test_shares_of_other_corpora_are_refused(shares):
+    with pytest.raises(RecipeError, match=r"not those of the training subjects.*Expected a, b"):
+        mixed(np.ones(4), np.array(["a", "a", "b", "b"]), shares)
 
 
 def clips_of(shards, manifest, groups):

@@ -78,6 +78,21 @@ def test_the_same_again_does_nothing_and_another_set_is_refused(undisturbed, tre
         ingest_corpus(found, open_store(out), other, parallel=1)
 
 
+@pytest.mark.s3
+@pytest.mark.slow
+def test_object_storage_holds_the_same_set_and_no_parts(undisturbed, tree, s3_store, monkeypatch):
+    for name, text in s3_store.environment.items():
+        monkeypatch.setenv(name, text)
+    address = f"s3://{s3_store.bucket}/ingested"
+    command = [sys.executable, "-m", "au_dist", "ingest", "disfa", str(tree), "--out", address, "--clip-frames", "4"]
+    done = subprocess.run([*command, "--detector", "none", "--size", "64"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    out = open_store(address)
+    assert read_manifest(out) == undisturbed[1]
+    assert out.list("parts") == []
+    assert not examine(out).faults
+
+
 class StoppedError(Exception):
     pass
 

@@ -5,11 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from au_dist.config import Recipe
 from au_dist.errors import ShardError
 from au_dist.ingest.synthetic import SynthSpec, synth_clips, synth_recipe
+from au_dist.jobs.context import make_context
 from au_dist.jobs.doctor import examine
 from au_dist.jobs.merge import merge, merged_aus, relabelled
+from au_dist.recipes import override, parse
 from au_dist.shard_writer import read_part, write_shards
+from au_dist.shards import read_manifest
 from au_dist.storage import open_store
 
 SPEC = SynthSpec(subjects=3, videos_per_subject=1, frames_per_video=8, clip_frames=4, size=32)
@@ -46,6 +50,27 @@ def test_the_union_masks_what_a_corpus_lacks(tmp_path):
         assert np.isnan(mine.intensity_TA[:, 2]).all()
     assert [found[clip.clip_id].valid_TA[0].tolist() for clip in second[:1]] == [[False, True, True, False]]
     assert not examine(open_store(tmp_path / "c")).faults
+
+
+def test_a_recipe_draws_the_corpora_in_its_shares(tmp_path):
+    one = a_set(tmp_path / "a", "bp4d", (1, 4))[0]
+    two = a_set(tmp_path / "b", "disfa", (4, 6), replace(SPEC, seed=1, frames_per_video=16))[0]
+    merge([one, two], open_store(tmp_path / "c"), "union")
+    place = {"name": "x", "shards": str(tmp_path / "c"), "runs": str(tmp_path), "method": "aunce"}
+    raw = override({**place, "batch": {"clips": 4}}, ["data.lanes=2", "data.size=32"])
+    tested = ["data.protocol.kind=corpora", "data.protocol.corpora=[bp4d]", "data.protocol.validation=0.4"]
+    alone = make_context(parse(Recipe, override(raw, [*tested, "data.corpora.disfa=1"]), "here")).order()
+    assert alone.weights.tolist() == pytest.approx([1.0] * alone.clips)
+    everyone = override(raw, ["data.protocol.kind=all", "data.corpora={bp4d: 3, disfa: 1}"])
+    order = make_context(parse(Recipe, everyone, "here")).order()
+    train = [group.clips for group in order.groups]
+    drawn = {name: 0.0 for name in ("bp4d", "disfa")}
+    manifest, place = read_manifest(open_store(tmp_path / "c")), 0
+    for group, clips in zip(order.groups, train, strict=True):
+        subject = manifest.shards[group.shard].row_groups[group.group].subject
+        drawn[subject.partition("/")[0]] += order.weights[place : place + clips].sum()
+        place += clips
+    assert drawn["bp4d"] == pytest.approx(3 * drawn["disfa"])
 
 
 def test_the_intersection_keeps_what_all_have(tmp_path):
