@@ -46,6 +46,7 @@ def person(index: int, frames: int, corpus: str = "BP4D") -> Person:
         size=FACE,
         seed=5,
         statistics_corpus=corpus,
+        stride=4,
         aus=BP4D_AUS if corpus == "BP4D" else (),
     )
     (clip,) = synth_clips(spec, subjects=[index])

@@ -1,0 +1,111 @@
+"""Kill a run again and again, on changing numbers of workers; its ledger must be that of a run left in peace.
+
+    python benchmarks/resume.py            ten kills, workers 1, 2, 4, 2 in turn; some minutes on two cores
+
+Every kill is a SIGKILL of the driver and of every process below it, Ray's own too, at a random moment. The same
+command, with another number of workers, goes on.
+"""
+
+import argparse
+import contextlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from au_dist import checkpoint
+from au_dist.ingest.synthetic import SynthSpec
+from au_dist.jobs.ingest import ingest_synthetic
+from au_dist.jobs.verify_order import verify
+from au_dist.storage import open_store
+
+WORKERS = (1, 2, 4, 2)
+
+RECIPE = """
+name: {name}
+shards: {place}/shards
+runs: {place}/runs
+method: aunce
+data: {{size: 32, lanes: 4, mix: 4, cpus: 0.2, frames_per_clip: 1}}
+model: {{width: 8, squeeze: 4}}
+batch: {{clips: 16}}
+optim: {{epochs: 12, lr: 0.001}}
+keep: {{every: 4, last: 3, ledger: true}}
+workers: {{count: 2, cpus: 0.4, max_failures: 0}}
+"""
+
+
+def start(place: Path, name: str, workers: int) -> subprocess.Popen[str]:
+    """Start `au-dist train` in a session of its own."""
+    recipe = place / f"{name}.yaml"
+    recipe.write_text(RECIPE.format(name=name, place=place))
+    command = [sys.executable, "-m", "au_dist", "train", str(recipe), f"workers.count={workers}"]
+    with (place / f"{name}.log").open("a") as log:
+        return subprocess.Popen(command, start_new_session=True, stdout=log, stderr=log, text=True)
+
+
+def kill_all(pid: int) -> None:
+    """Kill a process and all below it; Ray puts its own into sessions of their own."""
+    driver = psutil.Process(pid)
+    for process in [driver, *driver.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def step_of(place: Path, name: str) -> int:
+    """Return the step of the newest complete checkpoint."""
+    steps = checkpoint.steps(open_store(place / "runs" / name))
+    return steps[-1] if steps else 0
+
+
+def disturbed(place: Path, kills: int) -> None:
+    """Run, kill, run again; the last run is left in peace."""
+    draw = random.Random(0)
+    for turn in range(kills + 1):
+        workers, before, begun = WORKERS[turn % len(WORKERS)], step_of(place, "disturbed"), time.monotonic()
+        process = start(place, "disturbed", workers)
+        if turn < kills:
+            # From some moment after the run has gone on, if it does: a kill while everything starts loses nothing.
+            while process.poll() is None and step_of(place, "disturbed") == before and time.monotonic() - begun < 90:
+                time.sleep(0.05)
+            time.sleep(draw.uniform(0, 2))
+        ended = process.poll() is not None if turn < kills else process.wait() == 0
+        if turn < kills and not ended:
+            kill_all(process.pid)
+            process.wait()
+        after, seconds = step_of(place, "disturbed"), time.monotonic() - begun
+        how = "ended by itself" if ended else "killed"
+        print(f"| {turn + 1} | {workers} | {before} | {after} | {how} | {seconds:.0f} |", flush=True)
+        if ended:
+            return
+
+
+def main() -> None:
+    """Print what happened, and whether the ledgers are equal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        ingest_synthetic(SynthSpec(24, 1, 40, 1, size=32, stride=10), open_store(place / "shards"))
+        begun = time.monotonic()
+        if start(place, "undisturbed", 2).wait():
+            sys.exit((place / "undisturbed.log").read_text())
+        print(f"undisturbed, 2 workers: {step_of(place, 'undisturbed')} steps in {time.monotonic() - begun:.0f} s\n")
+        print("| start | workers | from step | to step | | seconds |\n|---|---|---|---|---|---|")
+        disturbed(place, arguments.kills)
+        runs = [open_store(place / "runs" / name) for name in ("disturbed", "undisturbed")]
+        if not runs[0].exists("result.json"):
+            sys.exit((place / "disturbed.log").read_text()[-2000:])
+        proof = verify(*runs)
+        print(f"\n{proof.sets} contrast sets, {proof.epochs} epochs of {proof.epoch_clips} clips; ", end="")
+        print("the ledgers are equal" if not proof.faults else f"FAULTS: {proof.faults}")
+        sys.exit(bool(proof.faults))
+
+
+if __name__ == "__main__":
+    main()
