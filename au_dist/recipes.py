@@ -37,7 +37,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             "The file cannot be read as YAML", where=path, found=" ".join(str(error).split())[:200]
         ) from error
     if not isinstance(raw, dict):
-        raise RecipeError("The file is not a recipe", where=path, expected="keys and values", found=type(raw).__name__)
+        raise RecipeError("The file has no keys", where=path, expected="keys and values", found=type(raw).__name__)
     return raw
 
 
@@ -92,7 +92,7 @@ def parse(model: type[AnySection], raw: dict[str, Any], where: object) -> AnySec
         found = None if first["loc"] == () else repr(first["input"])
         message = first["msg"].removeprefix("Value error, ")
         raise RecipeError(
-            f"The value of `{place}` does not fit{more}" if place else "The recipe does not fit together",
+            f"The value of `{place}` does not fit{more}" if place else "The file does not fit together",
             where=where,
             expected=message[0].lower() + message[1:] if place else None,
             found=found if place else message,

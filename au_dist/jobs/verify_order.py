@@ -46,9 +46,11 @@ def verify(run: Store, other: Store | None = None) -> Proof:
         other: Another, which should have seen the same.
 
     Raises:
-        TrainError: There is no ledger.
+        TrainError: There is no run or no ledger.
         AuDistError: The recipe's shards are not there.
     """
+    if not run.exists(RECIPE):
+        raise TrainError("This is no run", where=run.uri, expected=f"a file {RECIPE}")
     context = make_context(Recipe.model_validate(yaml.safe_load(run.read(RECIPE))))
     seen = _sets(run)
     plan = context.plan(1)

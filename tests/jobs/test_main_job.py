@@ -146,6 +146,8 @@ def test_the_ledger_proves_that_every_epoch_saw_each_clip_once(pretrained, shard
     pq.write_table(table.set_column(4, "clip", pa.array(clips).dictionary_encode()), first)
     assert any("too often" in fault for fault in verify(open_store(copy)).faults)
     shutil.rmtree(copy / "ledger")
+    with pytest.raises(TrainError, match=r"no run.*recipe\.yaml"):
+        verify(open_store(tmp_path))
     with pytest.raises(TrainError, match=r"no ledger.*keep.ledger=true"):
         verify(open_store(copy))
 

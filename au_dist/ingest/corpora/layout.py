@@ -1,12 +1,13 @@
 """How the tables of a corpus are laid out, as a person writes it down."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, model_validator
 
-from au_dist.errors import RecipeError
+from au_dist.protocol import Section
+from au_dist.recipes import parse, read_yaml
 
 #: Names of data sets.
 NAME = r"[a-z0-9+_-]+"
@@ -14,7 +15,7 @@ NAME = r"[a-z0-9+_-]+"
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
-class Layout(BaseModel):
+class Layout(Section):
     """Where the files of a corpus are and what the columns of its tables mean.
 
     Patterns are regular expressions for the end of a path, in any case, with a group ``name`` that is the same in a
@@ -34,8 +35,6 @@ class Layout(BaseModel):
         partitions: Name of a part → pattern of the names of its recordings.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     verified: bool = True
     corpus: str = Field("gft", pattern=f"^{NAME}$")
     recordings: tuple[str, ...]
@@ -48,25 +47,30 @@ class Layout(BaseModel):
     fps: float = Field(30, gt=0)
     partitions: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _patterns(self) -> "Layout":
+        for pattern in (*self.recordings, self.tables):
+            if "name" not in _groups((pattern,)):
+                raise ValueError(f"the pattern {pattern!r} has no group 'name': (?P<name>…)")
+        _groups(self.partitions.values())
+        if not re.compile(self.au_column).groups:
+            raise ValueError("au_column has no group for the number of the action unit")
+        return self
+
+
+def _groups(patterns: Iterable[str]) -> set[str]:
+    """Return the names of the groups of some patterns."""
+    try:
+        return {name for pattern in patterns for name in re.compile(pattern).groupindex}
+    except re.error as error:
+        raise ValueError(f"{error.pattern!r} is no regular expression: {error}") from error
+
 
 def read_layout(path: Path | None) -> Layout:
     """Read a layout, or the shipped preset.
 
     Raises:
-        RecipeError: It cannot be read, or a value is wrong.
+        RecipeError: It cannot be read, a key is unknown, or a value is wrong.
     """
     path = path or ASSETS / "gft.yaml"
-    try:
-        found = Layout.model_validate(yaml.safe_load(path.read_text()))
-        for pattern in (*found.recordings, found.tables, *found.partitions.values()):
-            re.compile(pattern)
-        if not re.compile(found.au_column).groups:
-            raise ValueError("au_column has no group for the number of the action unit")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError, ValueError, re.error) as error:
-        raise RecipeError(
-            "The layout of the tables cannot be read", where=path, found=" ".join(str(error).split())[:300]
-        ) from error
-    for pattern in (*found.recordings, found.tables):
-        if "(?P<name>" not in pattern:
-            raise RecipeError("A pattern has no group 'name'", where=path, expected="(?P<name>…)", found=pattern)
-    return found
+    return parse(Layout, read_yaml(path), path)
