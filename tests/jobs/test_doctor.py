@@ -1,7 +1,7 @@
 """What the doctor says of sets that something is wrong with."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from au_dist.jobs.sheet import draw_sheets
 from au_dist.schema import Clip, CropRecipe
 from au_dist.seeds import rng
 from au_dist.shard_writer import write_shards
+from au_dist.shards import MANIFEST
 from au_dist.storage import open_store
 
 CROP = CropRecipe(size=16)
@@ -141,6 +142,15 @@ def test_pictures_of_another_size_and_recipe_are_faults(sound, tmp_path):
     other = encode(np.asarray(Image.new("RGB", (20, 20), "red")), 92)
     found = doctored(tmp_path, [replace(sound[0], jpeg_T=(other, *sound[0].jpeg_T[1:]))])
     assert any("is 20x20, not 16x16" in fault for fault in found.faults)
+
+
+def test_crops_of_another_recipe_are_faults(sound, tmp_path):
+    store, other = open_store(tmp_path), CropRecipe(size=16, eye_distance=0.3)
+    manifest = write_shards(sound[:1], store, aus=AUS, crop=CROP, source={})
+    forged = manifest.model_copy(update={"crop": asdict(other), "crop_hash": other.hash()})
+    store.write(MANIFEST, forged.model_copy(update={"sha256": forged.digest()}).model_dump_json().encode())
+    (fault,) = examine(store).faults
+    assert f"was cropped by recipe {CROP.hash()}, the set by {other.hash()}" in fault
 
 
 def test_the_verb_prints_json_and_draws_a_sheet(sound, tmp_path):
