@@ -1,4 +1,4 @@
-"""What comes out of a video, collected: its clips, and its crops by track."""
+"""What comes out of a video or a corpus, collected."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from au_dist.ingest.clips import TrackedCrop, cut_clips, stream_crops
+from au_dist.ingest.corpora.catalogue import CORPORA
+from au_dist.ingest.corpora.options import Options
 from au_dist.ingest.faces import Detector
+from au_dist.ingest.how import recipe_for
+from au_dist.ingest.take_in import take_in
+from au_dist.ingest.tree import look
 from au_dist.ingest.video_spec import VideoReport, VideoSpec
 from au_dist.schema import Clip, CropRecipe
 
@@ -49,3 +54,24 @@ def track_crops(path: Path, spec: VideoSpec, recipe: CropRecipe, **options: obje
         )
         for track, parts in sorted(tracks.items())
     ]
+
+
+PLAIN = VideoSpec(detector="none", clip_frames=4)
+
+
+def found_in(corpus, root, **options):
+    return CORPORA[corpus].find(look(root), Options(**options))
+
+
+def taken(corpus, found, spec=PLAIN, options=None, **asked):
+    """Every recording's clips and report, by title."""
+    recipe = recipe_for(corpus, found, options or Options(), spec, **asked)
+    results = {}
+    for sequence in found.sequences:
+        report = VideoReport(sequence.where)
+        results[sequence.title] = list(take_in(sequence, recipe, report)), report
+    return results
+
+
+def together(clips, what):
+    return np.concatenate([getattr(clip, what) for clip in clips])
