@@ -1,6 +1,8 @@
 """The verb that takes in a corpus."""
 
 import os
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -113,7 +115,7 @@ def ingest(
         manifest, summary = ingest_corpus(
             found, open_store(out), recipe, parallel=parallel, most_aside=max_aside, show=watch
         )
-    _print(out, manifest, summary, recipe)
+    _print(out, manifest, summary, recipe, found.notes)
 
 
 def _cluster_cpus() -> int:
@@ -126,15 +128,12 @@ class _Watch:
     """Shows each recording when it is done: a bar for who watches, a line for a log."""
 
     def __init__(self, advance: Any) -> None:
-        import sys
-        import time
-
-        self.advance, self.now, self.begun, self.frames = advance, time.monotonic, time.monotonic(), 0
+        self.advance, self.begun, self.frames = advance, time.monotonic(), 0
         self.lines = not sys.stderr.isatty()
 
     def __call__(self, report: "VideoReport", done: int, total: int) -> None:
         self.frames += report.frames
-        rate = self.frames / max(self.now() - self.begun, 1e-9)
+        rate = self.frames / max(time.monotonic() - self.begun, 1e-9)
         self.advance(f"{rate:.0f} frames/s", done)
         if self.lines:
             left = sum(report.dropped.values())
@@ -145,8 +144,8 @@ class _Watch:
             say(f"{done}/{total}  {report.name}  {text}")
 
 
-def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "Recipe") -> None:
-    """Print the end report."""
+def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "Recipe", said: tuple[str, ...]) -> None:
+    """Print the end report; notes that were `said` before are not repeated."""
     total = summary.total
     unseen = total("frames_examined") - total("frames_with_face")
     rows = [
@@ -168,7 +167,7 @@ def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "Recipe")
     for reason, times in list(summary.dropped().items())[:MOST_LINES]:
         say(f"left out: {reason}: {times}")
     notes = [f"{report.name}: {note}" for report in summary.reports for note in report.notes]
-    _lines("note", [*summary.notes[len(summary.notes) - 1 :], *notes] if summary.done_before else notes)
+    _lines("note", [*(note for note in summary.notes if note not in said), *notes])
     _lines("set aside", [f"{name}: {why}" for name, why in summary.aside.items()])
     stages = summary.stages()
     if spent := sum(stages.values()):

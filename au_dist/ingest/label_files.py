@@ -73,13 +73,11 @@ def read_coded(text: str, where: str) -> LabelTable:
     header = next(rows, None)
     columns = _coded_columns(header[1] if header else [], where)
     numbers, codes = _table(rows, where, [0, *columns])
-    occluded = header is not None and len(header[1]) == 100
-    table = LabelTable(numbers, dict(zip(columns.values(), codes.T, strict=True)))
-    flag_L = table.occurrence.get(99)
-    known = {au: column for au, column in table.occurrence.items() if au != 99}
-    if occluded and flag_L is not None:
+    known = dict(zip(columns.values(), codes.T, strict=True))
+    flag_L = known.pop(99, None)
+    if flag_L is not None and header is not None and len(header[1]) == 100:
         known = {au: np.where(flag_L == 1, UNKNOWN, column).astype(np.int8) for au, column in known.items()}
-    return LabelTable(table.number_L, known)
+    return LabelTable(numbers, known)
 
 
 def _coded_columns(header: list[str], where: str) -> dict[int, int]:
@@ -100,16 +98,13 @@ def _coded_columns(header: list[str], where: str) -> dict[int, int]:
     return found
 
 
-def read_pairs(text: str, where: str, au: int, highest: int = 5) -> LabelTable:
+def read_pairs(text: str, where: str, au: int) -> LabelTable:
     """Read an intensity file without header: frame number and intensity, parted by comma, semicolon or blank.
 
     Raises:
         IngestError: A line is not two numbers.
     """
-    rows = _cells(text, where)
-    numbers, codes = _table(rows, where, [0, 1])
-    level_L = codes[:, 0]
-    return LabelTable(numbers, {}, {au: np.where((level_L >= 0) & (level_L <= highest), level_L, UNKNOWN)})
+    return _intensities(_cells(text, where), where, au)
 
 
 def read_named_pictures(text: str, where: str, au: int) -> LabelTable:
@@ -124,10 +119,14 @@ def read_named_pictures(text: str, where: str, au: int) -> LabelTable:
             if not cells[0].startswith("#"):
                 yield line, [cells[0].rpartition(".")[0] or cells[0], *cells[1:]]
 
-    numbers, codes = _table(rows(), where, [0, 1])
-    return LabelTable(
-        numbers, {}, {au: np.where((codes[:, 0] >= 0) & (codes[:, 0] <= 5), codes[:, 0], UNKNOWN).astype(np.int8)}
-    )
+    return _intensities(rows(), where, au)
+
+
+def _intensities(rows: Iterable[tuple[int, list[str]]], where: str, au: int) -> LabelTable:
+    """Return rows of frame number and intensity as a table; what is not 0 to 5 is unknown."""
+    numbers, codes = _table(rows, where, [0, 1])
+    level_L = codes[:, 0]
+    return LabelTable(numbers, {}, {au: np.where((level_L >= 0) & (level_L <= 5), level_L, UNKNOWN).astype(np.int8)})
 
 
 def read_ordered(text: str, where: str) -> LabelTable:

@@ -11,7 +11,7 @@ import numpy as np
 from au_dist.errors import IngestError, RecipeError
 from au_dist.ingest.clips import check_fit, crops_in, cut_clips, detector_for
 from au_dist.ingest.corpora.catalogue import CORPORA
-from au_dist.ingest.faces import Detector, Face, open_detector
+from au_dist.ingest.faces import Detector, Face
 from au_dist.ingest.how import Recipe
 from au_dist.ingest.label_files import LabelTable, occurrence_checked
 from au_dist.ingest.sequences import TOLERANCE, Film, Pictures, Sequence, in_ranges, read, sided
@@ -39,21 +39,23 @@ def take_in(sequence: Sequence, recipe: Recipe, report: VideoReport) -> Iterator
     """
     check_fit(recipe.spec, recipe.crop)
     table = _labels(sequence, recipe, report)
+    columns = None if table is None else table.columns(recipe.aus)
     frames = _frames(sequence, recipe, table, report)
     detect = sided(_not_cropped(_detector(sequence, recipe.spec), recipe.spec, report), sequence.side)
     crops = crops_in(frames, recipe.spec, recipe.crop, report, detect)
     for clip in cut_clips(crops, recipe.spec, recipe.crop, report, recipe.name, sequence.subject, sequence.name):
-        found = clip if table is None else labelled(clip, table, recipe.aus)
+        found = clip if table is None or columns is None else labelled(clip, table.number_L, *columns)
         report.clip_frames += len(found.jpeg_T)
         report.clip_labelled += int(found.valid_TA.any(1).sum())
         yield found
 
 
-def labelled(clip: Clip, table: LabelTable, aus: tuple[int, ...]) -> Clip:
-    """Return a clip with the labels of its frames; those that the table lacks are unknown."""
-    y_LA, valid_LA, intensity_LA = table.columns(aus)
-    place_T = np.searchsorted(table.number_L, clip.number_T).clip(max=len(table.number_L) - 1)
-    known_T1 = (table.number_L[place_T] == clip.number_T)[:, None]
+def labelled(
+    clip: Clip, number_L: np.ndarray, y_LA: np.ndarray, valid_LA: np.ndarray, intensity_LA: np.ndarray
+) -> Clip:
+    """Return a clip with the labels of its frames, from those of its recording; frames without any are unknown."""
+    place_T = np.searchsorted(number_L, clip.number_T).clip(max=len(number_L) - 1)
+    known_T1 = (number_L[place_T] == clip.number_T)[:, None]
     return replace(
         clip,
         y_TA=np.where(known_T1, y_LA[place_T], 0).astype(np.int8),
@@ -135,7 +137,7 @@ def _check_length(sequence: Sequence, without: int, over: int, report: VideoRepo
 
 
 def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
-    if spec.detector != "landmarks":
+    if spec.landmarks is None or spec.detector in ("centerface", "none"):
         return _opened(spec)
     if isinstance(sequence.frames, Pictures):
         raise RecipeError(
@@ -152,13 +154,7 @@ def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
 @cache
 def _opened(spec: VideoSpec) -> Detector:
     """A network is loaded once a process."""
-    return open_detector(
-        spec.detector,
-        landmarks=spec.landmarks,
-        min_confidence=spec.min_confidence,
-        detect_side=spec.detect_side,
-        threads=spec.threads,
-    )
+    return detector_for(Path(), spec)
 
 
 def already_cropped(share: float) -> IngestError:

@@ -7,7 +7,6 @@ shards are the same however often the ingest was stopped, and the manifest is pu
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,16 +41,12 @@ class Summary:
         aside: What was set aside → why.
         notes: What a person should know.
         done_before: Recordings that an earlier, stopped ingest had done.
-        seconds: Wall clock of the recordings that were read now.
-        frames_now: Frames of the recordings that were read now.
     """
 
     reports: list[VideoReport] = field(default_factory=list)
     aside: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     done_before: int = 0
-    seconds: float = 0.0
-    frames_now: int = 0
 
     @property
     def taken(self) -> list[VideoReport]:
@@ -202,7 +197,6 @@ def _take_all(
     results = {place: before for place, folder in enumerate(folders) if (before := _read_done(out, folder))}
     waiting = [place for place in range(len(folders)) if place not in results]
     summary.done_before, total = len(results), len(folders)
-    begun = time.monotonic()
     running: dict[Any, int] = {}
     waiting.reverse()
     while waiting or running:
@@ -224,11 +218,9 @@ def _take_all(
         if report.error:
             summary.aside[report.name] = report.error
         results[place] = report, files
-        summary.frames_now += report.frames
         show(report, len(results), total)
         _check_aside(summary, total + len(found.aside), most_aside)
         _check_cropped([report for report, _ in results.values()])
-    summary.seconds = time.monotonic() - begun
     summary.reports = [results[place][0] for place in range(total)]
     _check_aside(summary, total + len(found.aside), most_aside)
     return [results[place][1] for place in range(total)]

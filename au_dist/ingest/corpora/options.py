@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from au_dist.errors import RecipeError
 from au_dist.ingest.corpora.layout import ASSETS, NAME, Layout
@@ -45,8 +45,8 @@ class Options:
 
 
 @cache
-def _asset(name: str) -> dict[str, dict[str, dict[str, list[list[int]]]]]:
-    found: dict[str, dict[str, dict[str, list[list[int]]]]] = json.loads((ASSETS / name).read_text())
+def _asset(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ASSETS / name).read_text())
     return found
 
 
@@ -58,5 +58,4 @@ def bad_frames(corpus: str, which: str) -> dict[str, tuple[tuple[int, int], ...]
 
 def published_segments(corpus: str) -> dict[str, tuple[int, int, int]]:
     """Return recording → first coded frame, last, and how many, as published."""
-    known = json.loads((ASSETS / "coded_segments.json").read_text())
-    return {name: tuple(numbers) for name, numbers in known.get(corpus, {}).items()}
+    return {name: tuple(numbers) for name, numbers in _asset("coded_segments.json").get(corpus, {}).items()}
