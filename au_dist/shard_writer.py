@@ -20,9 +20,8 @@ from au_dist.shards import (
     RowGroup,
     Shard,
     SubjectCounts,
-    decode_row,
+    read_clips,
     read_manifest,
-    read_row_group,
 )
 from au_dist.storage import Store
 
@@ -78,7 +77,7 @@ class _ShardFile:
         size = self.buffer.tell() - before
         self.groups.append(RowGroup(subject=clips[0].subject, clips=len(clips), frames=frames, bytes=size))
 
-    def close(self, store: Store, index: int, folder: str = "shards") -> Shard:
+    def close(self, store: Store, index: int, folder: str) -> Shard:
         self.writer.close()
         data = self.buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
@@ -100,6 +99,21 @@ def _row_groups(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
         size += sum(map(len, clip.jpeg_T))
     if group:
         yield group
+
+
+def _files(
+    clips: Iterable[Clip], store: Store, folder: str, size: int, aus: tuple[int, ...], crop: CropRecipe
+) -> Iterator[Shard]:
+    """Write clips as files of about a size, and yield each when it is written."""
+    index, file = 0, None
+    for group in _row_groups(clips):
+        file = file or _ShardFile(aus, crop)
+        file.add(group)
+        if file.buffer.tell() >= size:
+            yield file.close(store, index, folder)
+            index, file = index + 1, None
+    if file:
+        yield file.close(store, index, folder)
 
 
 def write_shards(
@@ -126,20 +140,16 @@ def write_shards(
     written: list[str] = []
     counts: dict[str, SubjectCounts] = {}
     lengths: set[int] = set()
+
+    def counted() -> Iterator[Clip]:
+        for clip in _checked(clips, aus):
+            lengths.add(len(clip.jpeg_T))
+            counts[clip.subject] = _counted(counts.get(clip.subject), clip, len(aus))
+            yield clip
+
     try:
-        file: _ShardFile | None = None
-        for group in _row_groups(clips):
-            for clip in group:
-                _check(clip, aus)
-                lengths.add(len(clip.jpeg_T))
-                counts[clip.subject] = _counted(counts.get(clip.subject), clip, len(aus))
-            file = file or _ShardFile(aus, crop)
-            file.add(group)
-            if file.buffer.tell() >= SHARD_BYTES:
-                shards.append(file.close(store, len(shards)))
-                file = None
-        if file:
-            shards.append(file.close(store, len(shards)))
+        for shard in _files(counted(), store, "shards", SHARD_BYTES, aus, crop):
+            shards.append(shard)  # one by one: what is written by the time of a fault is deleted
         if not shards:
             raise ShardError("No clips were made, so there is nothing to publish", where=store.uri)
         if len(lengths) > 1:
@@ -183,19 +193,7 @@ def write_part(
     Raises:
         ShardError: A clip is malformed.
     """
-    shards: list[Shard] = []
-    file: _ShardFile | None = None
-    for group in _row_groups(clips):
-        for clip in group:
-            _check(clip, aus)
-        file = file or _ShardFile(aus, crop)
-        file.add(group)
-        if file.buffer.tell() >= PART_BYTES:
-            shards.append(file.close(store, len(shards), folder))
-            file = None
-    if file:
-        shards.append(file.close(store, len(shards), folder))
-    return tuple(shards)
+    return tuple(_files(_checked(clips, aus), store, folder, PART_BYTES, aus, crop))
 
 
 def read_part(store: Store, shards: Iterable[Shard], aus: int) -> Iterator[Clip]:
@@ -206,8 +204,7 @@ def read_part(store: Store, shards: Iterable[Shard], aus: int) -> Iterator[Clip]
     """
     for shard in shards:
         for group in range(len(shard.row_groups)):
-            for row in read_row_group(store, shard, group).to_pylist():
-                yield decode_row(row, aus)
+            yield from read_clips(store, shard, group, aus)
 
 
 def _listed(store: Store) -> list[str]:
@@ -217,12 +214,15 @@ def _listed(store: Store) -> list[str]:
         return []
 
 
-def _check(clip: Clip, aus: tuple[int, ...]) -> None:
-    faults = clip.faults(len(aus))
-    if faults:
-        raise ShardError(
-            "A clip is malformed", where=clip.clip_id if clip.jpeg_T else clip.video, found="; ".join(faults)
-        )
+def _checked(clips: Iterable[Clip], aus: tuple[int, ...]) -> Iterator[Clip]:
+    """Yield clips, or refuse one that is malformed."""
+    for clip in clips:
+        faults = clip.faults(len(aus))
+        if faults:
+            raise ShardError(
+                "A clip is malformed", where=clip.clip_id if clip.jpeg_T else clip.video, found="; ".join(faults)
+            )
+        yield clip
 
 
 def _counted(counts: SubjectCounts | None, clip: Clip, aus: int) -> SubjectCounts:

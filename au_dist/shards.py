@@ -7,7 +7,7 @@ frame of the other side. Shards are named by their content; the manifest is crea
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import Any
 
@@ -212,6 +212,12 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
             found=f"{table.num_rows}",
         )
     return table
+
+
+def read_clips(store: Store, shard: Shard, group: int, aus: int) -> Iterator[Clip]:
+    """Yield the clips of one row group; arguments as for `read_row_group` and `decode_row`."""
+    for row in read_row_group(store, shard, group).to_pylist():
+        yield decode_row(row, aus)
 
 
 def decode_row(row: dict[str, Any], aus: int) -> Clip:

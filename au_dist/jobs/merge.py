@@ -9,7 +9,7 @@ import numpy as np
 from au_dist.errors import ShardError
 from au_dist.schema import Clip
 from au_dist.shard_writer import write_shards
-from au_dist.shards import Manifest, decode_row, read_manifest, read_row_group
+from au_dist.shards import Manifest, Shard, read_clips, read_manifest
 from au_dist.storage import Store
 
 Which = Literal["union", "intersection"]
@@ -37,12 +37,14 @@ def merge(
     if not aus and any(manifest.aus for manifest in manifests):
         raise ShardError("The sets have no action unit in common", where=out.uri, fix="Use --aus union.")
 
+    places = [_groups(manifest) for manifest in manifests]
+
     def clips() -> Iterator[Clip]:
         count = 0
         for subject in sorted({name for manifest in manifests for name in manifest.subjects}):
             seen: set[str] = set()
-            for store, manifest in zip(stores, manifests, strict=True):
-                for clip in _clips_of(store, manifest, subject):
+            for store, manifest, groups in zip(stores, manifests, places, strict=True):
+                for clip in _clips_of(store, manifest, groups.get(subject, [])):
                     if clip.clip_id in seen:
                         raise ShardError("A clip is in two of the sets", where=store.uri, found=clip.clip_id)
                     seen.add(clip.clip_id)
@@ -72,12 +74,18 @@ def relabelled(clip: Clip, before: tuple[int, ...], after: tuple[int, ...]) -> C
     return replace(clip, y_TA=y_TA, valid_TA=valid_TA, intensity_TA=intensity_TA)
 
 
-def _clips_of(store: Store, manifest: Manifest, subject: str) -> Iterator[Clip]:
+def _groups(manifest: Manifest) -> dict[str, list[tuple[Shard, int]]]:
+    """Return subject → its row groups, as shard and index."""
+    found: dict[str, list[tuple[Shard, int]]] = {}
     for shard in manifest.shards:
         for index, group in enumerate(shard.row_groups):
-            if group.subject == subject:
-                for row in read_row_group(store, shard, index).to_pylist():
-                    yield decode_row(row, len(manifest.aus))
+            found.setdefault(group.subject, []).append((shard, index))
+    return found
+
+
+def _clips_of(store: Store, manifest: Manifest, groups: list[tuple[Shard, int]]) -> Iterator[Clip]:
+    for shard, index in groups:
+        yield from read_clips(store, shard, index, len(manifest.aus))
 
 
 def _check_fit(stores: Sequence[Store], manifests: Sequence[Manifest]) -> None:

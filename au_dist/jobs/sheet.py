@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from au_dist.schema import Clip
 from au_dist.seeds import rng
-from au_dist.shards import Manifest, decode_row, read_row_group
+from au_dist.shards import Manifest, read_clips
 from au_dist.storage import Store, atomic_file
 
 SUBJECTS, FRAMES, TILE, GAP, LINE = 8, 8, 112, 6, 14
@@ -52,10 +52,10 @@ def _frames(store: Store, manifest: Manifest, subject: str) -> Iterator[tuple[Cl
     for shard, index, clips in groups:
         here = [frame - before for frame in wanted if before <= frame < before + clips * manifest.clip_frames]
         if here:
-            rows = read_row_group(store, shard, index).to_pylist()
+            found = list(read_clips(store, shard, index, len(manifest.aus)))
             for frame in here:
                 clip, place = divmod(frame, manifest.clip_frames)
-                yield decode_row(rows[clip], len(manifest.aus)), place
+                yield found[clip], place
         before += clips * manifest.clip_frames
 
 

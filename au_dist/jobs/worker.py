@@ -53,8 +53,8 @@ def train_worker(config: dict[str, Any]) -> None:
     start = 0 if resumed is None else int(checkpoint.state(resumed)["step"])
 
     # First of all: the data's own processes start while the network is built.
-    batches = Ahead(_batches(context, plan, start, world), depth=2)
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
+    batches = Ahead(_batches(context, plan, start, lanes), depth=2)
     ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, start * plan.accumulate)
     module = make_module(context, world, fresh=resumed is None)
     if resumed is not None:
@@ -143,9 +143,8 @@ def make_module(context: Context, world: World, *, fresh: bool = True) -> torch.
         return Detect(network, recipe.detection.train == "probe", weight_A, world, settle)
 
 
-def _batches(context: Context, plan: BatchPlan, start: int, world: World) -> Iterator[Batch]:
+def _batches(context: Context, plan: BatchPlan, start: int, lanes: tuple[int, ...]) -> Iterator[Batch]:
     recipe = context.recipe
-    lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
     tables = iterate(ray.train.get_dataset_shard("train"), recipe.data.prefetch)
     position = start * plan.accumulate * plan.take
     reading = Reading(
