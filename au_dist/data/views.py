@@ -6,7 +6,6 @@ clip gets the same view on any worker.
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from au_dist.config import Views
 from au_dist.seeds import rng
@@ -19,6 +18,9 @@ COLOURS = [DRAWS.index(name) for name in ("brightness", "contrast", "saturation"
 
 MEAN_C = (0.485, 0.456, 0.406)
 STD_C = (0.229, 0.224, 0.225)
+
+#: Images that are worked on at once on a CPU: more do not stay in its cache (docs/decisions/0007).
+IN_CACHE = 16
 
 
 def choose_frames(seed: int, epoch: int | str, clip_id: str, frames: int, take: int) -> np.ndarray:
@@ -110,33 +112,43 @@ def apply_views(frame_BCHW: torch.Tensor, draw_BP: torch.Tensor, size: int) -> t
     Returns:
         float32 [B, 3, size, size], ImageNet mean and deviation.
     """
-    dy, dx, flip, brightness, contrast, saturation, hue, grey, sigma = draw_BP.unbind(1)
-    x = _crop(frame_BCHW, dy, dx, flip > 0.5, size).float() / 255
-    factor = lambda value: value[:, None, None, None]  # noqa: E731
-    x = (x * factor(brightness)).clamp(0, 1)
-    luma = _luma(x)
-    x = torch.lerp(luma.mean((2, 3), keepdim=True).expand_as(x), x, factor(contrast)).clamp(0, 1)
-    x = torch.lerp(_luma(x).expand_as(x), x, factor(saturation)).clamp(0, 1)
-    x = _turn_hue(x, hue).clamp(0, 1)
-    x = torch.where(factor(grey) > 0.5, _luma(x).expand_as(x), x)
-    x = _blur(x, sigma)
-    mean, std = (torch.tensor(values, device=x.device)[None, :, None, None] for values in (MEAN_C, STD_C))
-    return (x - mean) / std
+    if frame_BCHW.device.type != "cpu":
+        return _views(frame_BCHW, draw_BP, size)
+    parts = zip(frame_BCHW.split(IN_CACHE), draw_BP.split(IN_CACHE), strict=True)
+    return torch.cat([_views(frames, draws, size) for frames, draws in parts])
+
+
+def _views(frame_BCHW: torch.Tensor, draw_BP: torch.Tensor, size: int) -> torch.Tensor:
+    dy, dx, flip, *factors, hue, grey, sigma = draw_BP.unbind(1)
+    brightness, contrast, saturation = (factor[:, None, None, None] for factor in factors)
+    x = _crop(frame_BCHW, dy, dx, flip > 0.5, size).float()
+    x.mul_(brightness / 255).clamp_(0, 1)
+    x = _away(x, _luma(x).mean((2, 3), keepdim=True), contrast)
+    x = _away(x, _luma(x), saturation)
+    x = _turn_hue(x, hue).clamp_(0, 1)
+    x = torch.where(grey[:, None, None, None] > 0.5, _luma(x), x)
+    x = _blur(_blur(x, sigma, 2), sigma, 3)
+    mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (MEAN_C, STD_C))
+    return x.sub_(mean).div_(std)
 
 
 def _crop(frame_BCHW: torch.Tensor, dy: torch.Tensor, dx: torch.Tensor, flip: torch.Tensor, size: int) -> torch.Tensor:
     """Cut a window of `size` at a share of the free play, mirrored where `flip`."""
     height, width = frame_BCHW.shape[-2:]
-    steps = torch.arange(size, device=frame_BCHW.device)
-    rows_BH = (dy * (height - size)).round().long()[:, None] + steps
-    columns_BW = (dx * (width - size)).round().long()[:, None] + torch.where(flip[:, None], size - 1 - steps, steps)
-    batch = torch.arange(len(frame_BCHW), device=frame_BCHW.device)[:, None, None]
-    return frame_BCHW.permute(0, 2, 3, 1)[batch, rows_BH[:, :, None], columns_BW[:, None, :]].permute(0, 3, 1, 2)
+    row_B, column_B = ((share * (side - size)).round().long() for share, side in ((dy, height), (dx, width)))
+    windows = frame_BCHW.unfold(2, size, 1).unfold(3, size, 1)
+    crop = windows[torch.arange(len(row_B), device=row_B.device), :, row_B, column_B]
+    return torch.where(flip[:, None, None, None], crop.flip(3), crop)
+
+
+def _away(x_BCHW: torch.Tensor, from_B1HW: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Multiply in place how far images are from others."""
+    return x_BCHW.mul_(factor).add_(from_B1HW * (1 - factor)).clamp_(0, 1)
 
 
 def _luma(x_BCHW: torch.Tensor) -> torch.Tensor:
-    weight_C = torch.tensor((0.299, 0.587, 0.114), device=x_BCHW.device)
-    return torch.einsum("bchw,c->bhw", x_BCHW, weight_C)[:, None]
+    red, green, blue = x_BCHW.unbind(1)
+    return (red * 0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114)[:, None]
 
 
 def _turn_hue(x_BCHW: torch.Tensor, hue_B: torch.Tensor) -> torch.Tensor:
@@ -147,17 +159,17 @@ def _turn_hue(x_BCHW: torch.Tensor, hue_B: torch.Tensor) -> torch.Tensor:
     third_CC = torch.full((3, 3), 1 / 3, device=x_BCHW.device)
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     turn_BCC = cos * torch.eye(3, device=x_BCHW.device) + sin * cross_CC + (1 - cos) * third_CC
-    return torch.einsum("bkc,bchw->bkhw", turn_BCC, x_BCHW)
+    return torch.bmm(turn_BCC, x_BCHW.flatten(2)).view_as(x_BCHW)
 
 
-def _blur(x_BCHW: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
-    """Blur each image with its own 3-tap Gaussian; a sigma of 0 leaves it as it is."""
-    batch, channels, height, width = x_BCHW.shape
-    side = torch.exp(-0.5 / sigma_B.clamp(min=1e-3) ** 2)
-    kernel_B3 = torch.stack([side, torch.ones_like(side), side], 1)
-    kernel_B3 = kernel_B3 / kernel_B3.sum(1, keepdim=True)
-    weight = kernel_B3.repeat_interleave(channels, 0)
-    x = x_BCHW.reshape(1, batch * channels, height, width)
-    x = F.conv2d(F.pad(x, (1, 1, 0, 0), "replicate"), weight[:, None, None, :], groups=batch * channels)
-    x = F.conv2d(F.pad(x, (0, 0, 1, 1), "replicate"), weight[:, None, :, None], groups=batch * channels)
-    return x.reshape(batch, channels, height, width)
+def _blur(x_BCHW: torch.Tensor, sigma_B: torch.Tensor, dim: int) -> torch.Tensor:
+    """Blur each image along one side with its own 3-tap Gaussian; a sigma of 0 leaves it as it is."""
+    side_B = torch.exp(-0.5 / sigma_B.clamp(min=1e-3) ** 2)
+    centre, side = ((weight / (1 + 2 * side_B))[:, None, None, None] for weight in (torch.ones_like(side_B), side_B))
+    found, shifted, last = x_BCHW * centre, x_BCHW * side, x_BCHW.shape[dim] - 1
+    for here, there in ((1, 0), (0, 1)):
+        found.narrow(dim, here, last).add_(shifted.narrow(dim, there, last))
+    for border in (0, last):
+        # Beyond the border lies what is at the border.
+        found.narrow(dim, border, 1).add_(shifted.narrow(dim, border, 1))
+    return found
