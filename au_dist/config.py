@@ -71,6 +71,10 @@ class Data(Section):
         mix: Row groups that are shuffled together.
         prefetch: Blocks of clips that Ray Data reads ahead for each worker.
         cpus: CPU share that Ray Data may use for the reading of each worker.
+        memory: Share of the cluster's object store that the reading of all workers together may fill.
+        decode: Where JPEGs are decoded: in the training ``worker``, in the reading ``tasks`` (machines without a GPU
+            then work for those with one; pixels travel, about ten times the bytes), or on the worker's ``gpu``.
+        unreadable: Share of the clips of the last 100 contrast sets that may be left out because they do not decode.
     """
 
     protocol: Protocol = Protocol()
@@ -85,6 +89,9 @@ class Data(Section):
     mix: int = Field(8, ge=1)
     prefetch: int = Field(4, ge=1)
     cpus: float = Field(0.5, gt=0)
+    memory: float = Field(0.25, gt=0, le=1)
+    decode: Literal["worker", "tasks", "gpu"] = "worker"
+    unreadable: float = Field(0.01, ge=0, lt=1)
 
 
 #: `model.weights` that are fetched: the only ones, and only when a recipe says so.
@@ -336,6 +343,8 @@ class Recipe(Section):
         if self.keep.metric not in METRICS[self.job]:
             raise ValueError(f"keep.metric is {self.keep.metric}, but {self.job} has {', '.join(METRICS[self.job])}")
         data = self.data
+        if data.decode == "gpu" and not self.workers.gpus:
+            raise ValueError("data.decode: gpu needs workers.gpus")
         if self.task == "intensity" and data.labels.noise:
             raise ValueError("data.labels.noise turns occurrence labels; task: intensity has none")
         if self.method == "predictive" and (data.balance or data.labels != Labels(seed=data.labels.seed)):
@@ -366,7 +375,8 @@ class Recipe(Section):
 
     def science(self) -> dict[str, Any]:
         """Return what determines the result: everything but names, places and machines."""
-        return self.model_dump(mode="json", exclude={"name", "runs", "shards", "workers", "keep"})
+        places = dict.fromkeys(("name", "runs", "shards", "workers", "keep"), True)
+        return self.model_dump(mode="json", exclude={**places, "data": {"cpus", "prefetch", "memory"}})
 
     def hash(self) -> str:
         """Return 12 hexadecimal digits that identify `science`."""

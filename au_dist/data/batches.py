@@ -2,21 +2,18 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Full, Queue
 from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import simplejpeg
 import torch
 
-from au_dist.config import Labels, Views
-from au_dist.data.labels import known
-from au_dist.data.views import apply_views, choose_frames, choose_run, draw_views, no_view
-from au_dist.errors import ShardError, TrainError
+from au_dist.data.decode import GREY, Decode
+from au_dist.data.views import DRAWS, apply_views
+from au_dist.errors import TrainError
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,9 @@ class Batch:
         frame_BCHW: Decoded frames, uint8, ``clips * frames`` of them, those of a clip together.
         draw_VBP: Draws of the views, float32.
         y_BA: Occurrence, float32 in {0, 1}, or intensity, 0 to 5.
-        valid_BA: Whether `y_BA` is known and within the label budget.
+        valid_BA: Whether `y_BA` is known and within the label budget; False where a clip does not decode. Where no
+            labels are read, one column that says whether it does.
+        faults: Frames that do not decode, and why.
     """
 
     clip_ids: tuple[str, ...]
@@ -38,20 +37,22 @@ class Batch:
     draw_VBP: torch.Tensor
     y_BA: torch.Tensor
     valid_BA: torch.Tensor
+    faults: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
         if device.type == "cpu":
             return self
-        moved = (t.pin_memory().to(device, non_blocking=True) for t in self._tensors())
-        return Batch(self.clip_ids, self.epochs, *moved)
-
-    def _tensors(self) -> tuple[torch.Tensor, ...]:
-        return self.frame_BCHW, self.draw_VBP, self.y_BA, self.valid_BA
+        names = ("frame_BCHW", "draw_VBP", "y_BA", "valid_BA")
+        return replace(self, **{name: _moved(getattr(self, name), device) for name in names})
 
     def views(self, size: int) -> tuple[torch.Tensor, ...]:
         """Return the views as network input, each float32 [B, 3, size, size]."""
         return tuple(apply_views(self.frame_BCHW, draw_BP, size) for draw_BP in self.draw_VBP)
+
+
+def _moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return x if x.device == device else x.pin_memory().to(device, non_blocking=True)
 
 
 def deal(
@@ -86,99 +87,39 @@ def deal(
             yield [waiting[lane].popleft() for lane in lanes for _ in range(take)]
 
 
-def decode(jpeg: bytes, where: str) -> np.ndarray:
-    """Return a JPEG as RGB, uint8 [H, W, 3].
+def make_batch(rows: list[dict[str, Any]], aus: int, decode: Decode) -> Batch:
+    """Decode rows as `au_dist.data.rows.take` made them.
 
-    Raises:
-        ShardError: The bytes are not a JPEG.
-    """
-    try:
-        return simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
-    except ValueError as error:
-        raise ShardError("A frame does not decode", where=where, found=str(error)) from error
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is taken of each clip.
-
-    Attributes:
-        seed: The run's seed.
-        columns: Label columns of the action units to train on.
-        aus: Label columns of the set.
-        frames: Frames of each clip.
-        run: They follow each other; otherwise they are spread over the clip.
-        intensities: Labels are intensities, not occurrence; a run then has a labelled frame where the clip has one.
-        labels: The label budget.
-        views: Number of random views; 0 gives one plain view.
-        draws: How far views differ.
-    """
-
-    seed: int
-    columns: list[int]
-    aus: int
-    frames: int
-    run: bool
-    intensities: bool
-    labels: Labels
-    views: int
-    draws: Views
-
-
-def make_batch(rows: list[dict[str, Any]], reading: Reading, pool: Executor) -> Batch:
-    """Decode rows and draw their views.
+    A clip of which a frame does not decode keeps its place, grey and without a known label, so that every rank has
+    equally many; no loss learns from it.
 
     Args:
         rows: Clips.
-        reading: What is taken of them.
-        pool: Threads to decode in.
+        aus: Number of action units, A.
+        decode: Makes frames of bytes.
     """
-    labels = [known(row, reading.columns, reading.aus, reading.labels, intensities=reading.intensities) for row in rows]
-    chosen = [_choose(row, valid, reading) for row, (_, valid) in zip(rows, labels, strict=True)]
-    jobs = [
-        (row["jpeg"][frame], f"{row['clip_id']} frame {frame}")
-        for row, frames in zip(rows, chosen, strict=True)
-        for frame in frames
-    ]
-    frame_BHWC = np.stack(list(pool.map(lambda job: decode(*job), jobs)))
+    names = [f"{row['clip_id']} frame {index}" for row in rows for index in row["index"]]
+    frame_BCHW, faults = decode([jpeg for row in rows for jpeg in row["frame"]])
+    frames = len(names) // len(rows)
+    whole_B = np.ones(len(names), bool)
+    for place in faults:
+        clip = slice(place // frames * frames, (place // frames + 1) * frames)
+        whole_B[clip] = False
+        frame_BCHW[clip] = GREY
     y_BA, valid_BA = (
-        np.concatenate([both[part][frames] for both, frames in zip(labels, chosen, strict=True)]) for part in (0, 1)
+        np.concatenate([np.frombuffer(row[name], kind).reshape(frames, aus) for row in rows])
+        for name, kind in (("y", np.float32), ("valid", bool))
     )
-    drawn = [
-        np.concatenate(
-            [
-                draw_views(reading.draws, reading.seed, turn(row), row["clip_id"], view, len(frames))
-                for row, frames in zip(rows, chosen, strict=True)
-            ]
-        )
-        for view in range(reading.views)
-    ] or [np.tile(no_view(), (len(jobs), 1))]
+    draw_RVFP = np.stack([np.frombuffer(row["draw"], np.float32).reshape(-1, frames, len(DRAWS)) for row in rows])
     return Batch(
         clip_ids=tuple(row["clip_id"] for row in rows),
         epochs=tuple(row["epoch"] for row in rows),
-        frame_BCHW=torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2),
-        draw_VBP=torch.from_numpy(np.stack(drawn)),
+        frame_BCHW=frame_BCHW,
+        draw_VBP=torch.from_numpy(draw_RVFP).transpose(0, 1).flatten(1, 2).contiguous(),
         y_BA=torch.from_numpy(y_BA),
-        valid_BA=torch.from_numpy(valid_BA),
+        valid_BA=torch.from_numpy((valid_BA if aus else np.ones((len(names), 1), bool)) & whole_B[:, None]),
+        faults=tuple(f"{names[place]}: {fault}" for place, fault in sorted(faults.items())),
     )
-
-
-def turn(row: dict[str, Any]) -> int | str:
-    """Return the address of a draw of a clip: its epoch, and which of the epoch's draws of the clip it is."""
-    return f"{row['epoch']}/{row['copy']}" if row["copy"] else row["epoch"]
-
-
-def _choose(row: dict[str, Any], valid_TA: np.ndarray, reading: Reading) -> np.ndarray:
-    """Return the indices of the frames that are taken of a row."""
-    address, frames = (reading.seed, turn(row), row["clip_id"]), len(valid_TA)
-    labelled = np.flatnonzero(valid_TA.any(1))
-    if reading.run:
-        needed = labelled if reading.intensities else labelled[:0]
-        return choose_run(*address, frames, reading.frames, needed)
-    if reading.labels.share == 1 or not len(labelled):
-        return choose_frames(*address, frames, reading.frames)
-    # Few frames have a label: only those teach anything. Where there are fewer than asked for, they are repeated.
-    return np.resize(labelled[choose_frames(*address, len(labelled), reading.frames)], min(reading.frames, frames))
 
 
 class Ahead(Iterator[Batch]):

@@ -3,9 +3,11 @@
 The only module that knows ray.data. Encoded bytes travel; they are decoded where they are used.
 """
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +20,20 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, Execu
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from au_dist.config import READING_TASKS
-from au_dist.data.order import Block, Group, Order, lanes_of
+from au_dist.data.decode import pixels
+from au_dist.data.order import Block, Group, Order, Piece, lanes_of
+from au_dist.data.rows import COLUMNS, Reading, take
 from au_dist.shards import Manifest, read_row_group
 from au_dist.storage import Store
 
-#: What training reads of a row.
-COLUMNS = ["clip_id", "number", "jpeg", "label", "valid", "intensity"]
-
 #: More Ray Data tasks than this cost more to plan than they gain.
 MAX_TASKS = 4096
+
+#: Row groups that one reading task asks for at once.
+READERS = 8
+
+#: Larger tables travel in parts of this size.
+BLOCK_BYTES = 16 << 20
 
 
 class Breath(ExecutionCallback):
@@ -51,19 +58,25 @@ class Source:
         store: The set of shards.
         manifest: Its manifest.
         order: The order of the run.
+        reading: What is taken of each clip.
+        decode: Frames are decoded by the reading tasks.
         take: Clips that each contrast set takes of every lane.
         sets: Contrast sets in the whole run.
         cpus: CPU share for the reading of one worker.
         prefetch: Blocks to read ahead.
+        memory: Share of the cluster's object store that the reading of all workers may fill.
     """
 
     store: Store
     manifest: Manifest
     order: Order
+    reading: Reading
+    decode: bool
     take: int
     sets: int
     cpus: float
     prefetch: int
+    memory: float
 
 
 def training_groups(manifest: Manifest, subjects: tuple[str, ...]) -> tuple[Group, ...]:
@@ -77,33 +90,50 @@ def training_groups(manifest: Manifest, subjects: tuple[str, ...]) -> tuple[Grou
     )
 
 
+@functools.cache
+def _readers() -> ThreadPoolExecutor:
+    """Threads that wait for storage; the row groups of a block come together, not one after the other."""
+    return ThreadPoolExecutor(READERS, "read")
+
+
 def read_block(source: Source, block: Block, start: int) -> pa.Table:
-    """Return the rows of a block in their shuffled order.
+    """Return the clips of a block in their shuffled order.
 
     Args:
         source: Where they are.
         block: Which they are.
-        start: Position of the lane before which rows are left out.
+        start: Position of the lane before which clips are left out.
 
     Returns:
-        The columns of `COLUMNS` and ``lane``, ``epoch``, ``position``, and ``copy``: how often the epoch drew the clip
-        before.
+        The columns of `au_dist.data.rows.take` and ``lane`` and ``position``.
     """
-    tables = [
-        read_row_group(source.store, source.manifest.shards[piece.group.shard], piece.group.group, COLUMNS)
-        .take(pa.array(piece.rows()))
-        .append_column("copy", pa.array(piece.repeats(), pa.int32()))
-        for piece in block.pieces
-    ]
+
+    def read(piece: Piece) -> pa.Table:
+        shard = source.manifest.shards[piece.group.shard]
+        return read_row_group(source.store, shard, piece.group.group, COLUMNS)
+
     skipped = max(0, start - block.position)
-    table = pa.concat_tables(tables).take(pa.array(block.permutation[skipped:]))
-    rows = table.num_rows
-    positions = range(block.position + skipped, block.position + skipped + rows)
-    return (
-        table.append_column("lane", pa.array([block.lane] * rows, pa.int32()))
-        .append_column("epoch", pa.array([block.epoch] * rows, pa.int32()))
-        .append_column("position", pa.array(list(positions), pa.int64()))
+    # Threads only wait: what is done to a table holds the interpreter's lock.
+    tables = zip(_readers().map(read, block.pieces), block.pieces, strict=True)
+    whole = pa.concat_tables(
+        take(table, piece.rows(), piece.repeats(), block.epoch, source.reading) for table, piece in tables
     )
+    table = whole.take(pa.array(block.permutation[skipped:])).combine_chunks()
+    first = block.position + skipped
+    return (
+        (_decoded(table, source.manifest.crop_recipe.size) if source.decode else table)
+        .append_column("lane", pa.array([block.lane] * table.num_rows, pa.int32()))
+        .append_column("position", pa.array(range(first, first + table.num_rows), pa.int64()))
+    )
+
+
+def _decoded(table: pa.Table, size: int) -> pa.Table:
+    """Put pixels in the place of JPEGs, but of those that do not decode."""
+    frame = table["frame"].combine_chunks()
+    found = ((jpeg, pixels(jpeg, size)) for jpeg in frame.values.to_pylist())
+    raw = pa.array([jpeg if isinstance(array, str) else array.tobytes() for jpeg, array in found], pa.binary())
+    place = table.column_names.index("frame")
+    return table.set_column(place, "frame", pa.ListArray.from_arrays(frame.offsets, raw))
 
 
 class LaneData(ray.train.DataConfig):
@@ -146,7 +176,11 @@ def rank_dataset(source: Source, rank: int, world: int, position: int) -> Datase
     dataset = _indices(len(blocks)).map_batches(
         read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / READING_TASKS
     )
-    dataset.context.execution_options = _options(source.cpus)
+    store = source.memory * ray.cluster_resources().get("object_store_memory", 0)
+    options = ExecutionOptions(preserve_order=True)
+    options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=store / world)
+    dataset.context.execution_options = options
+    dataset.context.target_max_block_size = BLOCK_BYTES
     dataset.context.custom_execution_callback_classes = [Breath]
     return dataset
 
@@ -163,12 +197,6 @@ def _indices(count: int) -> Dataset:
 def iterate(shard: DataIterator, prefetch: int) -> Iterator[pa.Table]:
     """Yield the rows of a rank's dataset as they arrive, in order."""
     yield from shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=prefetch)
-
-
-def _options(cpus: float) -> ExecutionOptions:
-    options = ExecutionOptions(preserve_order=True)
-    options.resource_limits = ExecutionResources(cpu=cpus)
-    return options
 
 
 def score(

@@ -11,6 +11,7 @@ from au_dist.config import TORCHVISION, Recipe
 from au_dist.data.census import Census, mixed, take_census
 from au_dist.data.order import Order
 from au_dist.data.pipeline import Source, training_groups
+from au_dist.data.rows import Reading
 from au_dist.data.splits import Split, corpus_of, split_subjects
 from au_dist.errors import CheckpointError, RecipeError
 from au_dist.schema import au_names
@@ -63,15 +64,29 @@ class Context:
 
     def source(self) -> Source:
         """Where training data comes from and in which order; the same for every number of workers."""
-        plan, data = self.plan(1), self.recipe.data
+        plan, recipe, data = self.plan(1), self.recipe, self.recipe.data
+        reading = Reading(
+            seed=recipe.seed,
+            columns=self.columns,
+            aus=len(self.manifest.aus),
+            frames=recipe.frames,
+            run=recipe.reads_clips,
+            intensities=recipe.task == "intensity",
+            labels=data.labels,
+            views=2 if recipe.method == "aunce" else 1,
+            draws=data.views,
+        )
         return Source(
             store=self.store,
             manifest=self.manifest,
             order=self.order(),
+            reading=reading,
+            decode=data.decode == "tasks",
             take=plan.take,
             sets=plan.steps * plan.accumulate,
             cpus=data.cpus,
             prefetch=data.prefetch,
+            memory=data.memory,
         )
 
     def resume_step(self) -> int:

@@ -39,7 +39,7 @@ class Scorer:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return a row a frame: score, label and mask of each action unit, flattened lists."""
-        from au_dist.data.batches import decode
+        from au_dist.data.decode import decode
         from au_dist.data.labels import intensity, occurrence
 
         labels = intensity if self.model.intensities else occurrence

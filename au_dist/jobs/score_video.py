@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from au_dist.data.batches import decode
+from au_dist.data.decode import decode
 from au_dist.errors import CheckpointError
 from au_dist.ingest.clips import TrackedCrop, stream_crops
 from au_dist.ingest.crops import encode

@@ -11,7 +11,8 @@ import torch
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
-from au_dist.data.batches import Ahead, Batch, Reading, deal, make_batch
+from au_dist.data.batches import Ahead, Batch, deal, make_batch
+from au_dist.data.decode import already, in_threads, on_gpu
 from au_dist.data.order import lanes_of
 from au_dist.data.pipeline import iterate, training_groups
 from au_dist.dist.deepspeed_engine import Engine
@@ -54,7 +55,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
     # First of all: the data's own processes start while the network is built.
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
-    batches = Ahead(_batches(context, plan, start, lanes), depth=2)
+    batches = Ahead(_batches(context, plan, start, lanes, world.device), depth=2)
     ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, start * plan.accumulate)
     module = make_module(context, world, fresh=resumed is None)
     if resumed is not None:
@@ -92,6 +93,7 @@ def train_worker(config: dict[str, Any]) -> None:
             engine=engine,
             lr=recipe.optim.lr,
             skip=recipe.optim.skip,
+            unreadable=recipe.data.unreadable,
             size=recipe.data.size,
             world=world,
             validate=validation_of(context, module, world),
@@ -143,31 +145,24 @@ def make_module(context: Context, world: World, *, fresh: bool = True) -> torch.
         return Detect(network, recipe.detection.train == "probe", weight_A, world, settle)
 
 
-def _batches(context: Context, plan: BatchPlan, start: int, lanes: tuple[int, ...]) -> Iterator[Batch]:
-    recipe = context.recipe
-    tables = iterate(ray.train.get_dataset_shard("train"), recipe.data.prefetch)
-    position = start * plan.accumulate * plan.take
-    reading = Reading(
-        seed=recipe.seed,
-        columns=context.columns,
-        aus=len(context.manifest.aus),
-        frames=recipe.frames,
-        run=recipe.reads_clips,
-        intensities=recipe.task == "intensity",
-        labels=recipe.data.labels,
-        views=2 if recipe.method == "aunce" else 1,
-        draws=recipe.data.views,
-    )
-    with ThreadPoolExecutor(max(1, int(recipe.workers.cpus)), "decode") as pool:
-        for rows in deal(tables, lanes, position, plan.take):
-            yield make_batch(rows, reading, pool)
+def _batches(
+    context: Context, plan: BatchPlan, start: int, lanes: tuple[int, ...], device: torch.device
+) -> Iterator[Batch]:
+    data, size = context.recipe.data, context.manifest.crop_recipe.size
+    tables = iterate(ray.train.get_dataset_shard("train"), data.prefetch)
+    with ThreadPoolExecutor(max(1, int(context.recipe.workers.cpus)), "decode") as pool:
+        places = {"worker": lambda: in_threads(pool, size), "tasks": lambda: already(size)}
+        decode = places.get(data.decode, lambda: on_gpu(device, size))()
+        for rows in deal(tables, lanes, start * plan.accumulate * plan.take, plan.take):
+            yield make_batch(rows, len(context.aus), decode)
 
 
 def _idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, ...]:
     """Return a micro-batch of grey pictures with alternating labels."""
     frames, size = plan.micro * context.recipe.frames, context.recipe.data.size
     view = torch.zeros(frames, 3, size, size, device=world.device)
-    y_BA = (torch.arange(frames, device=world.device) % 2)[:, None].float().expand(-1, len(context.aus)).contiguous()
+    aus = max(1, len(context.aus))
+    y_BA = (torch.arange(frames, device=world.device) % 2)[:, None].float().expand(-1, aus).contiguous()
     return (view,) * (2 if context.recipe.method == "aunce" else 1), y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
 
 

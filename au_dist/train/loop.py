@@ -27,6 +27,7 @@ def train(
     engine: Engine,
     lr: float,
     skip: float,
+    unreadable: float,
     size: int,
     world: World,
     validate: Callable[[], dict[str, Any]],
@@ -43,6 +44,7 @@ def train(
         engine: Does the steps.
         lr: Peak learning rate.
         skip: Share of the last `WINDOW` contrast sets that may be skipped because their loss is not finite.
+        unreadable: Share of the clips of the last `WINDOW` contrast sets that may not decode.
         size: Side of the network's input in pixels.
         world: This process among the workers.
         validate: Returns validation metrics; called by all ranks together.
@@ -54,15 +56,16 @@ def train(
         The last validation metrics.
 
     Raises:
-        TrainError: The loss was not finite too often (which clips, is in the record), or a gradient was not.
+        TrainError: The loss was not finite or a clip did not decode too often (which clips, is in the record), or a
+            gradient was not finite.
     """
     metrics: dict[str, Any] = {}
-    lost: deque[tuple[str, ...]] = deque(maxlen=WINDOW)
+    lost, faulty = (deque[tuple[str, ...]](maxlen=WINDOW) for _ in range(2))
     begun = time.monotonic()
     for step in range(start, plan.steps):
         rate = learning_rate(step, lr, plan.warmup, plan.steps)
         entered, waited = time.monotonic(), 0.0
-        mean, skipped, unlabelled = 0.0, list[tuple[str, ...]](), 0
+        mean, skipped, unlabelled, faults = 0.0, list[tuple[str, ...]](), 0, list[str]()
         for part in range(plan.accumulate):
             asked = time.monotonic()
             batch = next(batches)
@@ -70,8 +73,10 @@ def train(
             batch = batch.to(world.device)
             loss = engine.loss(batch.views(size), batch.y_BA, batch.valid_BA, step * plan.accumulate + part)
             # Whether a set is learnt from, all ranks decide together.
-            number, broken, labelled = total(_look(loss, batch), world).tolist()
-            lost.append(_clips(batch, world) if broken else ())
+            number, broken, labelled, damaged = total(_look(loss, batch), world).tolist()
+            lost.append(_joined(batch.clip_ids, world) if broken else ())
+            faulty.append(_joined(batch.faults, world) if damaged else ())
+            faults += faulty[-1]
             if broken:
                 skipped.append(lost[-1])
                 loss = engine.no_loss(*idle())
@@ -98,8 +103,11 @@ def train(
                 "eta_s": pace * (plan.steps - done),
                 **({"unlabelled_sets": unlabelled} if unlabelled else {}),
                 **({"skipped_clips": sorted(set().union(*skipped))} if skipped else {}),
+                **({"unreadable": faults} if faults else {}),
             }
         )
+        if faults:
+            _check_faults(faulty, unreadable, done, plan.contrast)
         if skipped:
             _check(lost, skip, done, rate)
         _check_gradient(engine.grad_norm, done, rate)
@@ -111,15 +119,16 @@ def train(
 
 
 def _look(loss: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Return what ranks add up: the loss where it is finite, whether it is not, whether a label is known."""
+    """Return what ranks add up: the loss where it is finite, whether it is not, whether a label is known, faults."""
     finite = torch.isfinite(loss.detach())
-    labelled = batch.valid_BA.any() | (batch.valid_BA.shape[1] == 0)
-    return torch.stack([torch.where(finite, loss.detach(), 0.0), ~finite, labelled]).to(torch.float64)
+    faults = torch.tensor(len(batch.faults), device=finite.device)
+    seen = (torch.where(finite, loss.detach(), 0.0), ~finite, batch.valid_BA.any(), faults)
+    return torch.stack([part.to(torch.float64) for part in seen])
 
 
-def _clips(batch: Batch, world: World) -> tuple[str, ...]:
-    """Return the clips of a contrast set, of all ranks."""
-    return tuple(sorted(clip for clips in gather_objects(batch.clip_ids, world) for clip in clips))
+def _joined(names: tuple[str, ...], world: World) -> tuple[str, ...]:
+    """Return names of all ranks."""
+    return tuple(sorted(name for part in gather_objects(names, world) for name in part))
 
 
 def _check(lost: deque[tuple[str, ...]], skip: float, step: int, rate: float) -> None:
@@ -135,6 +144,22 @@ def _check(lost: deque[tuple[str, ...]], skip: float, step: int, rate: float) ->
         found=f"{len(sets)}; clips {', '.join(clips[:8])}{' and others' if len(clips) > 8 else ''}",
         fix="Lower optim.lr, set optim.clip, or look at the clips (`skipped_clips` in metrics.jsonl); the last "
         "checkpoint is intact.",
+    )
+
+
+def _check_faults(faulty: deque[tuple[str, ...]], share: float, step: int, contrast: int) -> None:
+    """Stop the run when too many of the last clips did not decode."""
+    clips = {fault.partition(" frame ")[0] for faults in faulty for fault in faults}
+    if len(clips) <= share * WINDOW * contrast:
+        return
+    example = next(faults for faults in reversed(faulty) if faults)[0]
+    raise TrainError(
+        "Too many clips do not decode",
+        where=f"step {step}",
+        expected=f"at most {share:.3g} of the clips of {WINDOW} contrast sets (data.unreadable)",
+        found=f"{len(clips)} of {WINDOW * contrast}, e.g. {example}",
+        fix="`au-dist doctor` checks the whole set; `unreadable` in metrics.jsonl lists them. The last checkpoint is "
+        "intact.",
     )
 
 

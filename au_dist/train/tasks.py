@@ -148,16 +148,22 @@ class Predict(nn.Module):
     def forward(
         self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
     ) -> torch.Tensor:
-        """Return this rank's loss of one contrast set; one view of frames in a row, labels are not looked at."""
+        """Return this rank's loss of one contrast set; one view of frames in a row.
+
+        Of the labels only `valid_BA` counts: the cells of a clip in which nothing is known are no candidates.
+        """
         query_QC, key_QC = self.pairs(views[0])
-        key_KC = gather(key_QC, self.world)
-        own_Q = torch.arange(len(query_QC), device=query_QC.device) + self.world.rank * len(query_QC)
+        there_C = valid_BA.unflatten(0, (-1, self.config.blocks * self.config.frames)).flatten(1).any(1)
+        there_Q = there_C.repeat_interleave(len(query_QC) // len(there_C))
+        there_K = gather(there_Q.to(torch.uint8), self.world).bool()
+        key_KC = gather(key_QC, self.world)[there_K]
+        first = self.world.rank * len(query_QC)
+        own_Q = (there_K.cumsum(0) - 1)[first : first + len(query_QC)][there_Q]
         with exactly(query_QC.device):
             loss_Q = prediction_terms(
-                query_QC, key_KC, own_Q, temperature=self.config.temperature, normalise=self.config.normalise
+                query_QC[there_Q], key_KC, own_Q, temperature=self.config.temperature, normalise=self.config.normalise
             )
-        # Every rank has equally many cells, so the mean of the ranks' means is the mean.
-        return loss_Q.mean()
+        return self.world.size * loss_Q.sum() / there_K.sum().clamp(min=1)
 
     def pairs(self, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return predicted and true cells of the last blocks of each clip, float32 [Q, C] each."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from au_dist.config import Labels
-from au_dist.data.batches import decode
+from au_dist.data.decode import decode
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import gather_objects

@@ -12,19 +12,25 @@ import pytest
 import torch
 
 from au_dist.config import Labels, Views
-from au_dist.data.batches import Ahead, Reading, deal, decode, make_batch
+from au_dist.data.batches import Ahead, deal, make_batch
+from au_dist.data.decode import GREY, already, decode, in_threads, pixels
 from au_dist.data.labels import known
 from au_dist.data.order import Order, lanes_of
 from au_dist.data.pipeline import Source, read_block, training_groups
+from au_dist.data.rows import COLUMNS, Reading, take
 from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_view, draw_views, no_view
 from au_dist.errors import ShardError, TrainError
-from au_dist.shards import read_manifest
+from au_dist.shards import read_manifest, read_row_group
+
+READING = Reading(
+    seed=1, columns=[0, 5], aus=12, frames=2, run=False, intensities=False, labels=Labels(), views=2, draws=Views()
+)
 
 
-def source_of(shards, lanes=4):
+def source_of(shards, lanes=4, decode=False):
     manifest = read_manifest(shards)
-    groups = training_groups(manifest, tuple(manifest.subjects))
-    return Source(shards, manifest, Order(groups, 3, lanes, 2), take=1, sets=20, cpus=0.5, prefetch=2)
+    order = Order(training_groups(manifest, tuple(manifest.subjects)), 3, lanes, 2)
+    return Source(shards, manifest, order, READING, decode, take=1, sets=20, cpus=0.5, prefetch=2, memory=0.3)
 
 
 def sets_of(source, rank, world, start, count):
@@ -105,18 +111,20 @@ def test_a_flip_mirrors():
     torch.testing.assert_close(mirror, plain.flip(3))
 
 
-def rows_of(shards, count=3):
-    source = source_of(shards)
-    block = next(source.order.stream((0,), 0, 9))
-    return read_block(source, block, 0).to_pylist()[:count]
+def group_of(shards):
+    """Return the rows of a row group, as read."""
+    return read_row_group(shards, read_manifest(shards).shards[0], 0, COLUMNS)
 
 
-def batch_of(rows, columns, **changes):
-    reading = Reading(
-        seed=1, columns=columns, aus=12, frames=2, run=False, intensities=False, labels=Labels(), views=2, draws=Views()
-    )
+def taken(table, rows, copies=None, epoch=2, **changes):
+    """Return what an epoch takes of some rows of a row group."""
+    reading = replace(READING, **changes)
+    return take(table, np.array(rows), np.array(copies or [0] * len(rows)), epoch, reading).to_pylist()
+
+
+def batch_of(rows, aus=2, size=32):
     with ThreadPoolExecutor(2) as pool:
-        return make_batch(rows, replace(reading, **changes), pool)
+        return make_batch(rows, aus, in_threads(pool, size))
 
 
 def test_a_run_follows_itself_and_holds_a_needed_frame():
@@ -140,41 +148,96 @@ def test_frames_share_their_view_but_for_their_colours():
 
 
 def test_a_clip_that_is_drawn_again_looks_different(shards):
-    row = rows_of(shards, 1)[0]
-    once, again = (batch_of([{**row, "copy": copy}], [0]) for copy in (0, 1))
-    assert not torch.equal(once.draw_VBP, again.draw_VBP)
-    assert row["copy"] == 0
+    once, again = taken(group_of(shards), [0, 0], [0, 1])
+    assert once["draw"] != again["draw"]
 
 
 def test_intensities_come_in_runs(shards):
-    rows = rows_of(shards)
-    batch = batch_of(rows, [5], frames=4, run=True, intensities=True, views=1)
-    np.testing.assert_array_equal(batch.y_BA[4:8, 0], np.array(rows[1]["intensity"]).reshape(4, 12)[:, 5])
+    table = group_of(shards)
+    batch = batch_of(taken(table, [0, 1], columns=[5], frames=4, run=True, intensities=True, views=1), aus=1)
+    want = np.array(table["intensity"][1].as_py()).reshape(4, 12)[:, 5]
+    np.testing.assert_array_equal(batch.y_BA[4:8, 0], want)
     assert batch.valid_BA.all()
 
 
 def test_with_few_labels_the_labelled_frames_are_taken(shards):
-    rows, labels = rows_of(shards, 40), Labels(share=0.2, seed=1)
-    some = [row for row in rows if known(row, [0], 12, labels)[1].any()]
-    assert 0 < len(some) < len(rows)
-    for row in some:
-        assert batch_of([row], [0], labels=labels).valid_BA.all()
-        assert batch_of([row], [0], labels=labels, run=True, intensities=True).valid_BA.any()
+    labels, some, clips = Labels(share=0.2, seed=1), 0, 0
+    for table in (read_row_group(shards, shard, 0, COLUMNS) for shard in read_manifest(shards).shards):
+        for row, clip in enumerate(table.to_pylist()):
+            clips += 1
+            if known(clip, [0], 12, labels)[1].any():
+                some += 1
+                plain, run = (
+                    taken(table, [row], columns=[0], labels=labels, **more)
+                    for more in ({}, {"run": True, "intensities": True})
+                )
+                assert batch_of(plain, 1).valid_BA.all()
+                assert batch_of(run, 1).valid_BA.any()
+    assert 0 < some < clips
 
 
 def test_batches_hold_what_their_rows_hold(shards):
-    rows, columns = rows_of(shards), [0, 5]
-    batch = batch_of(rows, columns)
-    assert batch.frame_BCHW.shape == (6, 3, 32, 32)
-    assert batch.draw_VBP.shape[:2] == (2, 6)
-    frame = choose_frames(1, rows[1]["epoch"], rows[1]["clip_id"], 4, 2)[1]
-    np.testing.assert_array_equal(batch.frame_BCHW[3].permute(1, 2, 0), decode(rows[1]["jpeg"][frame], ""))
-    np.testing.assert_array_equal(batch.y_BA[3], np.array(rows[1]["label"]).reshape(4, 12)[frame, columns])
+    table = group_of(shards)
+    rows = table.to_pylist()
+    batch = batch_of(taken(table, [2, 1]))
+    assert batch.frame_BCHW.shape == (4, 3, 32, 32)
+    assert batch.draw_VBP.shape == (2, 4, 9)
+    for at, row in ((0, 2), (1, 1)):
+        frames = choose_frames(1, 2, rows[row]["clip_id"], 4, 2)
+        labels = np.array(rows[row]["label"]).reshape(4, 12)
+        for k, frame in enumerate(frames):
+            want = decode(rows[row]["jpeg"][frame], "")
+            np.testing.assert_array_equal(batch.frame_BCHW[2 * at + k].permute(1, 2, 0), want)
+            np.testing.assert_array_equal(batch.y_BA[2 * at + k], labels[frame, [0, 5]])
+        for view in range(2):
+            want = draw_views(Views(), 1, 2, rows[row]["clip_id"], view, 2)
+            np.testing.assert_array_equal(batch.draw_VBP[view, 2 * at : 2 * at + 2], want)
+
+
+def test_without_label_columns_the_mask_says_what_decodes(shards):
+    batch = batch_of(taken(group_of(shards), [0, 1], columns=[]), aus=0)
+    assert batch.y_BA.shape == (4, 0)
+    assert batch.valid_BA.tolist() == [[True]] * 4
+
+
+def test_only_what_is_taken_travels(shards):
+    table = read_block(source_of(shards), next(source_of(shards).order.stream((0,), 0, 9)), 0)
+    sizes = [len(jpeg) for row in table["frame"].to_pylist() for jpeg in row]
+    assert len(sizes) == 2 * table.num_rows
+    assert table.nbytes < sum(sizes) + 1000 * table.num_rows
+
+
+def test_frames_decoded_by_reading_tasks_are_the_same(shards):
+    block = next(source_of(shards).order.stream((0,), 0, 9))
+    here, there = (read_block(source_of(shards, decode=where), block, 0).to_pylist() for where in (False, True))
+    assert {len(frame) for row in there for frame in row["frame"]} == {3 * 32 * 32}
+    one, other = batch_of(here), make_batch(there, 2, already(32))
+    assert torch.equal(one.frame_BCHW, other.frame_BCHW)
+    assert torch.equal(one.draw_VBP, other.draw_VBP)
+
+
+@pytest.mark.parametrize("place", ["worker", "tasks"])
+def test_a_clip_that_does_not_decode_is_grey_unknown_and_named(shards, place):
+    rows = taken(group_of(shards), [0, 1, 2])
+    whole = batch_of(rows)
+    for broken in (b"nothing", b"", rows[1]["frame"][1][:200]):
+        rows[1]["frame"][1] = broken
+        with ThreadPoolExecutor(1) as pool:
+            batch = make_batch(rows, 2, in_threads(pool, 32) if place == "worker" else already(32))
+        assert (batch.frame_BCHW[2:4] == GREY).all()
+        assert not batch.valid_BA[2:4].any()
+        others = [0, 1, 4, 5]
+        for name in ("frame_BCHW", "valid_BA", "y_BA"):
+            assert torch.equal(getattr(batch, name)[others], getattr(whole, name)[others])
+        (fault,) = batch.faults
+        assert fault.startswith(f"{rows[1]['clip_id']} frame {rows[1]['index'][1]}: ")
+    assert batch_of(rows, size=16).faults[0].endswith("32 x 32 pixels, not 16 x 16")
 
 
 def test_a_frame_that_does_not_decode_is_named():
     with pytest.raises(ShardError, match="clip 7"):
         decode(b"nothing", "clip 7")
+    assert isinstance(pixels(b"nothing", 8), str)
 
 
 def test_errors_of_the_thread_are_raised_here():

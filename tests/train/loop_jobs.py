@@ -71,8 +71,8 @@ def run(world: World, case: dict) -> dict:
     try:
         train(
             plan=plan, start=0, batches=batches(world, case.get("unlabelled", ())), engine=engine, lr=optim.lr,
-            skip=case.get("skip", 0.05), size=2, world=world, validate=dict, record=rows.append,
-            save=lambda *_: weights.append(engine.weights()), idle=lambda: idle,
+            skip=case.get("skip", 0.05), unreadable=case.get("unreadable", 0.01), size=2, world=world, validate=dict,
+            record=rows.append, save=lambda *_: weights.append(engine.weights()), idle=lambda: idle,
         )  # fmt: skip
     except TrainError as caught:
         error = str(caught)

@@ -1,0 +1,96 @@
+"""Frames from bytes: in threads of the process, on its GPU, or before they came."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import numpy as np
+import simplejpeg
+import torch
+
+from au_dist.errors import ShardError
+
+#: What stands for a frame that does not decode.
+GREY = 128
+
+#: Maps the bytes of frames to uint8 [B, 3, S, S], in which frames that do not decode hold anything, and says which
+#: these are and why.
+Decode = Callable[[list[bytes]], tuple[torch.Tensor, dict[int, str]]]
+
+
+def decode(jpeg: bytes, where: str) -> np.ndarray:
+    """Return a JPEG as RGB, uint8 [H, W, 3].
+
+    Raises:
+        ShardError: The bytes are not a JPEG.
+    """
+    try:
+        return simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
+    except ValueError as error:
+        raise ShardError("A frame does not decode", where=where, found=str(error)) from error
+
+
+def in_threads(pool: Executor, size: int) -> Decode:
+    """Return what decodes JPEGs in threads.
+
+    Args:
+        pool: The threads.
+        size: Side of every frame in pixels, S.
+    """
+
+    def one(data: bytes) -> np.ndarray | str:
+        return pixels(data, size)
+
+    return lambda frames: _stacked(list(pool.map(one, frames)), size)
+
+
+def already(size: int) -> Decode:
+    """Return what takes frames that a reading task has decoded; those that it could not are still JPEGs."""
+
+    def one(data: bytes) -> np.ndarray | str:
+        if len(data) == 3 * size * size:
+            return np.frombuffer(data, np.uint8).reshape(size, size, 3)
+        return pixels(data, size)
+
+    return lambda frames: _stacked([one(data) for data in frames], size)
+
+
+def on_gpu(device: torch.device, size: int) -> Decode:
+    """Return what decodes JPEGs on a GPU (nvJPEG); pixels differ from a CPU's by rounding."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    def decoded(data: list[bytes]) -> list[torch.Tensor]:
+        raw = [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in data]
+        return decode_jpeg(raw, mode=ImageReadMode.RGB, device=device)
+
+    def decode_all(frames: list[bytes]) -> tuple[torch.Tensor, dict[int, str]]:
+        try:
+            found = decoded(frames)
+            if all(frame.shape == (3, size, size) for frame in found):
+                return torch.stack(found), {}
+        except RuntimeError:
+            pass  # which of them it is, a CPU says
+        frame_BCHW, faults = _stacked([pixels(data, size) for data in frames], size)
+        return frame_BCHW.to(device), faults
+
+    return decode_all
+
+
+def pixels(data: bytes, size: int) -> np.ndarray | str:
+    """Return a JPEG as RGB, uint8 [S, S, 3], or why it is none."""
+    try:
+        frame_HWC = simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except ValueError as error:
+        return str(error)
+    height, width, _ = frame_HWC.shape
+    return frame_HWC if height == width == size else f"{width} x {height} pixels, not {size} x {size}"
+
+
+def _stacked(found: list[np.ndarray | str], size: int) -> tuple[torch.Tensor, dict[int, str]]:
+    frame_BHWC = np.empty((len(found), size, size, 3), np.uint8)
+    faults = {}
+    for place, frame in enumerate(found):
+        if isinstance(frame, str):
+            faults[place] = frame
+        else:
+            frame_BHWC[place] = frame
+    return torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2), faults
