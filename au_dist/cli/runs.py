@@ -88,6 +88,8 @@ def evaluate(
     rows.append(["average", *(number(report["average"][key]) for key in columns), ""])
     table(["action unit", *columns.values(), "frames"], rows)
     say(f"{report['stamp']} {report['rows_scored']} of {report['rows_expected']} frames scored.")
+    if faults := report["unreadable"]:
+        say(f"{len(faults)} frames do not decode and are left out, e.g. {faults[0]}")
     say(f"report  {report['html']}")
 
 

@@ -23,8 +23,11 @@ class Progress:
         """Print a row if it is time."""
         import time
 
+        if faults := row.get("unreadable"):
+            say(f"step {row['step']:>6}  left out: {len(faults)} frames do not decode, e.g. {faults[0]}")
         if "steps" not in row:
-            found = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "step")
+            numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+            found = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
             say(f"step {row['step']:>6}  {found}")
             return
         if lost := row.get("skipped_clips"):

@@ -1,6 +1,6 @@
 """Frames from bytes: in threads of the process, on its GPU, or before they came."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 
 import numpy as np
@@ -12,8 +12,7 @@ from au_dist.errors import ShardError
 #: What stands for a frame that does not decode.
 GREY = 128
 
-#: Maps the bytes of frames to uint8 [B, 3, S, S], in which frames that do not decode hold anything, and says which
-#: these are and why.
+#: Maps the bytes of frames to uint8 [B, 3, S, S], grey where a frame does not decode, and says which these are and why.
 Decode = Callable[[list[bytes]], tuple[torch.Tensor, dict[int, str]]]
 
 
@@ -40,7 +39,7 @@ def in_threads(pool: Executor, size: int) -> Decode:
     def one(data: bytes) -> np.ndarray | str:
         return pixels(data, size)
 
-    return lambda frames: _stacked(list(pool.map(one, frames)), size)
+    return lambda frames: _tensors(pool.map(one, frames), size)
 
 
 def already(size: int) -> Decode:
@@ -51,7 +50,7 @@ def already(size: int) -> Decode:
             return np.frombuffer(data, np.uint8).reshape(size, size, 3)
         return pixels(data, size)
 
-    return lambda frames: _stacked([one(data) for data in frames], size)
+    return lambda frames: _tensors(map(one, frames), size)
 
 
 def on_gpu(device: torch.device, size: int) -> Decode:
@@ -69,7 +68,7 @@ def on_gpu(device: torch.device, size: int) -> Decode:
                 return torch.stack(found), {}
         except RuntimeError:
             pass  # which of them it is, a CPU says
-        frame_BCHW, faults = _stacked([pixels(data, size) for data in frames], size)
+        frame_BCHW, faults = _tensors((pixels(data, size) for data in frames), size)
         return frame_BCHW.to(device), faults
 
     return decode_all
@@ -85,12 +84,18 @@ def pixels(data: bytes, size: int) -> np.ndarray | str:
     return frame_HWC if height == width == size else f"{width} x {height} pixels, not {size} x {size}"
 
 
-def _stacked(found: list[np.ndarray | str], size: int) -> tuple[torch.Tensor, dict[int, str]]:
-    frame_BHWC = np.empty((len(found), size, size, 3), np.uint8)
+def stack(found: Iterable[np.ndarray | str], size: int) -> tuple[np.ndarray, dict[int, str]]:
+    """Return frames as uint8 [B, S, S, 3], grey in the place of those that do not decode, and why these do not."""
+    frames = list(found)
+    frame_BHWC = np.empty((len(frames), size, size, 3), np.uint8)
     faults = {}
-    for place, frame in enumerate(found):
+    for place, frame in enumerate(frames):
         if isinstance(frame, str):
             faults[place] = frame
-        else:
-            frame_BHWC[place] = frame
+        frame_BHWC[place] = GREY if isinstance(frame, str) else frame
+    return frame_BHWC, faults
+
+
+def _tensors(found: Iterable[np.ndarray | str], size: int) -> tuple[torch.Tensor, dict[int, str]]:
+    frame_BHWC, faults = stack(found, size)
     return torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2), faults

@@ -32,30 +32,38 @@ class Scorer:
         place: Address of the checkpoint.
         columns: Label columns of the model's action units.
         aus: Label columns of the set.
+        side: Side of the stored frames in pixels.
     """
 
-    def __init__(self, place: str, columns: list[int], aus: int) -> None:
-        self.model, self.columns, self.aus = load_model(place), columns, aus
+    def __init__(self, place: str, columns: list[int], aus: int, side: int) -> None:
+        self.model, self.columns, self.aus, self.side = load_model(place), columns, aus, side
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return a row a frame: score, label and mask of each action unit, flattened lists."""
-        from au_dist.data.decode import decode
+        """Return a row a frame: score, label and mask of each action unit, flattened lists, and what is wrong with it.
+
+        Where a network reads clips, what is wrong with a frame is wrong with its whole clip.
+        """
+        from au_dist.data.decode import pixels, stack
         from au_dist.data.labels import intensity, occurrence
 
         labels = intensity if self.model.intensities else occurrence
-        frames, y, valid = [], [], []
         rows = table.to_pylist()
-        for row in rows:
-            y_TA, valid_TA = labels(row, self.columns, self.aus)
-            frames += [decode(jpeg, f"{row['clip_id']} frame {index}") for index, jpeg in enumerate(row["jpeg"])]
-            y.append(y_TA)
-            valid.append(valid_TA)
-        scores_BA = self.model.scores(np.stack(frames), len(frames) // len(rows))
+        names = [f"{row['clip_id']} frame {index}" for row in rows for index in range(len(row["jpeg"]))]
+        frame_BHWC, found = stack((pixels(jpeg, self.side) for row in rows for jpeg in row["jpeg"]), self.side)
+        faults = {place: f"{names[place]}: {fault}" for place, fault in found.items()}
+        frames = len(names) // len(rows)
+        if self.model.intensities:
+            faults = {place // frames * frames + k: fault for place, fault in faults.items() for k in range(frames)}
+        y_BA, valid_BA = (
+            np.concatenate(part) for part in zip(*(labels(r, self.columns, self.aus) for r in rows), strict=True)
+        )
+        valid_BA[list(faults)] = False
         return pa.table(
             {
-                "score": list(scores_BA.astype(np.float32)),
-                "y": list(np.concatenate(y).astype(np.float32)),
-                "valid": list(np.concatenate(valid)),
+                "score": list(self.model.scores(frame_BHWC, frames).astype(np.float32)),
+                "y": list(y_BA.astype(np.float32)),
+                "valid": list(valid_BA),
+                "fault": pa.array([faults.get(place) for place in range(len(names))], pa.string()),
             }
         )
 
@@ -102,7 +110,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         manifest,
         test,
         Scorer,
-        {"place": place.uri, "columns": columns, "aus": len(manifest.aus)},
+        {"place": place.uri, "columns": columns, "aus": len(manifest.aus), "side": manifest.crop_recipe.size},
         workers=min(workers.count, -(-expected // FRAMES_PER_SCORER)),
         cpus=workers.cpus,
         gpus=workers.gpus,
@@ -111,20 +119,38 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         raise ShardError(
             "Not every test frame was scored", where=store.uri, expected=f"{expected} frames", found=table.num_rows
         )
+    faults = sorted(fault for fault in table["fault"].to_pylist() if fault)
+    refuse_unreadable(faults, expected, recipe.data.unreadable, store.uri)
     score_NA, y_NA, valid_NA = (np.stack(table[name].to_pylist()) for name in ("score", "y", "valid"))
     if recipe.task == "intensity":
         rows = intensity_per_au(y_NA, valid_NA, score_NA)
     else:
         rows = per_au(y_NA, valid_NA, score_NA, np.array(state["thresholds"]))
-    report = _report(place, state, recipe, rows, expected)
+    report = _report(place, state, recipe, rows, expected, faults)
     run = open_store(report["run"])
     plain = _plain(report)
     run.write(REPORT, json.dumps(plain, indent=1).encode())
     return {**report, "html": write_report(run.at(FOLDER), plain)}
 
 
+def refuse_unreadable(faults: list[str], frames: int, share: float, where: str) -> None:
+    """Refuse to judge by what is left of the test frames when too many do not decode.
+
+    Raises:
+        ShardError: More than that share of them.
+    """
+    if len(faults) > share * frames:
+        raise ShardError(
+            "Too many test frames do not decode",
+            where=where,
+            expected=f"at most {share:.3g} of {frames} (data.unreadable)",
+            found=f"{len(faults)}, e.g. {faults[0]}",
+            fix="Restore the shards; `au-dist doctor` checks the whole set.",
+        )
+
+
 def _report(
-    place: Store, state: dict[str, Any], recipe: Recipe, rows: list[dict[str, float]], frames: int
+    place: Store, state: dict[str, Any], recipe: Recipe, rows: list[dict[str, float]], frames: int, faults: list[str]
 ) -> dict[str, Any]:
     run = place.parent.parent if place.parent.name == "checkpoints" else place
     subjects = {name: len(names) for name, names in state["subjects"].items()}
@@ -142,8 +168,9 @@ def _report(
         f"{subjects['validation']} validation subjects{_budget(recipe)}; the {subjects['test']} test subjects chose "
         "nothing.",
         "subjects": subjects,
-        "rows_scored": frames,
+        "rows_scored": frames - len(faults),
         "rows_expected": frames,
+        "unreadable": faults,
         "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state["aus"], rows, strict=True)],
         "average": {key: average(rows, key) for key in rows[0] if key not in ("frames", "threshold")},
         "curves": {

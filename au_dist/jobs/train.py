@@ -154,7 +154,7 @@ def finish(context: Context) -> dict[str, Any]:
         "metric": metric,
         "best_step": checkpoint.state(best)["step"],
         "best": checkpoint.value(best, metric),
-        "last": {name: number for name, number in checkpoint.state(last)["metrics"].items() if name != "thresholds"},
+        "last": checkpoint.state(last)["metrics"],
     }
     context.run.write(RESULT, json.dumps(result, indent=1).encode())
     return result

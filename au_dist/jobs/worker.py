@@ -10,7 +10,7 @@ import ray.train
 import torch
 
 from au_dist import checkpoint
-from au_dist.config import Recipe
+from au_dist.config import Labels, Recipe
 from au_dist.data.batches import Ahead, Batch, deal, make_batch
 from au_dist.data.decode import already, in_threads, on_gpu
 from au_dist.data.order import lanes_of
@@ -29,7 +29,7 @@ from au_dist.train.loop import train
 from au_dist.train.plan import BatchPlan
 from au_dist.train.record import Record
 from au_dist.train.tasks import Contrast, Detect, Predict, Regress
-from au_dist.train.validate import Frames, detection_metrics, outputs, probe_metrics
+from au_dist.train.validate import Frames, detection_metrics, outputs, probe_metrics, unreadable
 from au_dist.train.validate_clips import Clips, intensity_metrics, prediction_metrics
 
 #: Training clips that the probe of a pretraining is fitted on, over all ranks.
@@ -83,7 +83,7 @@ def train_worker(config: dict[str, Any]) -> None:
             record.send()
             checkpoint.write(context.run, step, weights, moments, _state(context, plan, step, metrics))
             checkpoint.prune(context.run, recipe.keep.last, recipe.keep.metric)
-        ray.train.report({name: number for name, number in metrics.items() if name != "thresholds"} | {"step": step})
+        ray.train.report(_numbers(metrics) | {"step": step})
 
     try:
         train(
@@ -166,48 +166,53 @@ def _idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, 
     return (view,) * (2 if context.recipe.method == "aunce" else 1), y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
 
 
-def validation_of(context: Context, module: Any, world: World) -> Any:
+def validation_of(context: Context, module: Any, world: World) -> Callable[[], dict[str, Any]]:
     """Return a function that computes the validation metrics; its frames are read once."""
     recipe, size, aus = context.recipe, context.recipe.data.size, len(context.aus)
+    subjects = context.split.validation
     if recipe.reads_clips:
         # Intensity is judged at every frame of a clip, foresight by the clip's first window.
         frames = recipe.frames if recipe.method else context.manifest.clip_frames
-        rows = _rows(context, context.split.validation, world)
-        clips = Clips(rows, context.columns, len(context.manifest.aus), recipe.data.labels, frames)
+        rows = _rows(context, subjects, world)
+        clips = Clips(rows, *_labels(context), frames=frames)
         metrics = prediction_metrics if recipe.method else intensity_metrics
-        return lambda: _evaluating(module, lambda: metrics(module, clips, size, world))
-    validation = _frames(context, context.split.validation, world)
+        return _judging(context, module, world, [clips], lambda: metrics(module, clips, size, world))
+    validation = Frames(_rows(context, subjects, world), *_labels(context))
 
     def detection() -> dict[str, Any]:
         logits_NA = torch.from_numpy(outputs(module.logits, validation, size, aus, world))
         return detection_metrics(torch.sigmoid(logits_NA).numpy(), validation, world)
 
     if recipe.task == "detection":
-        return lambda: _evaluating(module, detection)
-    train = _frames(context, context.split.train, world, PROBE_CLIPS, PROBE_FRAMES)
+        return _judging(context, module, world, [validation], detection)
+    train = Frames(_rows(context, context.split.train, world, PROBE_CLIPS), *_labels(context), take=PROBE_FRAMES)
 
     def probe() -> dict[str, Any]:
         train_NAD = outputs(module.network, train, size, aus, world)
         return probe_metrics(train_NAD, train, outputs(module.network, validation, size, aus, world), validation, world)
 
-    return lambda: _evaluating(module, probe)
+    return _judging(context, module, world, [train, validation], probe)
 
 
-def _evaluating(module: torch.nn.Module, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what is computed while dropout and stochastic depth are off."""
-    module.eval()
-    try:
-        return compute()
-    finally:
-        module.train()
+def _judging(
+    context: Context, module: torch.nn.Module, world: World, read: list[Any], compute: Callable[[], dict[str, Any]]
+) -> Callable[[], dict[str, Any]]:
+    """Return what computes metrics while dropout and stochastic depth are off, and says what could not be read."""
+
+    def judge() -> dict[str, Any]:
+        module.eval()
+        try:
+            return {**compute(), **unreadable(read, context.recipe.data.unreadable, world)}
+        finally:
+            module.train()
+
+    return judge
 
 
-def _frames(
-    context: Context, subjects: tuple[str, ...], world: World, clips: int | None = None, take: int | None = None
-) -> Frames:
-    """Return labelled frames of this rank's share of some subjects' clips; see `_rows`."""
-    rows = _rows(context, subjects, world, clips)
-    return Frames(rows, context.columns, len(context.manifest.aus), context.recipe.data.labels, take)
+def _labels(context: Context) -> tuple[list[int], int, Labels, int]:
+    """Return what `Frames` and `Clips` are told of the rows: label columns, budget, side of the frames."""
+    manifest = context.manifest
+    return context.columns, len(manifest.aus), context.recipe.data.labels, manifest.crop_recipe.size
 
 
 def _rows(context: Context, subjects: tuple[str, ...], world: World, clips: int | None = None) -> list[dict[str, Any]]:
@@ -223,13 +228,17 @@ def _rows(context: Context, subjects: tuple[str, ...], world: World, clips: int 
     return rows
 
 
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: number for name, number in metrics.items() if not isinstance(number, list)}
+
+
 def _state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in ("au-dist", "torch", "ray", "deepspeed", "numpy")}
     return {
         "step": step,
         "order": {"seed": context.recipe.seed, "contrast_sets": step * plan.accumulate},
         "plan": vars(plan),
-        "metrics": {name: number for name, number in metrics.items() if name != "thresholds"},
+        "metrics": _numbers(metrics),
         "thresholds": metrics.get("thresholds"),
         "clip_frames": context.manifest.clip_frames,
         "aus": list(context.aus),

@@ -113,7 +113,7 @@ def train(
         _check_gradient(engine.grad_norm, done, rate)
         if done % plan.every == 0 or done == plan.steps:
             metrics = validate()
-            record({"step": done, **{name: number for name, number in metrics.items() if name.startswith("val_")}})
+            record({"step": done, **{name: value for name, value in metrics.items() if name != "thresholds"}})
             save(done, metrics)
     return metrics
 

@@ -2,14 +2,14 @@
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from au_dist.config import Labels
-from au_dist.data.decode import decode
+from au_dist.data.decode import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import gather_objects
@@ -24,20 +24,35 @@ CHUNK = 128
 IDENTITY_FRAMES = 2000
 
 
+class Unreadable(Protocol):
+    """Frames that were read."""
+
+    faults: dict[str, str]
+    valid_NA: np.ndarray
+
+
 class Frames:
-    """Labelled frames of some clips, decoded as they are asked for.
+    """Labelled frames of some clips, decoded as they are asked for; of those that do not decode nothing is known.
 
     Args:
         rows: Clips as rows.
         columns: Label columns to use.
         aus: Label columns of the set.
         budget: The label budget.
+        side: Side of the stored frames in pixels.
         take: Frames of each clip, evenly spaced among the labelled ones; all when None.
     """
 
     def __init__(
-        self, rows: list[dict[str, Any]], columns: list[int], aus: int, budget: Labels, take: int | None = None
+        self,
+        rows: list[dict[str, Any]],
+        columns: list[int],
+        aus: int,
+        budget: Labels,
+        side: int,
+        take: int | None = None,
     ) -> None:
+        self.side, self.faults = side, dict[str, str]()
         self.frames: list[tuple[bytes, str]] = []
         self.subjects: list[str] = []
         self.videos: list[str] = []
@@ -60,8 +75,12 @@ class Frames:
     def inputs(self, size: int, device: torch.device) -> Iterator[torch.Tensor]:
         """Yield plain views as network input, at most `CHUNK` at once."""
         for start in range(0, len(self.frames), CHUNK):
-            chunk = np.stack([decode(*frame) for frame in self.frames[start : start + CHUNK]])
-            yield plain_views(chunk, size, device)
+            chunk = self.frames[start : start + CHUNK]
+            frame_BHWC, faults = stack((pixels(jpeg, self.side) for jpeg, _ in chunk), self.side)
+            for place, fault in faults.items():
+                self.faults[chunk[place][1]] = fault
+                self.valid_NA[start + place] = False
+            yield plain_views(frame_BHWC, size, device)
 
 
 def _spread(frames: int, take: int) -> np.ndarray:
@@ -108,6 +127,30 @@ def joined(arrays: tuple[np.ndarray, ...], world: World) -> list[np.ndarray]:
             fix="Raise data.labels.share, take another data.labels.seed, or leave more subjects to validate.",
         )
     return whole
+
+
+def unreadable(read: Sequence["Unreadable"], share: float, world: World) -> dict[str, Any]:
+    """Return what did not decode of frames that were read, on any rank; nothing where all of them did.
+
+    Args:
+        read: Sets of frames or clips of this rank.
+        share: Share of the frames that may not decode.
+        world: This process among the workers.
+
+    Raises:
+        TrainError: More do not.
+    """
+    mine = [f"{name}: {fault}" for some in read for name, fault in some.faults.items()]
+    counts, lists = zip(*gather_objects((sum(len(some.valid_NA) for some in read), mine), world), strict=True)
+    faults = sorted(fault for part in lists for fault in part)
+    if len(faults) > share * sum(counts):
+        raise TrainError(
+            "Too many frames of validation do not decode",
+            expected=f"at most {share:.3g} of them (data.unreadable)",
+            found=f"{len(faults)} of {sum(counts)}, e.g. {faults[0]}",
+            fix="`au-dist doctor` checks the whole set.",
+        )
+    return {"val_unreadable": len(faults), "unreadable": faults} if faults else {}
 
 
 def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dict[str, Any]:

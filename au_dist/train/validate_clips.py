@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from au_dist.config import Labels
-from au_dist.data.decode import decode
+from au_dist.data.decode import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import gather_objects
@@ -18,22 +18,27 @@ from au_dist.train.validate import CHUNK, joined
 
 
 class Clips:
-    """Clips of equal length, decoded as they are asked for.
+    """Clips of equal length, decoded as they are asked for; of those that do not decode nothing is known.
 
     Args:
         rows: Clips as rows.
         columns: Label columns to use.
         aus: Label columns of the set.
         budget: The label budget.
+        side: Side of the stored frames in pixels.
         frames: Frames of each clip, from its first on.
 
     Where label columns are used, clips without a known label are left out.
     """
 
-    def __init__(self, rows: list[dict[str, Any]], columns: list[int], aus: int, budget: Labels, frames: int) -> None:
+    def __init__(
+        self, rows: list[dict[str, Any]], columns: list[int], aus: int, budget: Labels, side: int, frames: int
+    ) -> None:
+        self.side, self.faults = side, dict[str, str]()
         labels = [known(row, columns, aus, budget, intensities=True) for row in rows]
         kept = [index for index, (_, valid) in enumerate(labels) if valid[:frames].any() or not columns]
         self.rows, self.frames = [rows[index] for index in kept], frames
+        self.whole_M = np.ones(len(kept), bool)
         labels = [labels[index] for index in kept]
         self.y_NA, self.valid_NA = (
             np.array([both[part][:frames] for both in labels]).reshape(frames * len(labels), len(columns))
@@ -44,12 +49,15 @@ class Clips:
         """Yield plain views of whole clips as network input, about `CHUNK` frames at once."""
         clips = chunk_clips(self.frames)
         for start in range(0, len(self.rows), clips):
-            jobs = [
-                (row["jpeg"][frame], f"{row['clip_id']} frame {frame}")
-                for row in self.rows[start : start + clips]
-                for frame in range(self.frames)
-            ]
-            yield plain_views(np.stack([decode(*job) for job in jobs]), size, device)
+            chunk = [(row, frame) for row in self.rows[start : start + clips] for frame in range(self.frames)]
+            frame_BHWC, faults = stack((pixels(row["jpeg"][frame], self.side) for row, frame in chunk), self.side)
+            for place, fault in faults.items():
+                row, frame = chunk[place]
+                self.faults[f"{row['clip_id']} frame {frame}"] = fault
+                clip = start + place // self.frames
+                self.whole_M[clip] = False
+                self.valid_NA[clip * self.frames : (clip + 1) * self.frames] = False
+            yield plain_views(frame_BHWC, size, device)
 
 
 def chunk_clips(frames: int) -> int:
@@ -102,7 +110,7 @@ def prediction_metrics(module: Predict, clips_of: Clips, size: int, world: World
         size: Side of the network's input in pixels.
         world: This process among the workers.
     """
-    right, cells, chance = 0.0, 0.0, 0.0
+    right, cells, chance, seen = 0.0, 0.0, 0.0, 0
     for x_BCHW, real in inputs_of_all(clips_of, size, world):
         query_QC, key_QC = module.pairs(x_BCHW)
         if not real:
@@ -112,9 +120,10 @@ def prediction_metrics(module: Predict, clips_of: Clips, size: int, world: World
         # Within clips: which clips go through the network together depends on the number of workers.
         clips = len(x_BCHW) // clips_of.frames
         query_BPC, key_BPC = (x.unflatten(0, (clips, -1)) for x in (query_QC, key_QC))
-        found_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)
+        found_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)[clips_of.whole_M[seen : seen + clips]]
         right += float((found_BP == torch.arange(found_BP.shape[1], device=found_BP.device)).sum())
         cells += found_BP.numel()
-        chance += clips
+        chance += len(found_BP)
+        seen += clips
     right, cells, chance = np.sum(gather_objects((right, cells, chance), world), axis=0).tolist()
     return {"val_accuracy": right / max(1.0, cells), "val_chance": chance / max(1.0, cells)}

@@ -38,7 +38,7 @@ class Small(nn.Module):
         return loss + (self.layer.weight * 0).sum().sqrt() if contrast_set in self.steep else loss
 
 
-def batches(world: World, unlabelled: tuple[int, ...]) -> Iterator[Batch]:
+def batches(world: World, unlabelled: tuple[int, ...], damaged: tuple[int, ...]) -> Iterator[Batch]:
     number = 0
     while True:
         generator = torch.Generator().manual_seed(number)
@@ -48,7 +48,9 @@ def batches(world: World, unlabelled: tuple[int, ...]) -> Iterator[Batch]:
         draws = torch.tensor([0.5, 0.5, 0, 1, 1, 1, 0, 0, 0]).expand(1, CLIPS, -1)
         valid = torch.full((CLIPS, 1), number not in unlabelled)
         ids = tuple(f"clip-{number}-{index}" for index in range(CLIPS))
-        yield Batch(ids[mine], (0,) * CLIPS, frame[mine], draws[:, mine], y_BA[mine], valid[mine])
+        # Only the last rank sees the clip that does not decode.
+        faults = (f"{ids[-1]} frame 0: no JPEG",) if number in damaged and mine.stop == CLIPS else ()
+        yield Batch(ids[mine], (0,) * CLIPS, frame[mine], draws[:, mine], y_BA[mine], valid[mine], faults)
         number += 1
 
 
@@ -69,8 +71,9 @@ def run(world: World, case: dict) -> dict:
     idle = (torch.zeros(micro, 3, 2, 2),), torch.zeros(micro, 1), torch.ones(micro, 1, dtype=torch.bool), -1
     error = None
     try:
+        made = batches(world, case.get("unlabelled", ()), case.get("damaged", ()))
         train(
-            plan=plan, start=0, batches=batches(world, case.get("unlabelled", ())), engine=engine, lr=optim.lr,
+            plan=plan, start=0, batches=made, engine=engine, lr=optim.lr,
             skip=case.get("skip", 0.05), unreadable=case.get("unreadable", 0.01), size=2, world=world, validate=dict,
             record=rows.append, save=lambda *_: weights.append(engine.weights()), idle=lambda: idle,
         )  # fmt: skip

@@ -17,6 +17,8 @@ CASES = {
     "too often": {"broken": tuple(range(2, 20)), "steps": 20, "skip": 0.03},
     "steep": {"steep": (2,)},
     "unlabelled": {"unlabelled": (1, 3)},
+    "damaged": {"damaged": (1, 3)},
+    "too many damaged": {"damaged": tuple(range(20)), "steps": 20, "unreadable": 0.01},
 }
 
 
@@ -89,3 +91,21 @@ def test_ranks_agree(found):
         for case, run in rank.items():
             lists = [[row.get("skipped_clips") for row in some["rows"]] for some in (run, found[0][case])]
             assert lists[0] == lists[1] != []
+
+
+def test_clips_that_do_not_decode_are_listed_alike_on_all_ranks(found):
+    for rank in found:
+        run = rank["damaged"]
+        assert run["error"] is None
+        listed = {row["step"]: row["unreadable"] for row in run["rows"] if "unreadable" in row}
+        assert listed == {2: ["clip-1-3 frame 0: no JPEG"], 4: ["clip-3-3 frame 0: no JPEG"]}
+        assert len(run["rows"]) == 6
+
+
+def test_too_many_clips_that_do_not_decode_end_the_run_on_all_ranks(found):
+    for rank in found:
+        run = rank["too many damaged"]
+        # One of four clips a set: at most 1 % of 400 may be damaged.
+        assert len(run["rows"]) == 5
+        for words in ("step 5", "at most 0.01", "data.unreadable", "5 of 400", "clip-4-3 frame 0: no JPEG", "doctor"):
+            assert words in run["error"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from spawn import spawn
-from task_jobs import gradients
+from task_jobs import AUS, CLIPS, FRAMES, SIZE, gradients, module_of
 
 from au_dist.config import Model
 from au_dist.dist.world import World
@@ -89,3 +89,28 @@ def test_a_frozen_network_that_settles_keeps_its_statistics_while_it_is_not_trai
     module.train()
     module(*inputs)
     assert (network.norm.variance != before).any()
+
+
+@pytest.mark.parametrize("kind", ["predict", "regress", "detect", PER_AU])
+def test_a_clip_without_a_known_label_is_as_if_it_were_not_there(kind):
+    """What stands for a clip that does not decode: a grey picture, nothing of which is known."""
+    world = World(0, 1, torch.device("cpu"))
+    module = module_of(kind, world).eval()
+    each = FRAMES if kind in ("predict", "regress") else 1
+    generator = torch.Generator().manual_seed(2)
+    views = [torch.randn(CLIPS * each, 3, SIZE, SIZE, generator=generator) for _ in range(2)]
+    y_BA = (torch.rand(CLIPS * each, AUS, generator=generator) < 0.5).float()
+    valid_BA = torch.ones_like(y_BA, dtype=torch.bool)
+    gone = slice(3 * each, 4 * each)
+    left = [index for index in range(CLIPS * each) if not gone.start <= index < gone.stop]
+    if "/" in kind:
+        # Kinds are drawn by place: one kind for all keeps them.
+        module.config = module.config.model_copy(update={"odds": (0, 1, 0, 0)})
+    without = module(tuple(view[left] for view in views), y_BA[left], valid_BA[left], 7)
+    valid_BA[gone] = False
+    masked = module(tuple(view * valid_BA[:, :1, None, None] for view in views), y_BA, valid_BA, 7)
+    torch.testing.assert_close(masked, without, rtol=1e-5, atol=1e-6)
+    nothing = module(tuple(views), y_BA, torch.zeros_like(valid_BA), 7)
+    nothing.backward()
+    assert float(nothing.detach()) == 0
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
