@@ -1,0 +1,225 @@
+"""From shards to training tensors: processor time an image, beside other loaders on the same bytes.
+
+    python benchmarks/loader.py
+
+The peers are installed into an environment of their own (``--environment``), beside the packages of this one. Clips
+of 8 synthetic frames at 112 pixels; batches of 64 clips; two random views at 96 pixels. Processor time is that of a
+process and all below it, Ray's own too, in the middle of a run; the page cache is warm. Rounds are interleaved.
+"""
+
+import argparse
+import gc
+import importlib.metadata
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import loader_kinds as kinds
+import psutil
+import torch
+
+OURS, FLOOR = "au-dist", "decoding and views alone, in one process"
+PACKAGES = ("webdataset==1.0.2", "litdata==0.2.76", "mosaicml-streaming==0.13.0")
+
+#: Frames taken of each clip → batches before measuring, and measured.
+BATCHES = {1: (100, 400), 8: (30, 90)}
+SUBJECTS, CLIPS, FRAMES, SIDE, STARTS = 96, 32, 8, 112, 3
+
+
+def make_shards(place: Path) -> None:
+    """Write the set: synthetic faces, each seen by several subjects, which decodes like any other."""
+    from au_dist.ingest.synthetic import SynthSpec, synth_aus, synth_clips, synth_recipe
+    from au_dist.shard_writer import write_shards
+    from au_dist.storage import open_store
+
+    spec = SynthSpec(12, 2, 64, FRAMES, size=SIDE, stride=2)
+    clips = list(synth_clips(spec))
+
+    def many() -> Any:
+        for subject, index in itertools.product(range(SUBJECTS), range(CLIPS)):
+            clip = clips[(subject * CLIPS + index) % len(clips)]
+            name = f"{subject:03d}"
+            yield replace(clip, subject=f"synthetic/{name}", video="v", number_T=clip.number_T + 1000 * index)
+
+    write_shards(many(), open_store(place / "shards"), aus=synth_aus(spec), crop=synth_recipe(spec), source={})
+
+
+def processor_s() -> float:
+    """Return the processor time of this process and all below it, those that have ended included."""
+    spent, me = 0.0, psutil.Process()
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        spent += times.user + times.system + times.children_user + times.children_system
+    return spent
+
+
+def measure(batches: kinds.Batches, frames: int) -> dict[str, float]:
+    """Return processor time and rate in the middle of a run."""
+    before, count = BATCHES[frames]
+    for _ in range(before):
+        next(batches)
+    spent, begun = processor_s(), time.perf_counter()
+    for _ in range(count):
+        next(batches)
+    spent, seconds = processor_s() - spent, time.perf_counter() - begun
+    images = count * kinds.BATCH * frames
+    return {"cpu": 1000 * spent / images, "rate": images / seconds}
+
+
+def first_batch(start: Callable[[], kinds.Batches]) -> float:
+    """Return the seconds from nothing to the first batch."""
+    gc.collect()
+    begun = time.perf_counter()
+    batches = start()
+    next(batches)
+    seconds = time.perf_counter() - begun
+    batches.close()  # type: ignore[attr-defined]
+    return seconds
+
+
+def starts(fresh: Callable[[], kinds.Batches], middle: Callable[[], kinds.Batches] | None) -> dict[str, float]:
+    """Return the medians of starting anew and in the middle of an epoch, in turn."""
+    found: dict[str, list[float]] = {"first": [], "resumed": []}
+    for _ in range(STARTS):
+        found["first"].append(first_batch(fresh))
+        if middle is not None:
+            found["resumed"].append(first_batch(middle))
+    return {name: statistics.median(seconds) for name, seconds in found.items() if seconds}
+
+
+def run_ours(place: Path, frames: int) -> dict[str, Any]:
+    from au_dist.jobs.session import ray_session
+
+    with ray_session():
+        found = measure(kinds.ours(place, frames, sum(BATCHES[frames]) + 30), frames)
+        middle = SUBJECTS * CLIPS // kinds.BATCH // 2
+        found |= starts(lambda: kinds.ours(place, frames, 200), lambda: kinds.ours(place, frames, 200, middle))
+    return {**found, "version": importlib.metadata.version("ray")}
+
+
+def run_floor(place: Path, frames: int) -> dict[str, Any]:
+    prepare = kinds.Prepare(frames, SIDE)
+    clips = list(itertools.islice(kinds.clips_of(place), 8 * kinds.BATCH))
+
+    def batches() -> Any:
+        while True:
+            for start in range(0, len(clips), kinds.BATCH):
+                some = clips[start : start + kinds.BATCH]
+                yield kinds.collate([prepare(n, jpegs.__getitem__, len(jpegs), label) for n, jpegs, label in some])
+
+    return measure(kinds.views_of(batches()), frames)
+
+
+def run_peer(name: str, place: Path, frames: int) -> dict[str, Any]:
+    _, make, package = kinds.PEERS[name]
+    prepare = kinds.Prepare(frames, SIDE)
+    found = measure(kinds.views_of(make(place, prepare)), frames)
+    resumes = hasattr(make(place, prepare), "load_state_dict")
+
+    def middle() -> kinds.Batches:
+        loader = make(place, prepare)
+        loader.load_state_dict(state)
+        return kinds.views_of(loader)
+
+    if resumes:
+        loader = make(place, prepare)
+        for _ in itertools.islice(loader, SUBJECTS * CLIPS // kinds.BATCH // 2):
+            pass
+        state = loader.state_dict()
+        del loader
+    found |= starts(lambda: kinds.views_of(make(place, prepare)), middle if resumes else None)
+    return {**found, "version": importlib.metadata.version(package)}
+
+
+def child(arguments: argparse.Namespace) -> None:
+    """Do one measurement, or write one peer's files, and print what was found."""
+    torch.set_num_threads(1)
+    place, name, frames = arguments.place, arguments.child, arguments.frames
+    if frames == 0:
+        kinds.PEERS[name][0](place)
+        return
+    found = {OURS: run_ours, FLOOR: run_floor}.get(name, lambda *args: run_peer(name, *args))(place, frames)
+    print("found " + json.dumps(found), flush=True)
+
+
+def environment(path: Path) -> str:
+    """Return the Python of an environment with the peers, made if it is not there."""
+    python = path / "bin/python"
+    if not python.exists():
+        venv.create(path, with_pip=True)
+        packages = next((path / "lib").glob("python*/site-packages"))
+        here = [sysconfig.get_paths()["purelib"], str(Path(__file__).parents[1])]
+        (packages / "beside.pth").write_text("\n".join(here))
+        subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
+    return str(python)
+
+
+def ask(python: str, place: Path, name: str, frames: int) -> dict[str, Any]:
+    """Run a child and return what it printed."""
+    command = [python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
+    if done.returncode or (frames and not lines):
+        sys.exit(f"{name}: {done.stderr[-3000:]}")
+    return json.loads(lines[0][6:]) if lines else {}
+
+
+def show(frames: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
+    """Print a table of medians, with the smallest and largest processor time."""
+    print(f"\n{frames} of {FRAMES} frames of each clip\n")
+    print("| loader | version | CPU-s / 1000 images | of the best other | images/s | first batch, s | mid-epoch, s |")
+    print("|---|---|---|---|---|---|---|")
+    median = {name: statistics.median(found[name]["cpu"] for found in rounds) for name in rounds[0]}
+    best = min(median[name] for name in kinds.PEERS)
+    for name in rounds[0]:
+        cpu = [found[name]["cpu"] for found in rounds]
+        cells = [name, rounds[0][name].get("version", ""), f"{median[name]:.3f} ({min(cpu):.3f}–{max(cpu):.3f})"]
+        cells.append(f"{median[name] / best:.2f}")
+        for key, digits in (("rate", 0), ("first", 2), ("resumed", 2)):
+            values = [found[name][key] for found in rounds if key in found[name]]
+            cells.append(f"{statistics.median(values):.{digits}f}" if values else "")
+        print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Print one table for each number of frames."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--environment", type=Path, default=Path(tempfile.gettempdir()) / "au-dist-loader-peers")
+    parser.add_argument("--place", type=Path, help="keep the data here")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--frames", type=int, help="only with so many frames of each clip (1 or 8)")
+    arguments = parser.parse_args()
+    if arguments.child:
+        return child(arguments)
+    python = environment(arguments.environment)
+    with tempfile.TemporaryDirectory() as folder:
+        place = arguments.place or Path(folder)
+        if not (place / "shards").exists():
+            make_shards(place)
+            for name in kinds.PEERS:
+                ask(python, place, name, 0)
+        for frames in [arguments.frames] if arguments.frames else BATCHES:
+            names = [FLOOR, OURS, *kinds.PEERS]
+            rounds = [
+                {name: ask(python if name in kinds.PEERS else sys.executable, place, name, frames) for name in names}
+                for _ in range(arguments.rounds)
+            ]
+            show(frames, rounds)
+
+
+if __name__ == "__main__":
+    main()
