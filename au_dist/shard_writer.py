@@ -66,6 +66,8 @@ class _ShardFile:
             SCHEMA.with_metadata(metadata),
             compression="none",
             use_dictionary=["corpus", "subject", "video"],
+            # A byte that changes later is noticed when it is read.
+            write_page_checksum=True,
         )
         self.crop_hash = crop.hash()
         self.groups: list[RowGroup] = []

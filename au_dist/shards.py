@@ -8,17 +8,16 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from au_dist.errors import ShardError, StorageError
+from au_dist.ranged import RangedFile
 from au_dist.schema import Clip, CropRecipe
-from au_dist.storage import Store
+from au_dist.storage import Store, known_failure
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -162,9 +161,9 @@ def read_manifest(store: Store) -> Manifest:
     return manifest
 
 
-@functools.lru_cache(maxsize=64)
-def _parquet(store: Store, shard: Shard) -> tuple[pq.ParquetFile, Lock]:
-    """Return an open shard, and the lock that its reader holds: its read-ahead knows one reader at a time."""
+@functools.lru_cache(maxsize=256)
+def _opened(store: Store, shard: Shard) -> RangedFile:
+    """Return an open shard."""
     where = f"{store.uri}/{shard.path}"
     size = store.size(shard.path)
     if size is None:
@@ -177,14 +176,11 @@ def _parquet(store: Store, shard: Shard) -> tuple[pq.ParquetFile, Lock]:
             found=f"{size} bytes",
             fix="Restore it or ingest again; `au-dist doctor` checks the whole set.",
         )
-    try:
-        return pq.ParquetFile(store.open(shard.path), pre_buffer=True), Lock()
-    except pa.ArrowException as error:
-        raise ShardError("A shard is not readable Parquet", where=where, found=str(error)[:200]) from error
+    return RangedFile(store.open(shard.path))
 
 
 def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | None = None) -> pa.Table:
-    """Return the rows of one row group with one ranged read.
+    """Return the rows of one row group with one ranged read; any number of threads may ask.
 
     Args:
         store: The place of the set.
@@ -193,21 +189,23 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
         columns: Which columns to read; all when None.
 
     Raises:
-        ShardError: The shard is missing, truncated or not what the manifest says.
+        ShardError: The shard is missing, truncated, damaged or not what the manifest says.
+        StorageError: The store fails, again and again.
     """
+    where = f"{store.uri}/{shard.path} row group {group}"
     try:
-        file, lock = _parquet(store, shard)
-        with lock:
-            # Not in Arrow's threads: a process that ends with them at hand may abort (apache/arrow#34314, #50482).
-            table = file.read_row_group(group, columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(
-            "A row group cannot be read", where=f"{store.uri}/{shard.path} row group {group}", found=str(error)[:200]
+        table = _opened(store, shard).read(group, columns)
+    except (pa.ArrowException, OSError, IndexError) as error:
+        raise known_failure(error, "read", where) or ShardError(
+            "A row group cannot be read",
+            where=where,
+            found=" ".join(str(error).split())[:200],
+            fix="It was damaged or replaced: restore it or ingest again; `au-dist doctor` checks the whole set.",
         ) from error
     if table.num_rows != shard.row_groups[group].clips:
         raise ShardError(
             "A row group is not what the manifest says",
-            where=f"{store.uri}/{shard.path} row group {group}",
+            where=where,
             expected=f"{shard.row_groups[group].clips} clips",
             found=f"{table.num_rows}",
         )

@@ -31,6 +31,11 @@ ATTEMPTS = 10
 
 _CAUSES = (
     (
+        r"ExpiredToken|EXPIRED_TOKEN|RequestExpired|token has expired",
+        "the credentials have expired",
+        "Renew them and run the same command again; what was done is kept.",
+    ),
+    (
         r"InvalidAccessKeyId|SignatureDoesNotMatch|INVALID_ACCESS_KEY|INVALID_SIGNATURE|SIGNATURE_DOES_NOT_MATCH"
         r"|ACCESS_DENIED|AccessDenied|403|Forbidden|INVALID_CLIENT_TOKEN|NoCredentials|Unable to locate credentials",
         "the store refused the credentials",
@@ -65,13 +70,28 @@ def _translated(verb: str, uri: str) -> Iterator[None]:
     except StorageError:
         raise
     except Exception as error:
-        # s3fs keeps the server's answer in the cause, and may have no words of its own.
-        words = [str(part) for part in (error, error.__cause__) if part is not None and str(part) not in ("", "None")]
-        text = " ".join(words) or type(error).__name__
-        for pattern, cause, fix in _CAUSES:
-            if re.search(pattern, text):
-                raise StorageError(f"Cannot {verb}: {cause}", where=uri, fix=fix) from error
-        raise StorageError(f"Cannot {verb}", where=uri, found=" ".join(text.split())[:300]) from error
+        found = " ".join(_words(error).split())[:300]
+        raise known_failure(error, verb, uri) or StorageError(f"Cannot {verb}", where=uri, found=found) from error
+
+
+def known_failure(error: BaseException, verb: str, uri: str) -> StorageError | None:
+    """Return what a storage client's error means, if that is known: credentials, network, load, space.
+
+    Args:
+        error: The client's.
+        verb: What was tried.
+        uri: With what.
+    """
+    for pattern, cause, fix in _CAUSES:
+        if re.search(pattern, _words(error)):
+            return StorageError(f"Cannot {verb}: {cause}", where=uri, fix=fix)
+    return None
+
+
+def _words(error: BaseException) -> str:
+    # s3fs keeps the server's answer in the cause, and may have no words of its own.
+    words = [str(part) for part in (error, error.__cause__) if part is not None and str(part) not in ("", "None")]
+    return " ".join(words) or type(error).__name__
 
 
 def _endpoint() -> str | None:

@@ -8,6 +8,7 @@ process and all below it, Ray's own too, in the middle of a run; the page cache 
 """
 
 import argparse
+import contextlib
 import gc
 import importlib.metadata
 import itertools
@@ -75,6 +76,7 @@ def measure(batches: kinds.Batches, frames: int) -> dict[str, float]:
     for _ in range(count):
         next(batches)
     spent, seconds = processor_s() - spent, time.perf_counter() - begun
+    batches.close()  # type: ignore[attr-defined]
     images = count * kinds.BATCH * frames
     return {"cpu": 1000 * spent / images, "rate": images / seconds}
 
@@ -101,13 +103,10 @@ def starts(fresh: Callable[[], kinds.Batches], middle: Callable[[], kinds.Batche
 
 
 def run_ours(place: Path, frames: int) -> dict[str, Any]:
-    from au_dist.jobs.session import ray_session
-
-    with ray_session():
-        found = measure(kinds.ours(place, frames, sum(BATCHES[frames]) + 30), frames)
-        middle = SUBJECTS * CLIPS // kinds.BATCH // 2
-        found |= starts(lambda: kinds.ours(place, frames, 200), lambda: kinds.ours(place, frames, 200, middle))
-    return {**found, "version": importlib.metadata.version("ray")}
+    found = measure(kinds.ours(place, frames, sum(BATCHES[frames]) + 30), frames)
+    middle = SUBJECTS * CLIPS // kinds.BATCH // 2
+    found |= starts(lambda: kinds.ours(place, frames, 200), lambda: kinds.ours(place, frames, 200, middle))
+    return {**found, "version": f"ray {importlib.metadata.version('ray')}"}
 
 
 def run_floor(place: Path, frames: int) -> dict[str, Any]:
@@ -146,13 +145,17 @@ def run_peer(name: str, place: Path, frames: int) -> dict[str, Any]:
 
 def child(arguments: argparse.Namespace) -> None:
     """Do one measurement, or write one peer's files, and print what was found."""
+    from au_dist.jobs.session import ray_session
+
     torch.set_num_threads(1)
     place, name, frames = arguments.place, arguments.child, arguments.frames
     if frames == 0:
         kinds.PEERS[name][0](place)
         return
-    found = {OURS: run_ours, FLOOR: run_floor}.get(name, lambda *args: run_peer(name, *args))(place, frames)
-    print("found " + json.dumps(found), flush=True)
+    with ray_session() if name == OURS else contextlib.nullcontext():
+        found = {OURS: run_ours, FLOOR: run_floor}.get(name, lambda *args: run_peer(name, *args))(place, frames)
+        # Before Ray goes: a thread of Ray Data that is left over may end the process then.
+        print("found " + json.dumps(found), flush=True)
 
 
 def environment(path: Path) -> str:
@@ -172,7 +175,7 @@ def ask(python: str, place: Path, name: str, frames: int) -> dict[str, Any]:
     command = [python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
-    if done.returncode or (frames and not lines):
+    if not lines if frames else done.returncode:
         sys.exit(f"{name}: {done.stderr[-3000:]}")
     return json.loads(lines[0][6:]) if lines else {}
 

@@ -47,9 +47,10 @@ class Prepare:
 
 
 def collate(clips: list[tuple[Any, ...]]) -> tuple[torch.Tensor, ...]:
-    """Put clips together: frames [B, 3, H, W], labels [B, A], draws [V, B, P]."""
+    """Put clips together: their places, frames [B, 3, H, W], labels [B, A], draws [V, B, P]."""
     frame, label, draw = zip(*clips, strict=True)
     return (
+        torch.arange(len(clips)),  # MosaicML's loader counts samples by the first tensor
         torch.from_numpy(np.concatenate(frame)).permute(0, 3, 1, 2),
         torch.from_numpy(np.concatenate(label)),
         torch.from_numpy(np.concatenate(draw, 1)),
@@ -61,7 +62,7 @@ def views_of(loader: Any) -> Batches:
     from au_dist.data.views import apply_views
 
     while True:
-        for frame_BCHW, _, draw_VBP in loader:
+        for _, frame_BCHW, _, draw_VBP in loader:
             yield tuple(apply_views(frame_BCHW, draw_BP, SIZE) for draw_BP in draw_VBP)
 
 

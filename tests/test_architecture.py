@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
     {"errors", "schema", "facs", "seeds", "protocol"},
-    {"config", "storage"},
+    {"config", "storage", "ranged"},
     {"shards", "recipes"},
     {"shard_writer"},
     {"ingest", "data", "model", "dist", "metrics"},

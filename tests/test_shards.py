@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from au_dist.errors import ShardError
 from au_dist.ingest.synthetic import synth_aus, synth_clips, synth_recipe
 from au_dist.jobs.doctor import examine
+from au_dist.ranged import RangedFile
 from au_dist.shard_writer import write_shards
 from au_dist.shards import MANIFEST, decode_row, read_manifest, read_row_group
 from au_dist.storage import open_store
@@ -109,6 +111,43 @@ def test_one_changed_byte_is_found(copy):
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     assert "sha256" in examine(copy).faults[0]
+    (shard,) = read_manifest(copy).shards
+
+    def read():
+        return [read_row_group(copy, shard, group) for group in range(len(shard.row_groups))]
+
+    with pytest.raises(ShardError, match=r"row group \d+\).*CRC checksum.*doctor"):
+        read()
+
+
+def test_a_shard_that_is_replaced_while_it_is_open_is_found(copy):
+    file = only_shard(copy)
+    (shard,) = read_manifest(copy).shards
+    read_row_group(copy, shard, 0)
+    with file.open("r+b") as there:
+        there.truncate(200)
+    with pytest.raises(ShardError, match="A row group cannot be read"):
+        read_row_group(copy, shard, 1)
+
+
+@pytest.mark.parametrize("columns", [None, ["clip_id", "label"], ["jpeg", "corpus"], ["subject"]])
+def test_ranged_reads_give_what_parquet_holds(copy, columns):
+    (shard,) = read_manifest(copy).shards
+    whole = pq.ParquetFile(only_shard(copy))
+    for group in range(len(shard.row_groups)):
+        assert read_row_group(copy, shard, group, columns).equals(whole.read_row_group(group, columns))
+
+
+def test_columns_that_are_not_asked_for_are_not_fetched(copy):
+    (shard,) = read_manifest(copy).shards
+    file = RangedFile(copy.open(shard.path))
+    whole, labels = (
+        sum(end - begin for begin, end in file._ranges(0, set(names))) for names in (file.names, ["clip_id", "label"])
+    )
+    # The pictures of this small set lie between them, nearer than is worth another request.
+    assert whole == shard.row_groups[0].bytes
+    assert labels < whole
+    assert len(file._ranges(0, {"clip_id", "label"})) == 1
 
 
 def test_a_missing_shard_is_found(copy):
