@@ -37,7 +37,7 @@ BATCHES = {1: (100, 400), 8: (30, 90)}
 SUBJECTS, CLIPS, FRAMES, SIDE, STARTS = 96, 32, 8, 112, 3
 
 
-def make_shards(place: Path) -> None:
+def make_shards(place: Path, subjects: int = SUBJECTS) -> None:
     """Write the set: synthetic faces, each seen by several subjects, which decodes like any other."""
     from au_dist.ingest.synthetic import SynthSpec, synth_aus, synth_clips, synth_recipe
     from au_dist.shard_writer import write_shards
@@ -47,7 +47,7 @@ def make_shards(place: Path) -> None:
     clips = list(synth_clips(spec))
 
     def many() -> Any:
-        for subject, index in itertools.product(range(SUBJECTS), range(CLIPS)):
+        for subject, index in itertools.product(range(subjects), range(CLIPS)):
             clip = clips[(subject * CLIPS + index) % len(clips)]
             name = f"{subject:03d}"
             yield replace(clip, subject=f"synthetic/{name}", video="v", number_T=clip.number_T + 1000 * index)

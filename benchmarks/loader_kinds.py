@@ -83,7 +83,9 @@ def clips_of(place: Path) -> Iterator[tuple[str, list[bytes], np.ndarray]]:
 # --- ours ---------------------------------------------------------------------------------------------------------
 
 
-def ours(place: Path, frames: int, batches: int, start: int = 0) -> Batches:
+def ours(
+    place: Path | str, frames: int, batches: int, start: int = 0, rank: int = 0, world: int = 1, memory: float = 0.25
+) -> Batches:
     """Row groups through Ray Data, as a training worker reads them; Ray must be connected."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -97,7 +99,7 @@ def ours(place: Path, frames: int, batches: int, start: int = 0) -> Batches:
     from au_dist.storage import open_store
 
     quiet()
-    store = open_store(place / "shards")
+    store = open_store(f"{place}/shards")
     manifest = read_manifest(store)
     aus, take = len(manifest.aus), BATCH // LANES
     order = Order(training_groups(manifest, tuple(manifest.subjects)), 0, LANES, 8)
@@ -117,10 +119,10 @@ def ours(place: Path, frames: int, batches: int, start: int = 0) -> Batches:
         prefetch=4,
         memory=0.25,
     )
-    tables = iterate(rank_dataset(source, 0, 1, start).iterator(), 4)
+    tables = iterate(rank_dataset(source, rank, world, start).iterator(), 4)
     with ThreadPoolExecutor(1) as pool:
         decode = in_threads(pool, manifest.crop_recipe.size)
-        for rows in deal(tables, lanes_of(0, 1, LANES), start * take, take):
+        for rows in deal(tables, lanes_of(rank, world, LANES), start * take, take):
             yield make_batch(rows, aus, decode).views(SIZE)
 
 

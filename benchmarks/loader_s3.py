@@ -1,0 +1,130 @@
+"""Reading from a store that is far away, overloaded or uneven: images a second, beside a folder.
+
+    python benchmarks/loader_s3.py
+
+A real S3 server on this machine (`python -m cluster.s3 install` installs it), and a proxy before it that delays
+requests, refuses some, or makes some late. The server works on the same cores: what it takes of them is in the row
+without a delay.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import loader_kinds as kinds
+from loader import BATCHES, make_shards
+
+from au_dist.storage import open_store
+from cluster import s3, s3_faults
+
+#: Name → what goes wrong; a folder is read where it is None.
+CASES: dict[str, dict[str, float] | None] = {
+    "a folder": None,
+    "S3": {},
+    "S3, 20 ms a request": {"delay_s": 0.02},
+    "S3, 20 ms, a fifth refused (503)": {"delay_s": 0.02, "refused": 0.2},
+    "S3, 20 ms, one in fifty 2 s late": {"delay_s": 0.02, "late": 0.02, "late_s": 2.0},
+}
+
+
+def child(place: str, frames: int) -> None:
+    """Measure one case in this process."""
+    import torch
+
+    from au_dist.jobs.session import ray_session
+
+    torch.set_num_threads(1)
+    before, count = BATCHES[frames]
+    with ray_session():
+        begun = time.perf_counter()
+        batches = kinds.ours(place, frames, before + count)
+        next(batches)
+        first = time.perf_counter() - begun
+        for _ in itertools.islice(batches, before - 1):
+            pass
+        begun = time.perf_counter()
+        for _ in itertools.islice(batches, count):
+            pass
+        rate = count * kinds.BATCH * frames / (time.perf_counter() - begun)
+        print("found " + json.dumps({"rate": rate, "first": first}), flush=True)
+
+
+def ask(place: str, frames: int, environment: dict[str, str]) -> dict[str, float]:
+    """Run a child and return what it found."""
+    command = [sys.executable, __file__, "--child", place, "--frames", str(frames)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
+    return json.loads(lines[0][6:]) if lines else sys.exit(done.stderr[-3000:])
+
+
+def copy(source: Path, environment: dict[str, str], address: str) -> None:
+    """Put the set into the bucket."""
+    os.environ.update(environment)
+    target = open_store(f"{address}/shards")
+    for path in sorted((source / "shards").rglob("*")):
+        if path.is_file():
+            target.upload(path, str(path.relative_to(source / "shards")))
+
+
+def show(frames: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
+    """Print a table of medians."""
+    print(f"\n{frames} of the frames of each clip\n")
+    print("| | images/s | of the folder | of S3 without delay | first batch, s | requests |\n|---|---|---|---|---|---|")
+    rate = {name: statistics.median(found[name]["rate"] for found in rounds) for name in CASES}
+    for name in CASES:
+        first = statistics.median(found[name]["first"] for found in rounds)
+        share, plain = rate[name] / rate["a folder"], rate[name] / rate["S3"]
+        seen = rounds[0][name].get("seen", "")
+        print(f"| {name} | {rate[name]:.0f} | {share:.2f} | {plain:.2f} | {first:.1f} | {seen} |")
+
+
+def main() -> None:
+    """Print one table for each number of frames."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--place", type=Path, help="keep the data here")
+    parser.add_argument("--frames", type=int, help="only with so many frames of each clip (1 or 8)")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        return child(arguments.child, arguments.frames)
+    with tempfile.TemporaryDirectory() as folder:
+        place, server = arguments.place or Path(folder), Path(folder) / "s3"
+        if not (place / "shards").exists():
+            make_shards(place)
+        s3.up(server)
+        try:
+            environment = s3.environment(server)
+            s3.make_bucket(environment, "loader")
+            copy(place, environment, "s3://loader")
+            for frames in [arguments.frames] if arguments.frames else BATCHES:
+                rounds = [
+                    {name: case(name, place, frames, environment) for name in CASES} for _ in range(arguments.rounds)
+                ]
+                show(frames, rounds)
+        finally:
+            s3.down(server, kill=True)
+
+
+def case(name: str, place: Path, frames: int, environment: dict[str, str]) -> dict[str, Any]:
+    """Measure one case."""
+    wrong = CASES[name]
+    if wrong is None:
+        return dict(ask(str(place), frames, {}))
+    with s3_faults.before(environment["AWS_ENDPOINT_URL"]) as (endpoint, faults):
+        for what, value in wrong.items():
+            setattr(faults, what, value)
+        found = ask("s3://loader", frames, {**environment, "AWS_ENDPOINT_URL": endpoint})
+        return {**found, "seen": ", ".join(f"{count} {what}" for what, count in faults.seen.items() if count)}
+
+
+if __name__ == "__main__":
+    main()
