@@ -2,7 +2,8 @@
 
     AuDistError                    exit code 2, one paragraph, no traceback without --debug
     ├── RecipeError                a recipe, a campaign or an option is wrong
-    ├── StorageError               object storage: unreachable, refused, missing, corrupt transfer
+    ├── StorageError               object storage: refused, missing, corrupt transfer
+    │   └── UnavailableError           it cannot be reached or is overloaded; another try may succeed
     ├── ShardError                 shards or their manifest: missing, truncated, changed
     ├── IngestError                videos, labels, faces
     ├── CheckpointError            a checkpoint is absent, incomplete, damaged or does not fit
@@ -65,6 +66,10 @@ class RecipeError(AuDistError):
 
 class StorageError(AuDistError):
     """Object storage is unreachable, refuses, or lacks what was asked for."""
+
+
+class UnavailableError(StorageError):
+    """Object storage cannot be reached or is overloaded, for now."""
 
 
 class ShardError(AuDistError):

@@ -4,14 +4,26 @@ pyarrow's own read-ahead serves one reader at a time and keeps what it read; her
 thread asks the store for its own row group.
 """
 
+import functools
 import io
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from au_dist.hedge import Hedge
+
 #: Columns that are this far apart are fetched with what lies between them: that is cheaper than another request.
 GAP_BYTES = 128 << 10
+
+
+#: Reads of this process at once.
+THREADS = 16
+
+
+@functools.cache
+def _hedge() -> Hedge:
+    return Hedge(THREADS)
 
 
 class RangedFile:
@@ -19,21 +31,28 @@ class RangedFile:
 
     Args:
         file: Reads at any place (``pyarrow.NativeFile``).
+        hedged: Reads that are late are asked for twice.
     """
 
-    def __init__(self, file: Any) -> None:
-        self.file, self.size = file, file.size()
+    def __init__(self, file: Any, hedged: bool = False) -> None:
+        self.file, self.size, self.hedged = file, file.size(), hedged
         parquet = pq.ParquetFile(file)
         self.metadata, self.names = parquet.metadata, parquet.schema_arrow.names
 
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
         """Return some columns of a row group; all when None."""
         wanted = self.names if columns is None else columns
-        parts = [(begin, self.file.read_at(end - begin, begin)) for begin, end in self._ranges(group, set(wanted))]
+        parts = [(begin, self._fetch(begin, end)) for begin, end in self._ranges(group, set(wanted))]
         window = _Window(parts, self.size)
         # Not in Arrow's threads: a process that ends with them at hand may abort (apache/arrow#34314, #50482).
         with pq.ParquetFile(window, metadata=self.metadata, page_checksum_verification=True) as parquet:
             return parquet.read_row_group(group, columns=wanted, use_threads=False)
+
+    def _fetch(self, begin: int, end: int) -> bytes:
+        def read() -> bytes:
+            return self.file.read_at(end - begin, begin)
+
+        return _hedge()(read) if self.hedged else read()
 
     def _ranges(self, group: int, names: set[str]) -> list[tuple[int, int]]:
         """Return where the bytes of some columns begin and end, those that lie together as one."""

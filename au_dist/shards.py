@@ -15,9 +15,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from au_dist.errors import ShardError, StorageError
+from au_dist.failures import patiently
 from au_dist.ranged import RangedFile
 from au_dist.schema import Clip, CropRecipe
-from au_dist.storage import Store, known_failure
+from au_dist.storage import Store
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -176,7 +177,7 @@ def _opened(store: Store, shard: Shard) -> RangedFile:
             found=f"{size} bytes",
             fix="Restore it or ingest again; `au-dist doctor` checks the whole set.",
         )
-    return RangedFile(store.open(shard.path))
+    return RangedFile(store.open(shard.path), hedged=store.is_s3)
 
 
 def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | None = None) -> pa.Table:
@@ -194,9 +195,9 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
     """
     where = f"{store.uri}/{shard.path} row group {group}"
     try:
-        table = _opened(store, shard).read(group, columns)
+        table = patiently(lambda: _opened(store, shard).read(group, columns), "read", where)
     except (pa.ArrowException, OSError, IndexError) as error:
-        raise known_failure(error, "read", where) or ShardError(
+        raise ShardError(
             "A row group cannot be read",
             where=where,
             found=" ".join(str(error).split())[:200],

@@ -8,16 +8,16 @@ environment variables. Errors of either client leave this module as `StorageErro
 import functools
 import hashlib
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from au_dist.errors import StorageError
+from au_dist.errors import AuDistError, StorageError
+from au_dist.failures import PATIENCE_S, patiently, words_of
 
 #: Servers older than Ceph 18 refuse the checksums that current clients send by default.
 PORTABLE_S3 = {
@@ -29,69 +29,28 @@ PORTABLE_S3 = {
 #: Attempts that last about 80 s on a refusing store: longer than the restart of one.
 ATTEMPTS = 10
 
-_CAUSES = (
-    (
-        r"ExpiredToken|EXPIRED_TOKEN|RequestExpired|token has expired",
-        "the credentials have expired",
-        "Renew them and run the same command again; what was done is kept.",
-    ),
-    (
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|INVALID_ACCESS_KEY|INVALID_SIGNATURE|SIGNATURE_DOES_NOT_MATCH"
-        r"|ACCESS_DENIED|AccessDenied|403|Forbidden|INVALID_CLIENT_TOKEN|NoCredentials|Unable to locate credentials",
-        "the store refused the credentials",
-        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may use this bucket.",
-    ),
-    (
-        r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket does not exist|bucket .* not found",
-        "the bucket does not exist",
-        "Create the bucket or correct the address.",
-    ),
-    (
-        r"NETWORK_CONNECTION|curlCode|Couldn't connect|Connection refused|timed? ?out|EndpointConnection"
-        r"|Could not connect|resolve host|ConnectTimeout|Cannot connect",
-        "the store cannot be reached",
-        "Check AWS_ENDPOINT_URL and the network, and that the store is up.",
-    ),
-    (
-        r"SLOW_DOWN|SERVICE_UNAVAILABLE|SlowDown|\b503\b",
-        "the store is overloaded",
-        "Try again later; what was done is kept.",
-    ),
-    (r"No space left", "the disk is full", "Free some space and run the same command again."),
-    (r"PATH_NOT_FOUND|NO_SUCH_KEY|NoSuchKey|[Nn]ot found|No such file|does not exist", "it is not there", None),
-)
+Made = TypeVar("Made")
 
 
-@contextmanager
-def _translated(verb: str, uri: str) -> Iterator[None]:
-    """Turn the errors of the storage clients into one paragraph."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except Exception as error:
-        found = " ".join(_words(error).split())[:300]
-        raise known_failure(error, verb, uri) or StorageError(f"Cannot {verb}", where=uri, found=found) from error
+def _verb(name: str, patience_s: float = PATIENCE_S) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    """Return what makes a method of `Store` patient, and its errors ours."""
 
+    def wrap(method: Callable[..., Made]) -> Callable[..., Made]:
+        @functools.wraps(method)
+        def call(self: "Store", *args: Any, **options: Any) -> Made:
+            path = next((argument for argument in args if isinstance(argument, str)), "")
+            uri = f"{self.uri}/{path}".rstrip("/")
+            try:
+                return patiently(lambda: method(self, *args, **options), name, uri, patience_s)
+            except AuDistError:
+                raise
+            except Exception as error:
+                found = " ".join(words_of(error).split())[:300]
+                raise StorageError(f"Cannot {name}", where=uri, found=found) from error
 
-def known_failure(error: BaseException, verb: str, uri: str) -> StorageError | None:
-    """Return what a storage client's error means, if that is known: credentials, network, load, space.
+        return call
 
-    Args:
-        error: The client's.
-        verb: What was tried.
-        uri: With what.
-    """
-    for pattern, cause, fix in _CAUSES:
-        if re.search(pattern, _words(error)):
-            return StorageError(f"Cannot {verb}: {cause}", where=uri, fix=fix)
-    return None
-
-
-def _words(error: BaseException) -> str:
-    # s3fs keeps the server's answer in the cause, and may have no words of its own.
-    words = [str(part) for part in (error, error.__cause__) if part is not None and str(part) not in ("", "None")]
-    return " ".join(words) or type(error).__name__
+    return wrap
 
 
 def _endpoint() -> str | None:
@@ -163,25 +122,26 @@ class Store:
             ]
         return fs.LocalFileSystem(), self.uri
 
+    @_verb("use the store", patience_s=0)
     def check(self) -> "Store":
         """Return this store if it answers, quickly; what is below may be empty.
 
         Raises:
             StorageError: It cannot be reached, refuses the credentials, or the bucket does not exist.
         """
-        with _translated("use the store", self.uri):
-            if self.is_s3:
-                filesystem, path = self.filesystem(attempts=2)
-                bucket = path.partition("/")[0]
-                if filesystem.get_file_info(bucket).type.name == "NotFound":
-                    raise StorageError(
-                        "The bucket does not exist", where=f"s3://{bucket}", fix="Create it or correct the address."
-                    )
-                from pyarrow import fs
+        if self.is_s3:
+            from pyarrow import fs
 
-                filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+            filesystem, path = self.filesystem(attempts=2)
+            bucket = path.partition("/")[0]
+            if filesystem.get_file_info(bucket).type.name == "NotFound":
+                raise StorageError(
+                    "The bucket does not exist", where=f"s3://{bucket}", fix="Create it or correct the address."
+                )
+            filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
         return self
 
+    @_verb("read")
     def read(self, path: str) -> bytes:
         """Return the bytes of an object.
 
@@ -189,49 +149,49 @@ class Store:
             StorageError: It is not there, or the store fails.
         """
         filesystem, root = self.filesystem()
-        with _translated("read", f"{self.uri}/{path}"), filesystem.open_input_stream(f"{root}/{path}") as stream:
+        with filesystem.open_input_stream(f"{root}/{path}") as stream:
             return bytes(stream.read())
 
+    @_verb("open")
     def open(self, path: str) -> Any:
         """Return a random-access pyarrow file of an object (ranged reads)."""
         filesystem, root = self.filesystem()
-        with _translated("open", f"{self.uri}/{path}"):
-            return filesystem.open_input_file(f"{root}/{path}")
+        return filesystem.open_input_file(f"{root}/{path}")
 
+    @_verb("write")
     def write(self, path: str, data: bytes) -> None:
         """Write an object whole: a reader sees the old bytes or the new ones, never a part."""
         filesystem, root = self.filesystem()
-        with _translated("write", f"{self.uri}/{path}"):
-            if self.is_s3:
-                with filesystem.open_output_stream(f"{root}/{path}") as stream:
-                    stream.write(data)
-            else:
-                with atomic_file(Path(root) / path) as file:
-                    file.write(data)
+        if self.is_s3:
+            with filesystem.open_output_stream(f"{root}/{path}") as stream:
+                stream.write(data)
+        else:
+            with atomic_file(Path(root) / path) as file:
+                file.write(data)
 
+    @_verb("write")
     def create(self, path: str, data: bytes) -> bool:
         """Write an object only if it is not there yet; of several racing writers one wins.
 
         Returns:
             Whether this call wrote it.
         """
-        with _translated("write", f"{self.uri}/{path}"):
-            if self.is_s3:
-                return self._create_object(path, data)
-            target = Path(self.uri) / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _share(file.name)
-            try:
-                os.link(file.name, target)
-            except FileExistsError:
-                return False
-            finally:
-                os.unlink(file.name)
-            return True
+        if self.is_s3:
+            return self._create_object(path, data)
+        target = Path(self.uri) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _share(file.name)
+        try:
+            os.link(file.name, target)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(file.name)
+        return True
 
     def _create_object(self, path: str, data: bytes) -> bool:
         try:
@@ -244,10 +204,11 @@ class Store:
             return self.read(path) == data
         return True
 
+    @_verb("upload")
     def upload(self, local: Path, path: str) -> None:
         """Copy a local file into storage."""
         filesystem, root = self.filesystem()
-        with _translated("upload", f"{self.uri}/{path}"), local.open("rb") as source:
+        with local.open("rb") as source:
             if self.is_s3:
                 with filesystem.open_output_stream(f"{root}/{path}") as stream:
                     shutil.copyfileobj(source, stream, 1 << 23)
@@ -255,31 +216,33 @@ class Store:
                 with atomic_file(Path(root) / path) as file:
                     shutil.copyfileobj(source, file, 1 << 23)
 
+    @_verb("read")
     def download(self, path: str, local: Path) -> str:
         """Copy an object to a local file and return the sha256 of its bytes."""
         digest = hashlib.sha256()
-        with self.open(path) as source, atomic_file(local) as target, _translated("read", f"{self.uri}/{path}"):
+        with self.open(path) as source, atomic_file(local) as target:
             while chunk := source.read(1 << 23):
                 digest.update(chunk)
                 target.write(chunk)
         return digest.hexdigest()
 
+    @_verb("read")
     def sha256(self, path: str) -> str:
         """Return the sha256 of an object's bytes, in hexadecimal digits."""
         digest = hashlib.sha256()
-        with self.open(path) as source, _translated("read", f"{self.uri}/{path}"):
+        with self.open(path) as source:
             while chunk := source.read(1 << 23):
                 digest.update(chunk)
         return digest.hexdigest()
 
+    @_verb("list")
     def list(self, path: str = "", recursive: bool = False) -> list[str]:
         """Return the sorted paths below `path`, relative to this store; folders end with ``/``."""
         from pyarrow import fs
 
         filesystem, root = self.filesystem()
         base = f"{root}/{path}".rstrip("/")
-        with _translated("list", f"{self.uri}/{path}".rstrip("/")):
-            found = filesystem.get_file_info(fs.FileSelector(base, recursive=recursive, allow_not_found=True))
+        found = filesystem.get_file_info(fs.FileSelector(base, recursive=recursive, allow_not_found=True))
         names = []
         for info in found:
             relative = info.path[len(root.rstrip("/")) + 1 :]
@@ -291,26 +254,26 @@ class Store:
         """Return whether an object is there."""
         return self.size(path) is not None
 
+    @_verb("look at")
     def size(self, path: str) -> int | None:
         """Return the bytes of an object, or None when it is not there."""
         from pyarrow import fs
 
         filesystem, root = self.filesystem()
-        with _translated("look at", f"{self.uri}/{path}"):
-            info = filesystem.get_file_info(f"{root}/{path}")
+        info = filesystem.get_file_info(f"{root}/{path}")
         return int(info.size) if info.type == fs.FileType.File else None
 
+    @_verb("delete")
     def delete(self, path: str) -> None:
         """Delete an object or everything below a folder; nothing happens when it is not there."""
         from pyarrow import fs
 
         filesystem, root = self.filesystem()
-        with _translated("delete", f"{self.uri}/{path}"):
-            kind = filesystem.get_file_info(f"{root}/{path}".rstrip("/")).type
-            if kind == fs.FileType.Directory:
-                filesystem.delete_dir(f"{root}/{path}".rstrip("/"))
-            elif kind == fs.FileType.File:
-                filesystem.delete_file(f"{root}/{path}")
+        kind = filesystem.get_file_info(f"{root}/{path}".rstrip("/")).type
+        if kind == fs.FileType.Directory:
+            filesystem.delete_dir(f"{root}/{path}".rstrip("/"))
+        elif kind == fs.FileType.File:
+            filesystem.delete_file(f"{root}/{path}")
 
 
 def open_store(uri: str | os.PathLike[str]) -> Store:

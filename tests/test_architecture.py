@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
     {"errors", "schema", "facs", "seeds", "protocol"},
+    {"failures", "hedge"},
     {"config", "storage", "ranged"},
     {"shards", "recipes"},
     {"shard_writer"},
