@@ -33,7 +33,7 @@ MAX_TASKS = 4096
 READERS = 8
 
 #: Larger tables travel in parts of this size.
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 2 << 20
 
 
 class Breath(ExecutionCallback):
