@@ -121,7 +121,7 @@ def ours(
     )
     tables = iterate(rank_dataset(source, rank, world, start).iterator(), 4)
     with ThreadPoolExecutor(1) as pool:
-        decode = in_threads(pool, manifest.crop_recipe.size)
+        decode = in_threads(pool, 1, manifest.crop_recipe.size)
         for rows in deal(tables, lanes_of(rank, world, LANES), start * take, take):
             yield make_batch(rows, aus, decode).views(SIZE)
 

@@ -1,5 +1,6 @@
 """Frames from bytes: in threads of the process, on its GPU, or before they came."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 
@@ -28,18 +29,25 @@ def decode(jpeg: bytes, where: str) -> np.ndarray:
         raise ShardError("A frame does not decode", where=where, found=str(error)) from error
 
 
-def in_threads(pool: Executor, size: int) -> Decode:
-    """Return what decodes JPEGs in threads.
+def in_threads(pool: Executor, threads: int, size: int) -> Decode:
+    """Return what decodes JPEGs in threads, each its share of them at once.
 
     Args:
         pool: The threads.
+        threads: How many they are.
         size: Side of every frame in pixels, S.
     """
 
-    def one(data: bytes) -> np.ndarray | str:
-        return pixels(data, size)
+    def some(frames: list[bytes]) -> list[np.ndarray | str]:
+        return [pixels(data, size) for data in frames]
 
-    return lambda frames: _tensors(pool.map(one, frames), size)
+    def decode_all(frames: list[bytes]) -> tuple[torch.Tensor, dict[int, str]]:
+        if threads == 1:
+            return _tensors(some(frames), size)
+        shares = [frames[k * len(frames) // threads : (k + 1) * len(frames) // threads] for k in range(threads)]
+        return _tensors(itertools.chain.from_iterable(pool.map(some, shares)), size)
+
+    return decode_all
 
 
 def already(size: int) -> Decode:

@@ -150,8 +150,9 @@ def _batches(
 ) -> Iterator[Batch]:
     data, size = context.recipe.data, context.manifest.crop_recipe.size
     tables = iterate(ray.train.get_dataset_shard("train"), data.prefetch)
-    with ThreadPoolExecutor(max(1, int(context.recipe.workers.cpus)), "decode") as pool:
-        places = {"worker": lambda: in_threads(pool, size), "tasks": lambda: already(size)}
+    threads = max(1, int(context.recipe.workers.cpus))
+    with ThreadPoolExecutor(threads, "decode") as pool:
+        places = {"worker": lambda: in_threads(pool, threads, size), "tasks": lambda: already(size)}
         decode = places.get(data.decode, lambda: on_gpu(device, size))()
         for rows in deal(tables, lanes, start * plan.accumulate * plan.take, plan.take):
             yield make_batch(rows, len(context.aus), decode)

@@ -124,7 +124,7 @@ def taken(table, rows, copies=None, epoch=2, **changes):
 
 def batch_of(rows, aus=2, size=32):
     with ThreadPoolExecutor(2) as pool:
-        return make_batch(rows, aus, in_threads(pool, size))
+        return make_batch(rows, aus, in_threads(pool, 2, size))
 
 
 def test_a_run_follows_itself_and_holds_a_needed_frame():
@@ -223,7 +223,7 @@ def test_a_clip_that_does_not_decode_is_grey_unknown_and_named(shards, place):
     for broken in (b"nothing", b"", rows[1]["frame"][1][:200]):
         rows[1]["frame"][1] = broken
         with ThreadPoolExecutor(1) as pool:
-            batch = make_batch(rows, 2, in_threads(pool, 32) if place == "worker" else already(32))
+            batch = make_batch(rows, 2, in_threads(pool, 1, 32) if place == "worker" else already(32))
         assert (batch.frame_BCHW[2:4] == GREY).all()
         assert not batch.valid_BA[2:4].any()
         others = [0, 1, 4, 5]
