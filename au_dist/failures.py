@@ -71,8 +71,7 @@ def known_failure(error: BaseException, verb: str, uri: str) -> StorageError | N
 def patiently(function: Callable[[], Made], verb: str, uri: str, patience_s: float = PATIENCE_S) -> Made:
     """Return what a function returns, tried again with growing, random pauses while the store is away or overloaded.
 
-    The clients try again themselves, but only as long as they have a quota of tries left, which a store that refuses
-    a fifth of its requests uses up.
+    The clients try a request again themselves, but not without end, nor what takes several requests.
 
     Args:
         function: May be called again after a failure.

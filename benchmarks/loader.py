@@ -33,7 +33,7 @@ OURS, FLOOR = "au-dist", "decoding and views alone, in one process"
 PACKAGES = ("webdataset==1.0.2", "litdata==0.2.76", "mosaicml-streaming==0.13.0")
 
 #: Frames taken of each clip → batches before measuring, and measured.
-BATCHES = {1: (100, 400), 8: (30, 90)}
+BATCHES = {1: (60, 250), 8: (15, 40)}
 SUBJECTS, CLIPS, FRAMES, SIDE, STARTS = 96, 32, 8, 112, 3
 
 
