@@ -52,7 +52,7 @@ class Batch:
 
 
 def _moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
-    return x if x.device == device else x.pin_memory().to(device, non_blocking=True)
+    return x if x.device.type == device.type else x.pin_memory().to(device, non_blocking=True)
 
 
 def deal(

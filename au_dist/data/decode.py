@@ -1,6 +1,7 @@
 """Frames from bytes: in threads of the process, on its GPU, or before they came."""
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 
@@ -64,6 +65,9 @@ def already(size: int) -> Decode:
 def on_gpu(device: torch.device, size: int) -> Decode:
     """Return what decodes JPEGs on a GPU (nvJPEG); pixels differ from a CPU's by rounding."""
     from torchvision.io import ImageReadMode, decode_jpeg
+
+    # Deprecated since 0.29 for torchcodec, which needs an FFmpeg that wheels do not bring.
+    warnings.filterwarnings("ignore", "The image decoding", DeprecationWarning)
 
     def decoded(data: list[bytes]) -> list[torch.Tensor]:
         raw = [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in data]

@@ -13,7 +13,7 @@ import torch
 
 from au_dist.config import Labels, Views
 from au_dist.data.batches import Ahead, deal, make_batch
-from au_dist.data.decode import GREY, already, decode, in_threads, pixels
+from au_dist.data.decode import GREY, already, decode, in_threads, on_gpu, pixels
 from au_dist.data.labels import known
 from au_dist.data.order import Order, lanes_of
 from au_dist.data.pipeline import Source, read_block, training_groups
@@ -21,6 +21,8 @@ from au_dist.data.rows import COLUMNS, Reading, take
 from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_view, draw_views, no_view
 from au_dist.errors import ShardError, TrainError
 from au_dist.shards import read_manifest, read_row_group
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 READING = Reading(
     seed=1, columns=[0, 5], aus=12, frames=2, run=False, intensities=False, labels=Labels(), views=2, draws=Views()
@@ -280,3 +282,17 @@ def test_closing_ends_the_thread():
     next(stream)
     stream.close()
     assert stopped.wait(10)
+
+
+@pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_GPU])])
+def test_frames_that_torchvision_decodes_are_nearly_the_same(shards, kind):
+    rows, device = taken(group_of(shards), [0, 1, 2]), torch.device(kind)
+    here, there = batch_of(rows), make_batch(rows, 2, on_gpu(device, 32)).to(device)
+    assert there.frame_BCHW.device.type == kind
+    apart = (here.frame_BCHW.float() - there.frame_BCHW.cpu().float()).abs()
+    assert apart.mean() < 2
+    rows[1]["frame"][0] = b"nothing"
+    broken = make_batch(rows, 2, on_gpu(device, 32)).to(device)
+    assert (broken.frame_BCHW[2:4] == GREY).all()
+    assert len(broken.faults) == 1
+    assert len(make_batch(rows, 2, on_gpu(device, 16)).faults) == 6

@@ -30,14 +30,21 @@ def place(tmp_path_factory, spec):
     return place
 
 
-def recipe(place, name, unreadable, workers=2):
+def recipe(place, name, unreadable, workers=2, decode="worker"):
     return Recipe.model_validate(
         {
             "name": name,
             "shards": str(place / "shards"),
             "runs": str(place / "runs"),
             "task": "detection",
-            "data": {"size": 24, "lanes": 2, "mix": 2, "frames_per_clip": 4, "unreadable": unreadable},
+            "data": {
+                "size": 24,
+                "lanes": 2,
+                "mix": 2,
+                "frames_per_clip": 4,
+                "unreadable": unreadable,
+                "decode": decode,
+            },
             "model": {"width": 8, "squeeze": 4, "neighbours": 2},
             "optim": {"epochs": 1.0},
             "batch": {"clips": 4},
@@ -77,7 +84,7 @@ def test_an_evaluation_says_what_it_could_not_score(trained, place, capsys):
 
 def test_too_many_end_a_run_and_an_evaluation(trained, place):
     with pytest.raises(TrainError, match=r"do not decode.*data.unreadable.*frame 3: .*doctor"):
-        train(recipe(place, "none", 0.0, workers=1))
+        train(recipe(place, "none", 0.0, workers=1, decode="tasks"))
     with pytest.raises(ShardError, match=r"somewhere.*at most 0.01 of 90 .*Found 1, e.g. clip frame 3: no JPEG"):
         refuse_unreadable(["clip frame 3: no JPEG"], 90, 0.01, "somewhere")
     refuse_unreadable(["clip frame 3: no JPEG"], 100, 0.01, "somewhere")
