@@ -1,6 +1,6 @@
 """Shards through Ray Data: into training workers in the planned order, and through a scorer once, completely.
 
-The only module that knows ray.data. Encoded bytes travel; they are decoded where they are used.
+The only module that knows ray.data. What an epoch takes of each clip travels, not the clip (`au_dist.data.rows`).
 """
 
 import functools
@@ -176,7 +176,7 @@ def rank_dataset(source: Source, rank: int, world: int, position: int) -> Datase
     dataset = _indices(len(blocks)).map_batches(
         read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / READING_TASKS
     )
-    store = source.memory * ray.cluster_resources().get("object_store_memory", 0)
+    store = source.memory * ray.cluster_resources()["object_store_memory"]
     options = ExecutionOptions(preserve_order=True)
     options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=store / world)
     dataset.context.execution_options = options

@@ -2,21 +2,18 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from au_dist.data.batches import Batch
-from au_dist.dist.collectives import gather_objects, total
+from au_dist.dist.collectives import total
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
 from au_dist.errors import TrainError
 from au_dist.train.plan import BatchPlan, learning_rate
-
-#: Contrast sets over which skipped ones are counted.
-WINDOW = 100
+from au_dist.train.tolerance import Tolerance
 
 
 def train(
@@ -43,8 +40,8 @@ def train(
         batches: This rank's micro-batches, from that step on.
         engine: Does the steps.
         lr: Peak learning rate.
-        skip: Share of the last `WINDOW` contrast sets that may be skipped because their loss is not finite.
-        unreadable: Share of the clips of the last `WINDOW` contrast sets that may not decode.
+        skip: Share of the last 100 contrast sets that may be skipped because their loss is not finite.
+        unreadable: Share of the clips of the last 100 contrast sets that may not decode.
         size: Side of the network's input in pixels.
         world: This process among the workers.
         validate: Returns validation metrics; called by all ranks together.
@@ -60,7 +57,7 @@ def train(
             gradient was not finite.
     """
     metrics: dict[str, Any] = {}
-    lost, faulty = (deque[tuple[str, ...]](maxlen=WINDOW) for _ in range(2))
+    tolerance = Tolerance(skip, unreadable, plan.contrast)
     begun = time.monotonic()
     for step in range(start, plan.steps):
         rate = learning_rate(step, lr, plan.warmup, plan.steps)
@@ -74,11 +71,10 @@ def train(
             loss = engine.loss(batch.views(size), batch.y_BA, batch.valid_BA, step * plan.accumulate + part)
             # Whether a set is learnt from, all ranks decide together.
             number, broken, labelled, damaged = total(_look(loss, batch), world).tolist()
-            lost.append(_joined(batch.clip_ids, world) if broken else ())
-            faulty.append(_joined(batch.faults, world) if damaged else ())
-            faults += faulty[-1]
+            lost, faulty = tolerance.note(batch, broken > 0, damaged > 0, world)
+            faults += faulty
             if broken:
-                skipped.append(lost[-1])
+                skipped.append(lost)
                 loss = engine.no_loss(*idle())
                 _check_network(loss, done=step)
             else:
@@ -106,10 +102,7 @@ def train(
                 **({"unreadable": faults} if faults else {}),
             }
         )
-        if faults:
-            _check_faults(faulty, unreadable, done, plan.contrast)
-        if skipped:
-            _check(lost, skip, done, rate)
+        tolerance.check(done, rate)
         _check_gradient(engine.grad_norm, done, rate)
         if done % plan.every == 0 or done == plan.steps:
             metrics = validate()
@@ -124,43 +117,6 @@ def _look(loss: torch.Tensor, batch: Batch) -> torch.Tensor:
     faults = torch.tensor(len(batch.faults), device=finite.device)
     seen = (torch.where(finite, loss.detach(), 0.0), ~finite, batch.valid_BA.any(), faults)
     return torch.stack([part.to(torch.float64) for part in seen])
-
-
-def _joined(names: tuple[str, ...], world: World) -> tuple[str, ...]:
-    """Return names of all ranks."""
-    return tuple(sorted(name for part in gather_objects(names, world) for name in part))
-
-
-def _check(lost: deque[tuple[str, ...]], skip: float, step: int, rate: float) -> None:
-    """Stop the run when too many of the last contrast sets were skipped."""
-    sets = [clips for clips in lost if clips]
-    if len(sets) <= skip * WINDOW:
-        return
-    clips = sorted(set().union(*sets))
-    raise TrainError(
-        "The loss is not finite",
-        where=f"step {step}, learning rate {rate:.2g}",
-        expected=f"at most {skip:.0%} of {WINDOW} contrast sets in a row to be skipped (optim.skip)",
-        found=f"{len(sets)}; clips {', '.join(clips[:8])}{' and others' if len(clips) > 8 else ''}",
-        fix="Lower optim.lr, set optim.clip, or look at the clips (`skipped_clips` in metrics.jsonl); the last "
-        "checkpoint is intact.",
-    )
-
-
-def _check_faults(faulty: deque[tuple[str, ...]], share: float, step: int, contrast: int) -> None:
-    """Stop the run when too many of the last clips did not decode."""
-    clips = {fault.partition(" frame ")[0] for faults in faulty for fault in faults}
-    if len(clips) <= share * WINDOW * contrast:
-        return
-    example = next(faults for faults in reversed(faulty) if faults)[0]
-    raise TrainError(
-        "Too many clips do not decode",
-        where=f"step {step}",
-        expected=f"at most {share:.3g} of the clips of {WINDOW} contrast sets (data.unreadable)",
-        found=f"{len(clips)} of {WINDOW * contrast}, e.g. {example}",
-        fix="`au-dist doctor` checks the whole set; `unreadable` in metrics.jsonl lists them. The last checkpoint is "
-        "intact.",
-    )
 
 
 def _check_gradient(norm: float, step: int, rate: float) -> None:
