@@ -78,7 +78,7 @@ def on_gpu(device: torch.device, size: int) -> Decode:
             found = decoded(frames)
             if all(frame.shape == (3, size, size) for frame in found):
                 return torch.stack(found), {}
-        except RuntimeError:
+        except (RuntimeError, ValueError):
             pass  # which of them it is, a CPU says
         frame_BCHW, faults = _tensors((pixels(data, size) for data in frames), size)
         return frame_BCHW.to(device), faults
