@@ -376,7 +376,7 @@ class Recipe(Section):
     def science(self) -> dict[str, Any]:
         """Return what determines the result: everything but names, places and machines."""
         places = dict.fromkeys(("name", "runs", "shards", "workers", "keep"), True)
-        return self.model_dump(mode="json", exclude={**places, "data": {"cpus", "prefetch", "memory"}})
+        return self.model_dump(mode="json", exclude={**places, "data": {"cpus", "prefetch", "memory", "unreadable"}})
 
     def hash(self) -> str:
         """Return 12 hexadecimal digits that identify `science`."""

@@ -11,7 +11,7 @@ from au_dist.errors import AuDistError, StorageError, UnavailableError
 
 _CAUSES = (
     (
-        r"ExpiredToken|EXPIRED_TOKEN|RequestExpired|token has expired",
+        r"ExpiredToken|EXPIRED_TOKEN|RequestExpired|REQUEST_EXPIRED|token has expired",
         "the credentials have expired",
         "Renew them and run the same command again; what was done is kept.",
     ),
@@ -34,7 +34,7 @@ _CAUSES = (
         "Check AWS_ENDPOINT_URL and the network, and that the store is up.",
     ),
     (
-        r"SLOW_DOWN|SERVICE_UNAVAILABLE|SlowDown|\b503\b",
+        r"SLOW_DOWN|SERVICE_UNAVAILABLE|SlowDown|INTERNAL_FAILURE|InternalError|\b50[03]\b",
         "the store is overloaded",
         "Try again later; what was done is kept.",
     ),
@@ -61,8 +61,9 @@ def known_failure(error: BaseException, verb: str, uri: str) -> StorageError | N
     """
     if isinstance(error, AuDistError):
         return error if isinstance(error, StorageError) else None
+    words = re.sub(r"'[^']*'", "''", words_of(error))  # a name may hold any number or word
     for pattern, cause, fix in _CAUSES:
-        if re.search(pattern, words_of(error)):
+        if re.search(pattern, words):
             kind = UnavailableError if cause in _PASSING else StorageError
             return kind(f"Cannot {verb}: {cause}", where=uri, fix=fix)
     return None

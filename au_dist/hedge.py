@@ -38,6 +38,8 @@ class Hedge:
             done, waiting = wait(futures, return_when=FIRST_COMPLETED)
             if waiting and all(future.exception() for future in done):
                 done, _ = wait(futures)
+        for future in futures:
+            future.cancel()  # one that still waits for its turn has nobody who wants it any more
         self.seconds.append(time.monotonic() - begun)
         return next((future for future in done if not future.exception()), futures[0]).result()
 

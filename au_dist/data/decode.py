@@ -89,11 +89,13 @@ def on_gpu(device: torch.device, size: int) -> Decode:
 def pixels(data: bytes, size: int) -> np.ndarray | str:
     """Return a JPEG as RGB, uint8 [S, S, 3], or why it is none."""
     try:
-        frame_HWC = simplejpeg.decode_jpeg(data, colorspace="RGB")
+        # A damaged size would ask for any amount of memory.
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        if (height, width) != (size, size):
+            return f"{width} x {height} pixels, not {size} x {size}"
+        return simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError as error:
         return str(error)
-    height, width, _ = frame_HWC.shape
-    return frame_HWC if height == width == size else f"{width} x {height} pixels, not {size} x {size}"
 
 
 def stack(found: Iterable[np.ndarray | str], size: int) -> tuple[np.ndarray, dict[int, str]]:

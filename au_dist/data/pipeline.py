@@ -35,6 +35,9 @@ READERS = 8
 #: Larger tables travel in parts of this size.
 BLOCK_BYTES = 2 << 20
 
+#: Clips whose pixels a reading task holds at once.
+DECODED_CLIPS = 8
+
 
 class Breath(ExecutionCallback):
     """Makes Ray Data's scheduler pause after each of its steps.
@@ -120,20 +123,30 @@ def read_block(source: Source, block: Block, start: int) -> pa.Table:
     )
     table = whole.take(pa.array(block.permutation[skipped:])).combine_chunks()
     first = block.position + skipped
-    return (
-        (_decoded(table, source.manifest.crop_recipe.size) if source.decode else table)
-        .append_column("lane", pa.array([block.lane] * table.num_rows, pa.int32()))
-        .append_column("position", pa.array(range(first, first + table.num_rows), pa.int64()))
+    return table.append_column("lane", pa.array([block.lane] * table.num_rows, pa.int32())).append_column(
+        "position", pa.array(range(first, first + table.num_rows), pa.int64())
     )
+
+
+def read_parts(source: Source, block: Block, start: int) -> Iterator[pa.Table]:
+    """Yield the clips of a block as they travel; pixels a few clips at a time. Arguments as for `read_block`."""
+    table = read_block(source, block, start)
+    if not source.decode:
+        yield table
+        return
+    for first in range(0, table.num_rows, DECODED_CLIPS):
+        yield _decoded(table.slice(first, DECODED_CLIPS), source.manifest.crop_recipe.size)
 
 
 def _decoded(table: pa.Table, size: int) -> pa.Table:
     """Put pixels in the place of JPEGs, but of those that do not decode."""
-    frame = table["frame"].combine_chunks()
-    found = ((jpeg, pixels(jpeg, size)) for jpeg in frame.values.to_pylist())
-    raw = pa.array([jpeg if isinstance(array, str) else array.tobytes() for jpeg, array in found], pa.binary())
-    place = table.column_names.index("frame")
-    return table.set_column(place, "frame", pa.ListArray.from_arrays(frame.offsets, raw))
+
+    def raw(jpeg: bytes) -> bytes:
+        found = pixels(jpeg, size)
+        return jpeg if isinstance(found, str) else found.tobytes()
+
+    frames = [[raw(jpeg) for jpeg in clip] for clip in table["frame"].to_pylist()]
+    return table.set_column(table.column_names.index("frame"), "frame", pa.array(frames, pa.list_(pa.binary())))
 
 
 class LaneData(ray.train.DataConfig):
@@ -171,7 +184,7 @@ def rank_dataset(source: Source, rank: int, world: int, position: int) -> Datase
 
     def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
         for index in batch["id"]:
-            yield read_block(source, blocks[index], start)
+            yield from read_parts(source, blocks[index], start)
 
     dataset = _indices(len(blocks)).map_batches(
         read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / READING_TASKS

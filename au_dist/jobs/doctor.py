@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import simplejpeg
 
+from au_dist.data.decode import pixels
 from au_dist.errors import StorageError
 from au_dist.jobs.frame_check import FrameCheck
 from au_dist.jobs.label_check import LabelCheck
@@ -151,13 +151,8 @@ def _group_faults(table: pa.Table, manifest: Manifest, subject: str, clips: int,
         malformed = clip.faults(aus)
         yield from (f"clip {name}: {fault}." for fault in malformed)
         for index, jpeg in enumerate(clip.jpeg_T):
-            try:
-                height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
-            except ValueError:
-                yield f"clip {name} frame {index} is not a JPEG."
-                continue
-            if (height, width) != (size, size):
-                yield f"clip {name} frame {index} is {width}x{height}, not {size}x{size}."
+            if isinstance(fault := pixels(jpeg, size), str):
+                yield f"clip {name} frame {index} does not decode: {fault}."
         tally = np.stack([clip.valid_TA.sum(0), clip.y_TA.sum(0)]) if aus else np.zeros((2, 0), int)
         seen.counts[row["subject"]] = seen.counts.get(row["subject"], np.zeros((2, aus), int)) + tally
         if not malformed:

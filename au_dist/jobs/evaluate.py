@@ -39,9 +39,9 @@ class Scorer:
         self.model, self.columns, self.aus, self.side = load_model(place), columns, aus, side
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return a row a frame: score, label and mask of each action unit, flattened lists, and what is wrong with it.
+        """Return a row a frame: score, label and mask of each action unit, what is wrong with it, whether it is scored.
 
-        Where a network reads clips, what is wrong with a frame is wrong with its whole clip.
+        Where a network reads clips, a frame that does not decode takes its whole clip with it.
         """
         from au_dist.data.decode import pixels, stack
         from au_dist.data.labels import intensity, occurrence
@@ -50,20 +50,24 @@ class Scorer:
         rows = table.to_pylist()
         names = [f"{row['clip_id']} frame {index}" for row in rows for index in range(len(row["jpeg"]))]
         frame_BHWC, found = stack((pixels(jpeg, self.side) for row in rows for jpeg in row["jpeg"]), self.side)
-        faults = {place: f"{names[place]}: {fault}" for place, fault in found.items()}
         frames = len(names) // len(rows)
+        scored_B = np.ones(len(names), bool)
+        scored_B[list(found)] = False
         if self.model.intensities:
-            faults = {place // frames * frames + k: fault for place, fault in faults.items() for k in range(frames)}
+            scored_B = scored_B.reshape(-1, frames).all(1).repeat(frames)
         y_BA, valid_BA = (
             np.concatenate(part) for part in zip(*(labels(r, self.columns, self.aus) for r in rows), strict=True)
         )
-        valid_BA[list(faults)] = False
+        valid_BA[~scored_B] = False
         return pa.table(
             {
                 "score": list(self.model.scores(frame_BHWC, frames).astype(np.float32)),
                 "y": list(y_BA.astype(np.float32)),
                 "valid": list(valid_BA),
-                "fault": pa.array([faults.get(place) for place in range(len(names))], pa.string()),
+                "fault": pa.array(
+                    [f"{n}: {found[k]}" if k in found else None for k, n in enumerate(names)], pa.string()
+                ),
+                "scored": scored_B,
             }
         )
 
@@ -126,7 +130,8 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         rows = intensity_per_au(y_NA, valid_NA, score_NA)
     else:
         rows = per_au(y_NA, valid_NA, score_NA, np.array(state["thresholds"]))
-    report = _report(place, state, recipe, rows, expected, faults)
+    scored = int(np.sum(table["scored"].to_numpy()))
+    report = _report(place, state, recipe, rows, expected, scored) | {"unreadable": faults}
     run = open_store(report["run"])
     plain = _plain(report)
     run.write(REPORT, json.dumps(plain, indent=1).encode())
@@ -150,7 +155,7 @@ def refuse_unreadable(faults: list[str], frames: int, share: float, where: str) 
 
 
 def _report(
-    place: Store, state: dict[str, Any], recipe: Recipe, rows: list[dict[str, float]], frames: int, faults: list[str]
+    place: Store, state: dict[str, Any], recipe: Recipe, rows: list[dict[str, float]], frames: int, scored: int
 ) -> dict[str, Any]:
     run = place.parent.parent if place.parent.name == "checkpoints" else place
     subjects = {name: len(names) for name, names in state["subjects"].items()}
@@ -168,9 +173,8 @@ def _report(
         f"{subjects['validation']} validation subjects{_budget(recipe)}; the {subjects['test']} test subjects chose "
         "nothing.",
         "subjects": subjects,
-        "rows_scored": frames - len(faults),
+        "rows_scored": scored,
         "rows_expected": frames,
-        "unreadable": faults,
         "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state["aus"], rows, strict=True)],
         "average": {key: average(rows, key) for key in rows[0] if key not in ("frames", "threshold")},
         "curves": {

@@ -13,9 +13,9 @@ import torch
 from au_dist.model import tiles_plain
 
 
-def form_for(a_RD: torch.Tensor) -> ModuleType:
-    """Return the module that computes for such tensors."""
-    if a_RD.is_cuda and a_RD.dtype == torch.float32 and importlib.util.find_spec("triton"):
+def form_for(a_RD: torch.Tensor, c_CD: torch.Tensor) -> ModuleType:
+    """Return the module that computes for such tensors; kernels have nothing to do for none."""
+    if len(a_RD) and len(c_CD) and a_RD.is_cuda and a_RD.dtype == torch.float32 and importlib.util.find_spec("triton"):
         from au_dist.model import tiles_triton
 
         return tiles_triton
@@ -26,7 +26,7 @@ def log_sum_exp(
     a_RD: torch.Tensor, c_CD: torch.Tensor, scale: float, own_R: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Return ``log sum_c exp(scale a_r . c)`` of each row, [R]; the candidate at `own_R` is left out."""
-    return form_for(a_RD).log_sum_exp(a_RD, c_CD, scale, own_R)
+    return form_for(a_RD, c_CD).log_sum_exp(a_RD, c_CD, scale, own_R)
 
 
 def log_sum_exp_gradient(
@@ -38,12 +38,12 @@ def log_sum_exp_gradient(
     own_R: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients of `log_sum_exp`, whose value is given, with respect to `a_RD` and `c_CD`."""
-    return form_for(a_RD).log_sum_exp_gradient(a_RD, c_CD, scale, value_R, gradient_R, own_R)
+    return form_for(a_RD, c_CD).log_sum_exp_gradient(a_RD, c_CD, scale, value_R, gradient_R, own_R)
 
 
 def best(a_RD: torch.Tensor, c_CD: torch.Tensor, own_R: torch.Tensor | None, highest: bool) -> torch.Tensor:
     """Return the place of the candidate with the highest (or lowest) product of each row, int64 [R]."""
-    return form_for(a_RD).best(a_RD, c_CD, own_R, highest)
+    return form_for(a_RD, c_CD).best(a_RD, c_CD, own_R, highest)
 
 
 def log_sum_exp_of(a_RD: torch.Tensor, c_CD: torch.Tensor, scale: float) -> torch.Tensor:

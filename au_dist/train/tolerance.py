@@ -58,15 +58,15 @@ class Tolerance:
         )
 
     def _check_clips(self, step: int) -> None:
-        faults = [fault for some in self.faulty for fault in some]
-        clips = {fault.partition(" frame ")[0] for fault in faults}
-        if len(clips) <= self.unreadable * WINDOW * self.contrast:
+        clips = sum(len({fault.rpartition(" frame ")[0] for fault in faults}) for faults in self.faulty)
+        if clips <= self.unreadable * WINDOW * self.contrast:
             return
+        example = next(faults[-1] for faults in reversed(self.faulty) if faults)
         raise TrainError(
             "Too many clips do not decode",
             where=f"step {step}",
             expected=f"at most {self.unreadable:.3g} of the clips of {WINDOW} contrast sets (data.unreadable)",
-            found=f"{len(clips)} of {WINDOW * self.contrast}, e.g. {faults[-1]}",
+            found=f"{clips} of {WINDOW * self.contrast}, e.g. {example}",
             fix="`au-dist doctor` checks the whole set; `unreadable` in metrics.jsonl lists them. The last checkpoint "
             "is intact.",
         )

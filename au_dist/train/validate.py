@@ -210,10 +210,11 @@ def probe_metrics(
 def _few(frames: Frames, world: World) -> list[int]:
     """Return which of this rank's frames are asked who they show, about `IDENTITY_FRAMES` over all ranks.
 
-    They belong to the frames' names: any number of workers asks the same ones.
+    They belong to the frames' names: any number of workers asks the same ones. Those that did not decode are not asked.
     """
-    step = -(-sum(gather_objects(len(frames.frames), world)) // IDENTITY_FRAMES)
-    return [index for index, (_, name) in enumerate(frames.frames) if zlib.crc32(name.encode()) % max(1, step) == 0]
+    step = max(1, -(-sum(gather_objects(len(frames.frames), world)) // IDENTITY_FRAMES))
+    names = (name for _, name in frames.frames)
+    return [k for k, name in enumerate(names) if zlib.crc32(name.encode()) % step == 0 and name not in frames.faults]
 
 
 def nearest(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, neighbours: int = 20) -> np.ndarray:

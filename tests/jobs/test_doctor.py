@@ -141,7 +141,7 @@ def test_black_and_blank_crops_are_counted(sound, tmp_path):
 def test_pictures_of_another_size_and_recipe_are_faults(sound, tmp_path):
     other = encode(np.asarray(Image.new("RGB", (20, 20), "red")), 92)
     found = doctored(tmp_path, [replace(sound[0], jpeg_T=(other, *sound[0].jpeg_T[1:]))])
-    assert any("is 20x20, not 16x16" in fault for fault in found.faults)
+    assert any("20 x 20 pixels, not 16 x 16" in fault for fault in found.faults)
 
 
 def test_crops_of_another_recipe_are_faults(sound, tmp_path):

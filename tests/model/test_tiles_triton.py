@@ -60,7 +60,7 @@ def test_of_equal_products_the_first_is_best():
 
 @pytest.mark.parametrize("mode", ["released", "corrected"])
 def test_aunce_with_kernels_equals_the_dense_form(monkeypatch, mode):
-    monkeypatch.setattr(tiles, "form_for", lambda a_RD: tiles_triton)
+    monkeypatch.setattr(tiles, "form_for", lambda a_RD, c_CD: tiles_triton)
     count, generator = 48, torch.Generator().manual_seed(0)
     z = F.normalize(torch.randn(2, count, 4, 40, generator=generator), dim=-1).to(DEVICE)
     y = (torch.rand(count, 4, generator=generator) < torch.tensor([0.3, 0.02, 0.6, 0.5])).long().to(DEVICE)
@@ -79,10 +79,11 @@ def test_aunce_with_kernels_equals_the_dense_form(monkeypatch, mode):
 
 
 def test_other_devices_and_types_take_the_plain_form():
-    assert tiles.form_for(torch.zeros(1)) is tiles_plain
+    assert tiles.form_for(*[torch.zeros(1)] * 2) is tiles_plain
     if DEVICE == "cuda":
-        assert tiles.form_for(torch.zeros(1, device="cuda")) is tiles_triton
-        assert tiles.form_for(torch.zeros(1, device="cuda", dtype=torch.float64)) is tiles_plain
+        assert tiles.form_for(*[torch.zeros(1, device="cuda")] * 2) is tiles_triton
+        assert tiles.form_for(torch.zeros(0, device="cuda"), torch.zeros(1, device="cuda")) is tiles_plain
+        assert tiles.form_for(*[torch.zeros(1, device="cuda", dtype=torch.float64)] * 2) is tiles_plain
 
 
 COMPILE = """
