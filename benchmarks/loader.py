@@ -13,6 +13,7 @@ import gc
 import importlib.metadata
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -151,6 +152,7 @@ def child(arguments: argparse.Namespace) -> None:
     place, name, frames = arguments.place, arguments.child, arguments.frames
     if frames == 0:
         kinds.PEERS[name][0](place)
+        print("found {}", flush=True)
         return
     with ray_session() if name == OURS else contextlib.nullcontext():
         found = {OURS: run_ours, FLOOR: run_floor}.get(name, lambda *args: run_peer(name, *args))(place, frames)
@@ -170,14 +172,16 @@ def environment(path: Path) -> str:
     return str(python)
 
 
-def ask(python: str, place: Path, name: str, frames: int) -> dict[str, Any]:
-    """Run a child and return what it printed."""
-    command = [python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def answer(command: list[str], environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run a child and return what it found."""
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
     lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
-    if not lines if frames else done.returncode:
-        sys.exit(f"{name}: {done.stderr[-3000:]}")
-    return json.loads(lines[0][6:]) if lines else {}
+    return json.loads(lines[0][6:]) if lines else sys.exit(f"{' '.join(command)}: {done.stderr[-3000:]}")
+
+
+def ask(python: str, place: Path, name: str, frames: int) -> dict[str, Any]:
+    """Measure a loader in a process of its own."""
+    return answer([python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)])
 
 
 def show(frames: int, rounds: list[dict[str, dict[str, Any]]]) -> None:

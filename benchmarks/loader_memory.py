@@ -10,13 +10,11 @@ import contextlib
 import itertools
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import loader
 import loader_kinds as kinds
@@ -77,14 +75,6 @@ def child(place: str, share: float) -> None:
         print("found " + json.dumps(found), flush=True)
 
 
-def ask(place: str, share: float) -> dict[str, Any]:
-    """Run a child and return what it found."""
-    command = [sys.executable, __file__, "--child", place, "--share", str(share)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
-    return json.loads(lines[0][6:]) if lines else sys.exit(done.stderr[-3000:])
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,7 +90,8 @@ def main() -> None:
             place = Path(folder) / str(subjects)
             loader.make_shards(place, subjects)
             for share in SHARES:
-                found = ask(str(place), share)
+                command = [sys.executable, __file__, "--child", str(place), "--share", str(share)]
+                found = loader.answer(command)
                 numbers = " | ".join(f"{found[name]:.0f}" for name in ("limit", "store", "spilled", "resident"))
                 print(f"| {subjects * loader.CLIPS} | {share} | {numbers} |", flush=True)
 

@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import loader_kinds as kinds
-from loader import BATCHES, make_shards
+from loader import BATCHES, answer, make_shards
 
 from au_dist.storage import open_store
 from cluster import s3, s3_faults
@@ -58,11 +57,8 @@ def child(place: str, frames: int) -> None:
 
 
 def ask(place: str, frames: int, environment: dict[str, str]) -> dict[str, float]:
-    """Run a child and return what it found."""
-    command = [sys.executable, __file__, "--child", place, "--frames", str(frames)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
-    return json.loads(lines[0][6:]) if lines else sys.exit(done.stderr[-3000:])
+    """Measure one case in a process of its own."""
+    return answer([sys.executable, __file__, "--child", place, "--frames", str(frames)], environment)
 
 
 def copy(source: Path, environment: dict[str, str], address: str) -> None:
