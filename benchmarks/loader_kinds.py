@@ -40,9 +40,10 @@ class Prepare:
         from au_dist.data.decode import pixels
         from au_dist.data.views import choose_frames, draw_views
 
-        chosen = choose_frames(0, 0, name, total, self.frames)
+        clip = [("0", name)]
+        (chosen,) = choose_frames(0, clip, np.ones((1, total), bool), self.frames)
         frame_FHWC = np.stack([pixels(read(int(frame)), self.side) for frame in chosen])
-        draw_VFP = np.stack([draw_views(Views(), 0, 0, name, view, len(chosen)) for view in range(2)])
+        (draw_VFP,) = draw_views(Views(), 0, clip, 2, len(chosen))
         return frame_FHWC, label[chosen].astype(np.float32), draw_VFP
 
 

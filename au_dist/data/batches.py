@@ -1,14 +1,15 @@
 """From rows to batches: putting lanes together, decoding, views."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from queue import Full, Queue
 from threading import Event, Thread
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from au_dist.data.decode import GREY, Decode
@@ -55,9 +56,7 @@ def _moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     return x if x.device.type == device.type else x.pin_memory().to(device, non_blocking=True)
 
 
-def deal(
-    tables: Iterator[pa.Table], lanes: tuple[int, ...], position: int, take: int
-) -> Iterator[list[dict[str, Any]]]:
+def deal(tables: Iterator[pa.Table], lanes: tuple[int, ...], position: int, take: int) -> Iterator[pa.Table]:
     """Put the rows of several lanes together: each result has `take` rows of every lane.
 
     Args:
@@ -69,25 +68,63 @@ def deal(
     Raises:
         TrainError: Rows are missing, repeated or of another start: the pipeline broke the order.
     """
-    waiting: dict[int, deque[dict[str, Any]]] = {lane: deque() for lane in lanes}
-    arrived = dict.fromkeys(lanes, position)
+    waiting = {lane: Waiting(lane, position) for lane in lanes}
     for table in tables:
-        for row in table.to_pylist():
-            lane = row["lane"]
-            if row["position"] != arrived.get(lane):
-                raise TrainError(
-                    "The data pipeline broke the order of a lane",
-                    where=f"lane {lane}",
-                    expected=f"position {arrived.get(lane)}",
-                    found=row["position"],
-                )
-            arrived[lane] += 1
-            waiting[lane].append(row)
-        while all(len(rows) >= take for rows in waiting.values()):
-            yield [waiting[lane].popleft() for lane in lanes for _ in range(take)]
+        for part in _by_lane(table):
+            lane = part["lane"][0].as_py()
+            if lane not in waiting:
+                raise _broken(f"lanes {lanes}", "a lane of this rank", f"lane {lane}")
+            waiting[lane].add(part)
+        while all(some.count >= take for some in waiting.values()):
+            yield pa.concat_tables([part for lane in lanes for part in waiting[lane].pop(take)])
 
 
-def make_batch(rows: list[dict[str, Any]], aus: int, decode: Decode) -> Batch:
+class Waiting:
+    """Rows of a lane that have arrived.
+
+    Args:
+        lane: The lane.
+        position: The position that it starts at.
+    """
+
+    def __init__(self, lane: int, position: int) -> None:
+        self.lane, self.position, self.count = lane, position, 0
+        self.parts: deque[pa.Table] = deque()
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows; their positions must go on where the last ones ended."""
+        found = rows["position"].to_numpy()
+        wrong = np.flatnonzero(found != np.arange(self.position, self.position + len(found)))
+        if len(wrong):
+            raise _broken(f"lane {self.lane}", f"position {self.position + wrong[0]}", str(found[wrong[0]]))
+        self.position += len(found)
+        self.count += len(found)
+        self.parts.append(rows)
+
+    def pop(self, take: int) -> Iterator[pa.Table]:
+        """Remove the first rows and yield them in parts."""
+        self.count -= take
+        while take:
+            part = self.parts.popleft()
+            if part.num_rows > take:
+                self.parts.appendleft(part.slice(take))
+                part = part.slice(0, take)
+            take -= part.num_rows
+            yield part
+
+
+def _broken(where: str, expected: str, found: str) -> TrainError:
+    return TrainError("The data pipeline broke the order of a lane", where=where, expected=expected, found=found)
+
+
+def _by_lane(table: pa.Table) -> Iterator[pa.Table]:
+    """Cut a table where the lane changes."""
+    borders = np.flatnonzero(np.diff(table["lane"].to_numpy())) + 1
+    for start, stop in itertools.pairwise((0, *borders, table.num_rows)):
+        yield table.slice(start, stop - start)
+
+
+def make_batch(rows: pa.Table, aus: int, decode: Decode) -> Batch:
     """Decode rows as `au_dist.data.rows.take` made them.
 
     A clip of which a frame does not decode keeps its place, grey and without a known label, so that every rank has
@@ -98,28 +135,34 @@ def make_batch(rows: list[dict[str, Any]], aus: int, decode: Decode) -> Batch:
         aus: Number of action units, A.
         decode: Makes frames of bytes.
     """
-    names = [f"{row['clip_id']} frame {index}" for row in rows for index in row["index"]]
-    frame_BCHW, faults = decode([jpeg for row in rows for jpeg in row["frame"]])
-    frames = len(names) // len(rows)
-    whole_B = np.ones(len(names), bool)
+    clip_ids, index_B = rows["clip_id"].to_pylist(), pc.list_flatten(rows["index"]).to_pylist()
+    frame_BCHW, faults = decode(pc.list_flatten(rows["frame"]).to_pylist())
+    frames = len(index_B) // len(clip_ids)
+    whole_B = np.ones(len(index_B), bool)
     for place in faults:
         clip = slice(place // frames * frames, (place // frames + 1) * frames)
         whole_B[clip] = False
         frame_BCHW[clip] = GREY
     y_BA, valid_BA = (
-        np.concatenate([np.frombuffer(row[name], kind).reshape(frames, aus) for row in rows])
-        for name, kind in (("y", np.float32), ("valid", bool))
+        _raw(rows[name], kind).reshape(len(index_B), aus) for name, kind in (("y", np.float32), ("valid", bool))
     )
-    draw_RVFP = np.stack([np.frombuffer(row["draw"], np.float32).reshape(-1, frames, len(DRAWS)) for row in rows])
+    draw_RVFP = _raw(rows["draw"], np.float32).reshape(len(clip_ids), -1, frames, len(DRAWS))
     return Batch(
-        clip_ids=tuple(row["clip_id"] for row in rows),
-        epochs=tuple(row["epoch"] for row in rows),
+        clip_ids=tuple(clip_ids),
+        epochs=tuple(rows["epoch"].to_pylist()),
         frame_BCHW=frame_BCHW,
         draw_VBP=torch.from_numpy(draw_RVFP).transpose(0, 1).flatten(1, 2).contiguous(),
         y_BA=torch.from_numpy(y_BA),
-        valid_BA=torch.from_numpy((valid_BA if aus else np.ones((len(names), 1), bool)) & whole_B[:, None]),
-        faults=tuple(f"{names[place]}: {fault}" for place, fault in sorted(faults.items())),
+        valid_BA=torch.from_numpy((valid_BA if aus else np.ones((len(index_B), 1), bool)) & whole_B[:, None]),
+        faults=tuple(
+            f"{clip_ids[place // frames]} frame {index_B[place]}: {fault}" for place, fault in sorted(faults.items())
+        ),
     )
+
+
+def _raw(column: pa.ChunkedArray, kind: type) -> np.ndarray:
+    """Return the numbers whose bytes a column holds."""
+    return np.frombuffer(bytearray(b"".join(column.to_pylist())), kind)
 
 
 class Ahead(Iterator[Batch]):

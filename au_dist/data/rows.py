@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from au_dist.config import Labels, Views
 from au_dist.data.labels import known
-from au_dist.data.views import choose_frames, choose_run, draw_views, no_view
+from au_dist.data.views import DRAWS, choose_frames, choose_run, draw_views, no_view
 
 #: What is read of a row.
 COLUMNS = ["clip_id", "number", "jpeg", "label", "valid", "intensity"]
@@ -56,23 +56,36 @@ def take(table: pa.Table, rows: np.ndarray, copies: np.ndarray, epoch: int, read
         A row a draw: ``clip_id``, ``epoch``, ``index`` (of the frames in the clip), ``frame`` (their JPEGs), and as raw
         bytes ``y`` [F, A] and ``draw`` [V, F, P] (float32) and ``valid`` [F, A] (bool).
     """
-    whole = list(_plain(table))
-    parts = [_taken(whole[row], int(copy), epoch, reading) for row, copy in zip(rows, copies, strict=True)]
+    names = table["clip_id"].combine_chunks().take(pa.array(rows))
+    # A clip that an epoch draws again has frames and views of its own.
+    turns = [f"{epoch}/{copy}" if copy else str(epoch) for copy in copies]
+    clips = list(zip(turns, names.to_pylist(), strict=True))
+    y_CTA, valid_CTA = (np.stack(part)[rows] for part in zip(*_labels(table, reading), strict=True))
+    index_CF = _choose(clips, valid_CTA.any(2), reading)
+    frames = index_CF.shape[1]
+    draw_CVFP = draw_views(reading.draws, reading.seed, clips, reading.views, frames)
+    if not reading.views:
+        draw_CVFP = np.broadcast_to(no_view(), (len(rows), 1, frames, len(DRAWS)))
     jpeg = table["jpeg"].combine_chunks()
-    begins = jpeg.offsets.to_numpy()[rows]
-    places = np.concatenate([begin + part["index"] for begin, part in zip(begins, parts, strict=True)])
-    ends = np.cumsum([0, *(len(part["index"]) for part in parts)])
-    frame = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), jpeg.values.take(pa.array(places)))
-    raw = {name: pa.array([part[name].tobytes() for part in parts], pa.binary()) for name in ("y", "valid", "draw")}
+    places = jpeg.offsets.to_numpy()[rows][:, None] + index_CF
+    ends = np.arange(0, places.size + 1, frames)
+    this = np.arange(len(rows))[:, None]
+    raw = {"y": y_CTA[this, index_CF], "valid": valid_CTA[this, index_CF], "draw": draw_CVFP}
     return pa.table(
         {
-            "clip_id": table["clip_id"].combine_chunks().take(pa.array(rows)),
-            "epoch": pa.array([epoch] * len(parts), pa.int32()),
-            "index": pa.array([part["index"] for part in parts], pa.list_(pa.int32())),
-            "frame": frame,
-            **raw,
+            "clip_id": names,
+            "epoch": pa.array([epoch] * len(rows), pa.int32()),
+            "index": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(index_CF.ravel(), pa.int32())),
+            "frame": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), jpeg.values.take(pa.array(places.ravel()))),
+            **{name: pa.array([part.tobytes() for part in parts], pa.binary()) for name, parts in raw.items()},
         }
     )
+
+
+def _labels(table: pa.Table, reading: Reading) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the labels of each row and what is known of them."""
+    for row in _plain(table):
+        yield known(row, reading.columns, reading.aus, reading.labels, intensities=reading.intensities)
 
 
 def _plain(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -86,29 +99,11 @@ def _plain(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield {"clip_id": name, **{c: values[ends[row] : ends[row + 1]] for c, (ends, values) in lists.items()}}
 
 
-def _taken(row: dict[str, Any], copy: int, epoch: int, reading: Reading) -> dict[str, np.ndarray]:
-    """Return the indices of the frames that are taken of a row, their labels and their draws."""
-    # A clip that an epoch draws again has frames and views of its own.
-    turn = f"{epoch}/{copy}" if copy else epoch
-    y_TA, valid_TA = known(row, reading.columns, reading.aus, reading.labels, intensities=reading.intensities)
-    index = _choose(row["clip_id"], turn, valid_TA, reading)
-    draws = [draw_views(reading.draws, reading.seed, turn, row["clip_id"], v, len(index)) for v in range(reading.views)]
-    return {
-        "index": index,
-        "y": y_TA[index],
-        "valid": valid_TA[index],
-        "draw": np.stack(draws or [np.tile(no_view(), (len(index), 1))]),
-    }
-
-
-def _choose(clip_id: str, turn: int | str, valid_TA: np.ndarray, reading: Reading) -> np.ndarray:
-    """Return the indices of the frames that are taken of a clip."""
-    address, frames = (reading.seed, turn, clip_id), len(valid_TA)
-    labelled = np.flatnonzero(valid_TA.any(1))
+def _choose(clips: list[tuple[str, str]], labelled_CT: np.ndarray, reading: Reading) -> np.ndarray:
+    """Return the indices of the frames that are taken of clips, int [C, F]."""
     if reading.run:
-        needed = labelled if reading.intensities else labelled[:0]
-        return choose_run(*address, frames, reading.frames, needed)
-    if reading.labels.share == 1 or not len(labelled):
-        return choose_frames(*address, frames, reading.frames)
-    # Few frames have a label: only those teach anything. Where there are fewer than asked for, they are repeated.
-    return np.resize(labelled[choose_frames(*address, len(labelled), reading.frames)], min(reading.frames, frames))
+        needed_CT = labelled_CT if reading.intensities else np.zeros_like(labelled_CT)
+        return choose_run(reading.seed, clips, needed_CT, reading.frames)
+    # Where few frames have a label, only those teach anything.
+    among_CT = np.ones_like(labelled_CT) if reading.labels.share == 1 else labelled_CT
+    return choose_frames(reading.seed, clips, among_CT, reading.frames)

@@ -4,11 +4,13 @@ Drawing (numpy, one small vector a view) is apart from applying (torch, a batch 
 clip gets the same view on any worker.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from au_dist.config import Views
-from au_dist.seeds import rng
+from au_dist.seeds import uniforms
 
 #: What a view draws, in this order.
 DRAWS = ("dy", "dx", "flip", "brightness", "contrast", "saturation", "hue", "grey", "sigma")
@@ -23,71 +25,82 @@ STD_C = (0.229, 0.224, 0.225)
 IN_CACHE = 16
 
 
-def choose_frames(seed: int, epoch: int | str, clip_id: str, frames: int, take: int) -> np.ndarray:
-    """Return the sorted frame indices that an epoch takes of a clip, spread over it.
+#: Turn of an epoch and name of a clip: what a draw belongs to.
+Address = tuple[str, str]
+
+
+def choose_frames(seed: int, clips: Sequence[Address], among_CT: np.ndarray, take: int) -> np.ndarray:
+    """Return the frame indices that are taken of some clips, int [C, F], spread over each.
 
     Args:
         seed: The run's seed.
-        epoch: The epoch, or another name of the turn.
-        clip_id: The clip.
-        frames: Frames of the clip, T.
-        take: How many to take; all when not smaller than `frames`.
+        clips: The turn of each clip and its name.
+        among_CT: Frames to take from; where there are none, all of the clip's. Where there are fewer than asked for,
+            they are repeated.
+        take: How many to take; all when not smaller than the clip.
     """
-    if take >= frames:
-        return np.arange(frames)
+    among_CT = among_CT | ~among_CT.any(1, keepdims=True)
+    take = min(take, among_CT.shape[1])
+    place_F, count_C1 = np.arange(take), among_CT.sum(1, keepdims=True)
     # One frame from each of `take` equal spans: neighbours in time are near duplicates.
-    edges = np.linspace(0, frames, take + 1)
-    draws = rng(seed, "frames", epoch, clip_id).random(take)
-    return np.minimum((edges[:-1] + draws * np.diff(edges)).astype(int), frames - 1)
+    draw_CF = uniforms(take, ((seed, "frames", *clip) for clip in clips))
+    spread_CF = np.minimum(((place_F + draw_CF) * count_C1 / take).astype(int), count_C1 - 1)
+    chosen_CF = np.where(count_C1 > take, spread_CF, place_F % count_C1)
+    return np.take_along_axis(_first(among_CT), chosen_CF, 1)
 
 
-def choose_run(seed: int, epoch: int | str, clip_id: str, frames: int, take: int, needed: np.ndarray) -> np.ndarray:
-    """Return indices of frames that follow each other, with one of some needed frames among them if there are any.
+def choose_run(seed: int, clips: Sequence[Address], needed_CT: np.ndarray, take: int) -> np.ndarray:
+    """Return indices of frames that follow each other, int [C, F], with a needed one among them if there are any.
 
     Args:
         seed: The run's seed.
-        epoch: The epoch, or another name of the turn.
-        clip_id: The clip.
-        frames: Frames of the clip, T.
-        take: How many to take, at most `frames`.
-        needed: Indices of frames, one of which, drawn evenly, is taken.
+        clips: The turn of each clip and its name.
+        needed_CT: Frames, one of which, drawn evenly, is taken.
+        take: How many to take, at most T.
     """
-    if take == frames:
-        return np.arange(frames)
-    random = rng(seed, "run", epoch, clip_id)
-    first, last = 0, frames - take
-    if len(needed):
-        frame = int(needed[random.integers(len(needed))])
-        first, last = max(first, frame - take + 1), min(last, frame)
-    start = int(random.integers(first, last + 1))
-    return np.arange(start, start + take)
+    which_C, where_C = uniforms(2, ((seed, "run", *clip) for clip in clips)).T
+    last, count_C = needed_CT.shape[1] - take, needed_CT.sum(1)
+    place_C = np.minimum((which_C * count_C).astype(int), np.maximum(count_C - 1, 0))
+    frame_C = _first(needed_CT)[np.arange(len(clips)), place_C]
+    first_C = np.where(count_C, np.maximum(0, frame_C - take + 1), 0)
+    last_C = np.where(count_C, np.minimum(last, frame_C), last)
+    start_C = np.minimum(first_C + (where_C * (last_C - first_C + 1)).astype(int), last_C)
+    return start_C[:, None] + np.arange(take)
 
 
-def draw_views(config: Views, seed: int, epoch: int | str, clip_id: str, view: int, frames: int) -> np.ndarray:
-    """Return the draws of one view of some frames of a clip, float32 [T, P].
-
-    Frames share them, but for the colours where `config.each_frame` says so.
-    """
-    shared = np.tile(draw_view(config, seed, epoch, clip_id, view), (frames, 1))
-    if config.each_frame:
-        own = [draw_view(config, seed, epoch, clip_id, f"{view}/{frame}") for frame in range(frames)]
-        shared[:, COLOURS] = np.stack(own)[:, COLOURS]
-    return shared
+def _first(chosen_CT: np.ndarray) -> np.ndarray:
+    """Return the indices of each row's chosen places, then those of the others."""
+    return np.argsort(~chosen_CT, axis=1, kind="stable")
 
 
-def draw_view(config: Views, seed: int, epoch: int | str, clip_id: str, view: int | str) -> np.ndarray:
-    """Return the draws of one view of a clip, float32, named by `DRAWS`.
+def draw_views(config: Views, seed: int, clips: Sequence[Address], views: int, frames: int) -> np.ndarray:
+    """Return the draws of random views of some frames of clips, float32 [C, V, F, P], named by `DRAWS`.
 
     Offsets are shares of the free play, colour factors multiply, hue is a share of a full turn, sigma in pixels.
+    Frames of a clip share them, but for the colours where `config.each_frame` says so.
+
+    Args:
+        config: How far views differ.
+        seed: The run's seed.
+        clips: The turn of each clip and its name.
+        views: Number of views, V.
+        frames: Frames of each clip, F.
     """
-    random = rng(seed, "view", epoch, clip_id, view)
-    dy, dx, flip, jitter, grey = random.random(5)
-    colours = random.uniform(1 - config.colour, 1 + config.colour, 3)
-    hue = random.uniform(-config.hue, config.hue)
-    sigma = random.uniform(0, config.blur)
-    if jitter >= config.jitter:
-        colours, hue = np.ones(3), 0.0
-    return np.array((dy, dx, flip < config.flip, *colours, hue, grey < config.grey, sigma), np.float32)
+    addresses = [(seed, "view", *clip, view) for clip in clips for view in range(views)]
+    draw_CVFP = np.repeat(_draws(config, addresses).reshape(len(clips), views, 1, -1), frames, 2)
+    if config.each_frame:
+        own = _draws(config, [(*address, frame) for address in addresses for frame in range(frames)])
+        draw_CVFP[..., COLOURS] = own.reshape(draw_CVFP.shape)[..., COLOURS]
+    return draw_CVFP
+
+
+def _draws(config: Views, addresses: Sequence[tuple[int | str, ...]]) -> np.ndarray:
+    dy, dx, flip, jitter, *factors, hue, grey, sigma = uniforms(len(DRAWS) + 1, addresses).T
+    jittered = jitter < config.jitter
+    factors = [np.where(jittered, 1 + config.colour * (2 * factor - 1), 1) for factor in factors]
+    hue = np.where(jittered, config.hue * (2 * hue - 1), 0)
+    columns = (dy, dx, flip < config.flip, *factors, hue, grey < config.grey, config.blur * sigma)
+    return np.stack(columns, 1).astype(np.float32)
 
 
 def no_view() -> np.ndarray:

@@ -18,7 +18,7 @@ from au_dist.data.labels import known
 from au_dist.data.order import Order, lanes_of
 from au_dist.data.pipeline import Source, read_block, read_parts, training_groups
 from au_dist.data.rows import COLUMNS, Reading, take
-from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_view, draw_views, no_view
+from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_views, no_view
 from au_dist.errors import ShardError, TrainError
 from au_dist.shards import read_manifest, read_row_group
 
@@ -41,7 +41,7 @@ def sets_of(source, rank, world, start, count):
     stop = source.sets * source.take
     tables = (read_block(source, block, start) for block in source.order.stream(lanes, start, stop))
     dealt = deal(tables, lanes, start, source.take)
-    return [[row["clip_id"] for row in next(dealt)] for _ in range(count)]
+    return [next(dealt)["clip_id"].to_pylist() for _ in range(count)]
 
 
 def test_every_world_size_sees_the_same_sets(shards):
@@ -68,24 +68,59 @@ def test_a_gap_in_a_lane_stops_the_run():
     table = pa.table({"lane": [0, 0], "position": [4, 6]})
     with pytest.raises(TrainError, match=r"lane 0.*Expected position 5"):
         next(deal(iter([table]), (0,), 4, 2))
+    with pytest.raises(TrainError, match=r"lanes \(1,\).*Found lane 0"):
+        next(deal(iter([table]), (1,), 4, 2))
+
+
+def test_tables_may_hold_several_lanes_and_parts_of_sets():
+    lane, position = [0, 0, 2, 2, 2, 0], [3, 4, 3, 4, 5, 5]
+    table = pa.table({"lane": lane, "position": position})
+    want = [(0, 3), (0, 4), (2, 3), (2, 4)]
+    for tables in ([table], [table.slice(k, 1) for k in range(6)]):
+        (dealt,) = deal(iter(tables), (0, 2), 3, 2)
+        assert list(zip(*dealt.to_pydict().values(), strict=True)) == want
 
 
 def test_views_belong_to_their_address():
-    one = draw_view(Views(), 1, 2, "clip", 0)
-    np.testing.assert_array_equal(one, draw_view(Views(), 1, 2, "clip", 0))
-    for other in (
-        draw_view(Views(), 2, 1, "clip", 0),
-        draw_view(Views(), 1, 2, "clip", 1),
-        draw_view(Views(), 1, 2, "clop", 0),
-    ):
-        assert (one != other).any()
+    clips = [("2", "clip"), ("2", "clop"), ("3", "clip"), ("2/1", "clip")]
+    draw_CVFP = draw_views(Views(), 1, clips, 2, 1)
+    assert len(np.unique(draw_CVFP.reshape(8, -1), axis=0)) == 8
+    assert (draw_CVFP != draw_views(Views(), 2, clips, 2, 1)).any()
+    # Whoever else is drawn for at the same time, and however many views there are.
+    np.testing.assert_array_equal(draw_CVFP[1:2, :1], draw_views(Views(), 1, clips[1:2], 1, 1))
+
+
+def test_draws_are_within_the_recipe():
+    views = Views(jitter=0.5)
+    dy, dx, flip, *factors, hue, grey, sigma = draw_views(views, 0, [("0", str(k)) for k in range(4000)], 1, 1)[
+        :, 0, 0
+    ].T
+    for share in (dy, dx):
+        assert 0 <= share.min() < 0.01 < 0.99 < share.max() <= 1
+    for factor in factors:
+        assert abs(factor.min() - 1 + views.colour) < 0.01 > abs(factor.max() - 1 - views.colour)
+        assert abs((factor == 1).mean() - 0.5) < 0.04
+    assert abs(np.abs(hue).max() - views.hue) < 0.01
+    assert 0 <= sigma.min() < 0.02 < views.blur - 0.02 < sigma.max() <= views.blur
+    assert abs(flip.mean() - views.flip) < 0.04 > abs(grey.mean() - views.grey)
 
 
 def test_frames_come_from_different_spans():
-    for epoch in range(50):
-        first, second = choose_frames(0, epoch, "clip", 8, 2)
-        assert first < 4 <= second
-    np.testing.assert_array_equal(choose_frames(0, 0, "clip", 3, 9), [0, 1, 2])
+    epochs = [(str(epoch), "clip") for epoch in range(50)]
+    first, second = choose_frames(0, epochs, np.ones((50, 8), bool), 2).T
+    assert set(first) == {0, 1, 2, 3}
+    assert set(second) == {4, 5, 6, 7}
+    np.testing.assert_array_equal(choose_frames(0, epochs[:1], np.ones((1, 3), bool), 9), [[0, 1, 2]])
+
+
+def test_frames_are_taken_of_those_that_are_offered():
+    among_CT = np.zeros((4, 8), bool)
+    among_CT[1, [2, 5]] = among_CT[2, [1, 3, 4, 6]] = among_CT[3, 7] = True
+    chosen = choose_frames(0, [("0", str(k)) for k in range(4)], among_CT, 3)
+    assert (np.diff(chosen[[0, 2]]) > 0).all()
+    assert set(chosen[2]) <= {1, 3, 4, 6}
+    assert chosen[1].tolist() == [2, 5, 2]
+    assert chosen[3].tolist() == [7, 7, 7]
 
 
 def test_the_plain_view_is_the_centre():
@@ -98,7 +133,7 @@ def test_the_plain_view_is_the_centre():
 
 def test_a_view_does_not_depend_on_its_neighbours():
     frame = torch.randint(0, 256, (4, 3, 12, 12), dtype=torch.uint8)
-    draws = torch.from_numpy(np.stack([draw_view(Views(), 0, 0, str(i), 0) for i in range(4)]))
+    draws = torch.from_numpy(draw_views(Views(), 0, [("0", str(i)) for i in range(4)], 1, 1)[:, 0, 0])
     together = apply_views(frame, draws, 8)
     for index in range(4):
         alone = apply_views(frame[index : index + 1], draws[index : index + 1], 8)
@@ -124,26 +159,31 @@ def taken(table, rows, copies=None, epoch=2, **changes):
     return take(table, np.array(rows), np.array(copies or [0] * len(rows)), epoch, reading).to_pylist()
 
 
+def made(rows, aus, decode):
+    return make_batch(pa.Table.from_pylist(rows), aus, decode)
+
+
 def batch_of(rows, aus=2, size=32):
     with ThreadPoolExecutor(2) as pool:
-        return make_batch(rows, aus, in_threads(pool, 2, size))
+        return made(rows, aus, in_threads(pool, 2, size))
 
 
 def test_a_run_follows_itself_and_holds_a_needed_frame():
-    starts = set()
-    for epoch in range(60):
-        run = choose_run(0, epoch, "clip", 12, 5, np.array([3, 7]))
-        assert np.diff(run).tolist() == [1] * 4
-        assert {3, 7} & set(run.tolist())
-        starts.add(int(run[0]))
-    assert starts == set(range(8))
-    assert choose_run(0, 0, "clip", 5, 5, np.array([2])).tolist() == [0, 1, 2, 3, 4]
+    needed_T = np.isin(np.arange(12), [3, 7])
+    runs = choose_run(0, [(str(epoch), "clip") for epoch in range(100)], np.tile(needed_T, (100, 1)), 5)
+    assert (np.diff(runs) == 1).all()
+    assert needed_T[runs].any(1).all()
+    assert set(runs[:, 0]) == set(range(8))
+    assert {3, 7} <= set(runs[needed_T[runs].sum(1) == 1].ravel())
+    anywhere = choose_run(0, [(str(epoch), "clip") for epoch in range(100)], np.zeros((100, 12), bool), 5)
+    assert set(anywhere[:, 0]) == set(range(8))
+    assert choose_run(0, [("0", "clip")], needed_T[None, :5], 5).tolist() == [[0, 1, 2, 3, 4]]
 
 
 def test_frames_share_their_view_but_for_their_colours():
-    shared = draw_views(Views(), 1, 2, "clip", 0, 4)
-    assert (shared == draw_view(Views(), 1, 2, "clip", 0)).all()
-    own = draw_views(Views(each_frame=True), 1, 2, "clip", 0, 4)
+    clip = [("2", "clip")]
+    shared, own = (draw_views(Views(each_frame=each), 1, clip, 1, 4)[0, 0] for each in (False, True))
+    assert (shared == shared[0]).all()
     others = [column for column in range(own.shape[1]) if column not in COLOURS]
     np.testing.assert_array_equal(own[:, others], shared[:, others])
     assert len(np.unique(own[:, COLOURS[0]])) > 1
@@ -185,15 +225,14 @@ def test_batches_hold_what_their_rows_hold(shards):
     assert batch.frame_BCHW.shape == (4, 3, 32, 32)
     assert batch.draw_VBP.shape == (2, 4, 9)
     for at, row in ((0, 2), (1, 1)):
-        frames = choose_frames(1, 2, rows[row]["clip_id"], 4, 2)
+        clip = [("2", rows[row]["clip_id"])]
+        (frames,) = choose_frames(1, clip, np.ones((1, 4), bool), 2)
         labels = np.array(rows[row]["label"]).reshape(4, 12)
         for k, frame in enumerate(frames):
             want = decode(rows[row]["jpeg"][frame], "")
             np.testing.assert_array_equal(batch.frame_BCHW[2 * at + k].permute(1, 2, 0), want)
             np.testing.assert_array_equal(batch.y_BA[2 * at + k], labels[frame, [0, 5]])
-        for view in range(2):
-            want = draw_views(Views(), 1, 2, rows[row]["clip_id"], view, 2)
-            np.testing.assert_array_equal(batch.draw_VBP[view, 2 * at : 2 * at + 2], want)
+        np.testing.assert_array_equal(batch.draw_VBP[:, 2 * at : 2 * at + 2], draw_views(Views(), 1, clip, 2, 2)[0])
 
 
 def test_without_label_columns_the_mask_says_what_decodes(shards):
@@ -215,7 +254,7 @@ def test_frames_decoded_by_reading_tasks_are_the_same(shards):
         pa.concat_tables(read_parts(source_of(shards, decode=where), block, 0)).to_pylist() for where in (False, True)
     )
     assert {len(frame) for row in there for frame in row["frame"]} == {3 * 32 * 32}
-    one, other = batch_of(here), make_batch(there, 2, already(32))
+    one, other = batch_of(here), made(there, 2, already(32))
     assert torch.equal(one.frame_BCHW, other.frame_BCHW)
     assert torch.equal(one.draw_VBP, other.draw_VBP)
 
@@ -227,7 +266,7 @@ def test_a_clip_that_does_not_decode_is_grey_unknown_and_named(shards, place):
     for broken in (b"nothing", b"", rows[1]["frame"][1][:200]):
         rows[1]["frame"][1] = broken
         with ThreadPoolExecutor(1) as pool:
-            batch = make_batch(rows, 2, in_threads(pool, 1, 32) if place == "worker" else already(32))
+            batch = made(rows, 2, in_threads(pool, 1, 32) if place == "worker" else already(32))
         assert (batch.frame_BCHW[2:4] == GREY).all()
         assert not batch.valid_BA[2:4].any()
         others = [0, 1, 4, 5]
@@ -289,13 +328,13 @@ def test_closing_ends_the_thread():
 @pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_GPU])])
 def test_frames_that_torchvision_decodes_are_nearly_the_same(shards, kind):
     rows, device = taken(group_of(shards), [0, 1, 2]), torch.device(kind)
-    here, there = batch_of(rows), make_batch(rows, 2, on_gpu(device, 32)).to(device)
+    here, there = batch_of(rows), made(rows, 2, on_gpu(device, 32)).to(device)
     assert there.frame_BCHW.device.type == kind
     apart = (here.frame_BCHW.float() - there.frame_BCHW.cpu().float()).abs()
     assert apart.mean() < 2
     for damaged in (b"nothing", b""):
         rows[1]["frame"][0] = damaged
-        broken = make_batch(rows, 2, on_gpu(device, 32)).to(device)
+        broken = made(rows, 2, on_gpu(device, 32)).to(device)
         assert (broken.frame_BCHW[2:4] == GREY).all()
         assert len(broken.faults) == 1
-    assert len(make_batch(rows, 2, on_gpu(device, 16)).faults) == 6
+    assert len(made(rows, 2, on_gpu(device, 16)).faults) == 6
