@@ -4,7 +4,8 @@
 
 The peers are installed into an environment of their own (``--environment``), beside the packages of this one. Clips
 of 8 synthetic frames at 112 pixels; batches of 64 clips; two random views at 96 pixels. Processor time is that of a
-process and all below it, Ray's own too, in the middle of a run; the page cache is warm. Rounds are interleaved.
+process and all below it, Ray's own too, in the middle of a run; the page cache is warm, and when the first batch is
+waited for, so are Ray's reading processes ("cold" is with their start). Rounds are interleaved.
 """
 
 import argparse
@@ -82,8 +83,24 @@ def measure(batches: kinds.Batches, frames: int) -> dict[str, float]:
     return {"cpu": 1000 * spent / images, "rate": images / seconds}
 
 
-def first_batch(start: Callable[[], kinds.Batches]) -> float:
+def reading_processes() -> None:
+    """Wait until Ray has idle processes to read with: those that read for the last pipeline ended with it."""
+    import ray
+
+    from au_dist.config import READING_TASKS
+
+    @ray.remote(num_cpus=0.25)
+    def ready() -> None:
+        import au_dist.data.pipeline  # noqa: F401 - so that it is imported there
+
+        time.sleep(2)
+
+    ray.get([ready.remote() for _ in range(READING_TASKS)])
+
+
+def first_batch(start: Callable[[], kinds.Batches], prepare: Callable[[], None] = lambda: None) -> float:
     """Return the seconds from nothing to the first batch."""
+    prepare()
     gc.collect()
     begun = time.perf_counter()
     batches = start()
@@ -93,21 +110,31 @@ def first_batch(start: Callable[[], kinds.Batches]) -> float:
     return seconds
 
 
-def starts(fresh: Callable[[], kinds.Batches], middle: Callable[[], kinds.Batches] | None) -> dict[str, float]:
+def starts(
+    fresh: Callable[[], kinds.Batches],
+    middle: Callable[[], kinds.Batches] | None,
+    prepare: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
     """Return the medians of starting anew and in the middle of an epoch, in turn."""
     found: dict[str, list[float]] = {"first": [], "resumed": []}
     for _ in range(STARTS):
-        found["first"].append(first_batch(fresh))
+        found["first"].append(first_batch(fresh, prepare))
         if middle is not None:
-            found["resumed"].append(first_batch(middle))
+            found["resumed"].append(first_batch(middle, prepare))
     return {name: statistics.median(seconds) for name, seconds in found.items() if seconds}
 
 
 def run_ours(place: Path, frames: int) -> dict[str, Any]:
+    def fresh() -> kinds.Batches:
+        return kinds.ours(place, frames, 200)
+
+    def middle() -> kinds.Batches:
+        return kinds.ours(place, frames, 200, SUBJECTS * CLIPS // kinds.BATCH // 2)
+
+    cold = first_batch(fresh)
     found = measure(kinds.ours(place, frames, sum(BATCHES[frames]) + 30), frames)
-    middle = SUBJECTS * CLIPS // kinds.BATCH // 2
-    found |= starts(lambda: kinds.ours(place, frames, 200), lambda: kinds.ours(place, frames, 200, middle))
-    return {**found, "version": f"ray {importlib.metadata.version('ray')}"}
+    found |= starts(fresh, middle, reading_processes)
+    return {**found, "cold": cold, "version": f"ray {importlib.metadata.version('ray')}"}
 
 
 def run_floor(place: Path, frames: int) -> dict[str, Any]:
@@ -187,15 +214,16 @@ def ask(python: str, place: Path, name: str, frames: int) -> dict[str, Any]:
 def show(frames: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
     """Print a table of medians, with the smallest and largest processor time."""
     print(f"\n{frames} of {FRAMES} frames of each clip\n")
-    print("| loader | version | CPU-s / 1000 images | of the best other | images/s | first batch, s | mid-epoch, s |")
-    print("|---|---|---|---|---|---|---|")
+    columns = ("CPU-s / 1000 images", "of the best other", "images/s", "first batch, s", "mid-epoch, s", "cold, s")
+    print(f"| loader | version | {' | '.join(columns)} |")
+    print(f"|{'---|' * (2 + len(columns))}")
     median = {name: statistics.median(found[name]["cpu"] for found in rounds) for name in rounds[0]}
     best = min(median[name] for name in kinds.PEERS)
     for name in rounds[0]:
         cpu = [found[name]["cpu"] for found in rounds]
         cells = [name, rounds[0][name].get("version", ""), f"{median[name]:.3f} ({min(cpu):.3f}–{max(cpu):.3f})"]
         cells.append(f"{median[name] / best:.2f}")
-        for key, digits in (("rate", 0), ("first", 2), ("resumed", 2)):
+        for key, digits in (("rate", 0), ("first", 2), ("resumed", 2), ("cold", 2)):
             values = [found[name][key] for found in rounds if key in found[name]]
             cells.append(f"{statistics.median(values):.{digits}f}" if values else "")
         print(f"| {' | '.join(cells)} |")

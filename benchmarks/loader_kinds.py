@@ -94,7 +94,7 @@ def ours(
     from au_dist.data.batches import deal, make_batch
     from au_dist.data.decode import in_threads
     from au_dist.data.order import Order, lanes_of
-    from au_dist.data.pipeline import Source, iterate, quiet, rank_dataset, training_groups
+    from au_dist.data.pipeline import Source, iterate, quiet, rank_datasets, training_groups
     from au_dist.data.rows import Reading
     from au_dist.shards import read_manifest
     from au_dist.storage import open_store
@@ -118,9 +118,9 @@ def ours(
         sets=start + batches,
         cpus=0.5,
         prefetch=4,
-        memory=0.25,
+        memory=memory,
     )
-    tables = iterate(rank_dataset(source, rank, world, start).iterator(), 4)
+    tables = iterate(rank_datasets(source, world, start)[rank].iterator(), 4)
     with ThreadPoolExecutor(1) as pool:
         decode = in_threads(pool, 1, manifest.crop_recipe.size)
         for rows in deal(tables, lanes_of(rank, world, LANES), start * take, take):

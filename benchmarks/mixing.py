@@ -36,8 +36,8 @@ def dealt(order: Order) -> list[list[tuple[int, int]]]:
     for lane in range(LANES):
         rows: list[tuple[int, int]] = []
         for block in order.stream((lane,), 0, SETS * take):
-            line = [(piece.group.group, int(row)) for piece in block.pieces for row in piece.rows()]
-            rows += [line[k] for k in block.permutation]
+            line = [(piece.group.group, int(row)) for piece in order.pieces(block) for row in piece.rows()]
+            rows += [line[k] for k in order.permutation(block)]
         streams.append(rows)
     return [[row for rows in streams for row in rows[k * take : (k + 1) * take]] for k in range(SETS)]
 
@@ -65,10 +65,11 @@ def draw(path: Path) -> None:
     for lane in range(lanes):
         blocks = order.blocks(lane, 0)
         lines = [
-            [piece.group.group * size // clips for piece in block.pieces for _ in piece.rows()] for block in blocks
+            [piece.group.group * size // clips for piece in order.pieces(block) for _ in piece.rows()]
+            for block in blocks
         ]
         laid.append([who for line in lines for who in line])
-        mixed.append([line[k] for block, line in zip(blocks, lines, strict=True) for k in block.permutation])
+        mixed.append([line[k] for block, line in zip(blocks, lines, strict=True) for k in order.permutation(block)])
         borders.append(np.cumsum([len(line) for line in lines])[:-1])
     figure, axes = plt.subplots(3, 1, figsize=(11, 5.2), height_ratios=(1, 4, 4), layout="constrained")
     colours = plt.get_cmap("tab20", subjects)

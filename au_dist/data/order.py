@@ -13,8 +13,9 @@ it. So every epoch has equally many draws, and a clip of weight w is among them 
 """
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,25 +62,22 @@ class Piece:
         return whole[self.start : self.stop]
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Clips that are shuffled together.
+class Block(NamedTuple):
+    """Clips that are shuffled together; five numbers, from which their order makes the rest.
 
     Attributes:
         lane: The lane.
         epoch: The epoch.
-        index: Index of the block within the lane's share of the epoch.
+        number: Number of the block within the lane's share of the epoch.
         position: Position of its first clip in the lane's stream, counted over all epochs.
-        pieces: What to read, in this order.
-        permutation: Row k of the block is row ``permutation[k]`` of the pieces laid end to end.
+        clips: How many they are.
     """
 
     lane: int
     epoch: int
-    index: int
+    number: int
     position: int
-    pieces: tuple[Piece, ...]
-    permutation: np.ndarray
+    clips: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,21 +137,49 @@ class Order:
 
     def blocks(self, lane: int, epoch: int) -> list[Block]:
         """Return the blocks of a lane's share of an epoch, in order."""
+        first, stop, share = self._share(lane, epoch)
+        begins = np.maximum(first, _laid(self, epoch).edges[share.start : share.stop : self.mix])
+        positions = (begins + self.before(lane, epoch) - first).tolist()
+        sizes = np.diff(begins, append=stop).tolist()
+        return [
+            Block(lane, epoch, number, position, size)
+            for number, (position, size) in enumerate(zip(positions, sizes, strict=True))
+        ]
+
+    def pieces(self, block: Block) -> list[Piece]:
+        """Return what to read of a block, in this order."""
+        line = _laid(self, block.epoch)
+        first, stop, share = self._share(block.lane, block.epoch)
+        found = []
+        for place in share[block.number * self.mix :][: self.mix]:
+            group, begin, end = (int(x) for x in (line.groups[place], line.edges[place], line.edges[place + 1]))
+            copies = None if line.copies is None else line.copies[self._edges[group] : self._edges[group + 1]]
+            found.append(Piece(self.groups[group], max(first, begin) - begin, min(stop, end) - begin, copies))
+        return found
+
+    def permutation(self, block: Block) -> np.ndarray:
+        """Return the order within a block: its row k is row ``permutation[k]`` of the pieces laid end to end."""
+        return rng(self.seed, "mix", block.epoch, block.lane, block.number).permutation(block.clips)
+
+    @functools.cached_property
+    def _edges(self) -> np.ndarray:
+        """Where the clips of each row group begin among those of all, and where the last ends."""
+        return np.cumsum([0, *(group.clips for group in self.groups)])
+
+    def _share(self, lane: int, epoch: int) -> tuple[int, int, range]:
+        """Return where a lane's share of an epoch's line begins and ends, and which row groups lie there."""
         first = sum(self._length(other, epoch) for other in range(lane))
-        pieces = _cut(_laid(self, epoch), first, first + self._length(lane, epoch))
-        blocks, position = [], self.before(lane, epoch)
-        for index, start in enumerate(range(0, len(pieces), self.mix)):
-            run = tuple(pieces[start : start + self.mix])
-            size = sum(piece.stop - piece.start for piece in run)
-            permutation = rng(self.seed, "mix", epoch, lane, index).permutation(size)
-            blocks.append(Block(lane, epoch, index, position, run, permutation))
-            position += size
-        return blocks
+        stop = first + self._length(lane, epoch)
+        if first == stop:
+            return first, stop, range(0)
+        edges = _laid(self, epoch).edges
+        begin, last = (int(np.searchsorted(edges, at, side="right")) - 1 for at in (first, stop - 1))
+        return first, stop, range(begin, last + 1)
 
     def _length(self, lane: int, epoch: int) -> int:
         return self.before(lane, epoch + 1) - self.before(lane, epoch)
 
-    def stream(self, lanes: tuple[int, ...], start: int, stop: int) -> Iterator[Block]:
+    def stream(self, lanes: Sequence[int], start: int, stop: int) -> Iterator[Block]:
         """Yield the blocks that hold positions `start` to `stop` of some lanes, in the order they are needed.
 
         Args:
@@ -167,38 +193,34 @@ class Order:
             epoch = min(epochs[lane] for lane in open_lanes)
             ready = [block for lane in open_lanes if epochs[lane] == epoch for block in self.blocks(lane, epoch)]
             for block in sorted(ready, key=lambda block: (block.position, block.lane)):
-                if block.position < stop and block.position + len(block.permutation) > start:
+                if block.position < stop and block.position + block.clips > start:
                     yield block
             for lane in open_lanes:
                 epochs[lane] += epochs[lane] == epoch
 
 
+class _Line(NamedTuple):
+    """An epoch's draws end to end.
+
+    Attributes:
+        groups: The row groups that are drawn from, by index.
+        edges: Where each begins, and where the last ends.
+        copies: How often each clip is drawn; None where each is drawn once.
+    """
+
+    groups: np.ndarray
+    edges: np.ndarray
+    copies: np.ndarray | None
+
+
 @functools.lru_cache(maxsize=4)
-def _laid(order: Order, epoch: int) -> tuple[list[Piece], np.ndarray]:
-    """Return the epoch's row groups in their order, all draws of each, and the position where each ends."""
-    permutation = rng(order.seed, "order", epoch).permutation(len(order.groups))
-    if order.weights is None:
-        whole = [Piece(group, 0, group.clips) for group in order.groups]
-    else:
-        ends = np.cumsum([group.clips for group in order.groups])
-        parts = np.split(order.copies(epoch), ends[:-1])
-        whole = [Piece(group, 0, int(part.sum()), part) for group, part in zip(order.groups, parts, strict=True)]
-    line = [whole[index] for index in permutation if whole[index].stop]
-    return line, np.cumsum([piece.stop for piece in line])
-
-
-def _cut(laid: tuple[list[Piece], np.ndarray], start: int, stop: int) -> list[Piece]:
-    """Return the pieces of row groups that lie between two positions of the line."""
-    line, ends = laid
-    pieces = []
-    index = int(np.searchsorted(ends, start, side="right"))
-    while start < stop:
-        whole = line[index]
-        begin = int(ends[index]) - whole.stop
-        end = min(stop, int(ends[index]))
-        pieces.append(replace(whole, start=start - begin, stop=end - begin))
-        start, index = end, index + 1
-    return pieces
+def _laid(order: Order, epoch: int) -> _Line:
+    """Return an epoch's row groups in their order."""
+    groups = rng(order.seed, "order", epoch).permutation(len(order.groups))
+    copies = None if order.weights is None else order.copies(epoch)
+    drawn = np.diff(order._edges if copies is None else np.concatenate([[0], np.cumsum(copies)])[order._edges])
+    groups = groups[drawn[groups] > 0]
+    return _Line(groups, np.concatenate([[0], np.cumsum(drawn[groups])]), copies)
 
 
 def lanes_of(rank: int, world: int, lanes: int) -> tuple[int, ...]:

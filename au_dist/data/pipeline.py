@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray.data
 import ray.train
@@ -34,6 +35,9 @@ READERS = 8
 
 #: Larger tables travel in parts of this size.
 BLOCK_BYTES = 2 << 20
+
+#: Contrast sets whose clips are read for themselves at the start: the first one waits for little then.
+HEAD_SETS = 2
 
 #: Clips whose pixels a reading task holds at once.
 DECODED_CLIPS = 8
@@ -99,13 +103,14 @@ def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, "read")
 
 
-def read_block(source: Source, block: Block, start: int) -> pa.Table:
-    """Return the clips of a block in their shuffled order.
+def read_block(source: Source, block: Block, start: int, stop: int) -> pa.Table:
+    """Return clips of a block in their shuffled order.
 
     Args:
         source: Where they are.
         block: Which they are.
-        start: Position of the lane before which clips are left out.
+        start: Position in the lane of the first that is wanted, in the block.
+        stop: Position after the last.
 
     Returns:
         The columns of `au_dist.data.rows.take` and ``lane`` and ``position``.
@@ -115,22 +120,22 @@ def read_block(source: Source, block: Block, start: int) -> pa.Table:
         shard = source.manifest.shards[piece.group.shard]
         return read_row_group(source.store, shard, piece.group.group, COLUMNS)
 
-    skipped = max(0, start - block.position)
     # Threads only wait: what is done to a table holds the interpreter's lock.
-    tables = zip(_readers().map(read, block.pieces), block.pieces, strict=True)
+    pieces = source.order.pieces(block)
+    tables = zip(_readers().map(read, pieces), pieces, strict=True)
     whole = pa.concat_tables(
         take(table, piece.rows(), piece.repeats(), block.epoch, source.reading) for table, piece in tables
     )
-    table = whole.take(pa.array(block.permutation[skipped:])).combine_chunks()
-    first = block.position + skipped
+    wanted = source.order.permutation(block)[start - block.position : stop - block.position]
+    table = whole.take(pa.array(wanted)).combine_chunks()
     return table.append_column("lane", pa.array([block.lane] * table.num_rows, pa.int32())).append_column(
-        "position", pa.array(range(first, first + table.num_rows), pa.int64())
+        "position", pa.array(range(start, start + table.num_rows), pa.int64())
     )
 
 
-def read_parts(source: Source, block: Block, start: int) -> Iterator[pa.Table]:
-    """Yield the clips of a block as they travel; pixels a few clips at a time. Arguments as for `read_block`."""
-    table = read_block(source, block, start)
+def read_parts(source: Source, block: Block, start: int, stop: int) -> Iterator[pa.Table]:
+    """Yield clips of a block as they travel; pixels a few clips at a time. Arguments as for `read_block`."""
+    table = read_block(source, block, start, stop)
     if not source.decode:
         yield table
         return
@@ -170,41 +175,67 @@ class LaneData(ray.train.DataConfig):
         **kwargs: Any,
     ) -> list[dict[str, DataIterator]]:
         """Return one iterator a rank; called by Ray Train at each start of the workers."""
-        position = self.position()
-        return [
-            {name: rank_dataset(self.source, rank, world_size, position).iterator() for name in datasets}
-            for rank in range(world_size)
-        ]
+        data = rank_datasets(self.source, world_size, self.position())
+        return [{name: data[rank].iterator() for name in datasets} for rank in range(world_size)]
 
 
-def rank_dataset(source: Source, rank: int, world: int, position: int) -> Dataset:
-    """Return the dataset of one rank: its blocks from a contrast set to the end of the run, across epochs."""
+def plan_reads(source: Source, position: int) -> np.ndarray:
+    """Return what is read from a contrast set on, in the order of need, int64 [N, 7].
+
+    Each row is a block and the first and last position in its lane. A run has millions of blocks where a set has
+    millions of clips, so what is kept of one is a few numbers.
+    """
     start, stop = position * source.take, source.sets * source.take
-    blocks = list(source.order.stream(lanes_of(rank, world, source.order.lanes), start, stop))
+
+    def reads() -> Iterator[tuple[int, ...]]:
+        for block in source.order.stream(range(source.order.lanes), start, stop):
+            begin, end = max(start, block.position), block.position + block.clips
+            head = min(end, begin + HEAD_SETS * source.take) if block.position <= start else begin
+            yield from ((*block, *part) for part in ((begin, head), (head, end)) if part[0] < part[1])
+
+    plan = np.fromiter(reads(), np.dtype((np.int64, len(Block._fields) + 2)))
+    return plan[np.lexsort((plan[:, 0], plan[:, -2]))]
+
+
+def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
+    """Return the dataset of each rank: its blocks from a contrast set to the end of the run, across epochs."""
+    ranks = [lanes_of(rank, world, source.order.lanes) for rank in range(world)]
+    plan, kept = plan_reads(source, position), ray.put(source)
 
     def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for index in batch["id"]:
-            yield from read_parts(source, blocks[index], start)
+        for some in batch["item"]:
+            for *block, start, stop in np.frombuffer(some, np.int64).reshape(-1, plan.shape[1]).tolist():
+                yield from read_parts(_fetched(kept), Block(*block), start, stop)
 
-    dataset = _indices(len(blocks)).map_batches(
-        read, batch_size=None, zero_copy_batch=True, num_cpus=source.cpus / READING_TASKS
-    )
-    store = source.memory * ray.cluster_resources()["object_store_memory"]
+    memory = source.memory * ray.cluster_resources()["object_store_memory"] / world
     options = ExecutionOptions(preserve_order=True)
-    options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=store / world)
-    dataset.context.execution_options = options
-    dataset.context.target_max_block_size = BLOCK_BYTES
-    dataset.context.custom_execution_callback_classes = [Breath]
-    return dataset
+    options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=memory)
+    found = []
+    for lanes in ranks:
+        mine = plan[np.isin(plan[:, 0], lanes)]
+        items = _items([part.tobytes() for part in np.array_split(mine, min(len(mine), MAX_TASKS))])
+        cpus = source.cpus / READING_TASKS
+        dataset = items.map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus)
+        dataset.context.execution_options = options
+        dataset.context.target_max_block_size = BLOCK_BYTES
+        dataset.context.custom_execution_callback_classes = [Breath]
+        found.append(dataset)
+    return found
 
 
-def _indices(count: int) -> Dataset:
-    """Return a dataset of the numbers from 0, one or a few a task.
+@functools.lru_cache(maxsize=2)
+def _fetched(kept: ray.ObjectRef) -> Any:
+    """Return an object, fetched once a process: what a task is given with its function comes again with each task."""
+    return ray.get(kept)
+
+
+def _items(items: list[Any]) -> Dataset:
+    """Return a dataset of some items, one or a few a task.
 
     Not `ray.data.range`: each of its tasks asks for a whole CPU, whatever the tasks after it ask for. Not
     `ray.data.from_arrow`: it starts a task for each table to learn its size.
     """
-    return ray.data.from_items([{"id": index} for index in range(count)], override_num_blocks=min(count, MAX_TASKS))
+    return ray.data.from_items([{"item": item} for item in items], override_num_blocks=min(len(items), MAX_TASKS))
 
 
 def iterate(shard: DataIterator, prefetch: int) -> Iterator[pa.Table]:
@@ -239,15 +270,17 @@ def score(
         The tables of the scorer, one under the other.
     """
     groups = training_groups(manifest, subjects)
+    kept = ray.put((store, manifest, groups))
 
     def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for index in batch["id"]:
+        store, manifest, groups = _fetched(kept)
+        for index in batch["item"]:
             group = groups[index]
             yield read_row_group(store, manifest.shards[group.shard], group.group)
 
     workers = min(workers, len(groups))
     dataset = (
-        _indices(len(groups))
+        _items(list(range(len(groups))))
         .map_batches(
             read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4, concurrency=READING_TASKS * workers
         )

@@ -29,8 +29,8 @@ class Record:
         text = run.read(METRICS).decode() if run.exists(METRICS) else ""
         rows = [json.loads(line) for line in text.splitlines()]
         self.lines = [json.dumps(row) for row in rows if row["step"] <= step]
-        self.folder = Path(tempfile.mkdtemp(prefix="au-dist-events-"))
-        self.events = SummaryWriter(str(self.folder), purge_step=step, flush_secs=3600)
+        self.folder = tempfile.TemporaryDirectory(prefix="au-dist-events-")
+        self.events = SummaryWriter(self.folder.name, purge_step=step, flush_secs=3600)
         self.sent = time.monotonic()
 
     def add(self, row: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class Record:
         """Upload the record."""
         self.run.write(METRICS, "".join(f"{line}\n" for line in self.lines).encode())
         self.events.flush()
-        for file in self.folder.iterdir():
+        for file in Path(self.folder.name).iterdir():
             self.run.upload(file, f"tensorboard/{file.name}")
         self.sent = time.monotonic()
 
@@ -55,3 +55,4 @@ class Record:
         """Upload the record for the last time."""
         self.send()
         self.events.close()
+        self.folder.cleanup()

@@ -15,8 +15,8 @@ from au_dist.config import Labels, Views
 from au_dist.data.batches import Ahead, deal, make_batch
 from au_dist.data.decode import GREY, already, decode, in_threads, on_gpu, pixels
 from au_dist.data.labels import known
-from au_dist.data.order import Order, lanes_of
-from au_dist.data.pipeline import Source, read_block, read_parts, training_groups
+from au_dist.data.order import Block, Order, lanes_of
+from au_dist.data.pipeline import Source, plan_reads, read_block, read_parts, training_groups
 from au_dist.data.rows import COLUMNS, Reading, take
 from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_views, no_view
 from au_dist.errors import ShardError, TrainError
@@ -38,8 +38,8 @@ def source_of(shards, lanes=4, decode=False):
 def sets_of(source, rank, world, start, count):
     """Read contrast sets as a rank does, without Ray."""
     lanes = lanes_of(rank, world, source.order.lanes)
-    stop = source.sets * source.take
-    tables = (read_block(source, block, start) for block in source.order.stream(lanes, start, stop))
+    reads = plan_reads(source, start).tolist()
+    tables = (read_block(source, Block(*read[:-2]), *read[-2:]) for read in reads if read[0] in lanes)
     dealt = deal(tables, lanes, start, source.take)
     return [next(dealt)["clip_id"].to_pylist() for _ in range(count)]
 
@@ -242,7 +242,9 @@ def test_without_label_columns_the_mask_says_what_decodes(shards):
 
 
 def test_only_what_is_taken_travels(shards):
-    table = read_block(source_of(shards), next(source_of(shards).order.stream((0,), 0, 9)), 0)
+    source = source_of(shards)
+    block = next(source.order.stream((0,), 0, 9))
+    table = read_block(source, block, 0, block.clips)
     sizes = [len(jpeg) for row in table["frame"].to_pylist() for jpeg in row]
     assert len(sizes) == 2 * table.num_rows
     assert table.nbytes < sum(sizes) + 1000 * table.num_rows
@@ -251,7 +253,8 @@ def test_only_what_is_taken_travels(shards):
 def test_frames_decoded_by_reading_tasks_are_the_same(shards):
     block = next(source_of(shards).order.stream((0,), 0, 9))
     here, there = (
-        pa.concat_tables(read_parts(source_of(shards, decode=where), block, 0)).to_pylist() for where in (False, True)
+        pa.concat_tables(read_parts(source_of(shards, decode=where), block, 0, block.clips)).to_pylist()
+        for where in (False, True)
     )
     assert {len(frame) for row in there for frame in row["frame"]} == {3 * 32 * 32}
     one, other = batch_of(here), made(there, 2, already(32))
