@@ -14,10 +14,12 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from au_dist.errors import CheckpointError, StorageError
+from au_dist.config import Keep
+from au_dist.errors import AbsentError, CheckpointError
 from au_dist.storage import Store, open_store
 
 if TYPE_CHECKING:
@@ -35,10 +37,29 @@ def folder(step: int) -> str:
 
 
 def write(
-    run: Store, step: int, weights: dict[str, torch.Tensor], optimizer: dict[str, torch.Tensor], state: dict[str, Any]
-) -> None:
-    """Write a checkpoint, ``COMPLETE`` last; an unfinished one of the same step is replaced."""
+    run: Store,
+    step: int,
+    weights: dict[str, torch.Tensor],
+    optimizer: dict[str, torch.Tensor],
+    state: dict[str, Any],
+    check: Callable[[], None] = lambda: None,
+) -> int:
+    """Write a checkpoint, ``COMPLETE`` last; another one of the same step is replaced.
+
+    Args:
+        run: The run's place.
+        step: Steps done.
+        weights: Parameters and buffers by name.
+        optimizer: Moments by name.
+        state: What they mean.
+        check: Called before anything is deleted and before ``COMPLETE``; raises where this process must not write.
+
+    Returns:
+        Bytes written.
+    """
     from safetensors.torch import save
+
+    check()
 
     run.delete(folder(step))
     files = {
@@ -50,7 +71,9 @@ def write(
     for name, data in files.items():
         run.write(f"{folder(step)}/{name}", data)
         seal[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    check()
     run.write(f"{folder(step)}/{COMPLETE}", json.dumps(seal, indent=1).encode())
+    return sum(len(data) for data in files.values())
 
 
 def steps(run: Store) -> list[int]:
@@ -70,9 +93,7 @@ def seal(place: Store) -> dict[str, dict[str, Any]]:
     """
     try:
         return json.loads(place.read(COMPLETE))
-    except StorageError as error:
-        if "it is not there" not in error.what:
-            raise
+    except AbsentError as error:
         found = place.list()
         raise CheckpointError(
             "This checkpoint is not complete" if found else "There is no checkpoint here",
@@ -139,6 +160,22 @@ def newest(run: Store) -> Store | None:
     return run.at(folder(found[-1])) if found else None
 
 
+def intact(run: Store) -> tuple[Store | None, list[str]]:
+    """Return the newest checkpoint of a run whose every file is what was written, and what is wrong with newer ones."""
+    faults = []
+    for step in reversed(steps(run)):
+        place = run.at(folder(step))
+        try:
+            for name in seal(place):
+                verified(place, name)
+            state(place)
+        except (CheckpointError, AbsentError) as error:
+            faults.append(str(error))
+        else:
+            return place, faults
+    return None, faults
+
+
 def value(place: Store, metric: str) -> float:
     """Return a metric of a checkpoint, minus infinity when it does not have it."""
     number = state(place)["metrics"].get(metric)
@@ -174,16 +211,16 @@ def find(address: str, which: str, base: Store | None = None) -> Store:
     return best(place, state(last)["recipe"]["keep"]["metric"]) or last if which == "best" else last
 
 
-def prune(run: Store, keep: int, metric: str) -> None:
-    """Delete all but the newest `keep` checkpoints and the best one."""
+def prune(run: Store, keep: Keep) -> None:
+    """Delete the checkpoints that are neither among the newest nor among the best nor kept for good."""
     found = steps(run)
-    kept = {run.at(folder(step)) for step in found[-keep:]} | {best(run, metric)}
-    for step in found:
-        place = run.at(folder(step))
-        if place not in kept:
-            # Unsealed first: a deletion cut short must not look complete.
-            run.delete(f"{folder(step)}/{COMPLETE}")
-            run.delete(folder(step))
+    # The earlier of equals first, as `best` has it.
+    ranked = sorted(found, key=lambda step: -value(run.at(folder(step)), keep.metric))
+    good = {step for step in found if keep.forever and step % keep.forever == 0}
+    for step in set(found) - {*found[-keep.last :], *ranked[: keep.best], *good}:
+        # Unsealed first: a deletion cut short must not look complete.
+        run.delete(f"{folder(step)}/{COMPLETE}")
+        run.delete(folder(step))
 
 
 def pull(place: Store, target: Path) -> list[str]:

@@ -271,7 +271,9 @@ class Keep(Section):
 
     Attributes:
         every: Steps between checkpoints; at the end of each epoch when None. Validation happens at each checkpoint.
-        last: Newest checkpoints to keep; the best is always kept.
+        last: Newest checkpoints to keep.
+        best: Best checkpoints to keep.
+        forever: Checkpoints whose step is a multiple of this are kept, too.
         metric: Validation metric that says which is best (larger is better). `val_auc` or `val_f1` where labels are
             occurrence; predictive coding has `val_accuracy`, intensity `val_icc`.
         ledger: Write which clips each contrast set saw, for `au-dist verify-order`.
@@ -279,6 +281,8 @@ class Keep(Section):
 
     every: int | None = Field(None, ge=1)
     last: int = Field(2, ge=1)
+    best: int = Field(1, ge=1)
+    forever: int | None = Field(None, ge=1)
     metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] = "val_auc"
     ledger: bool = False
 

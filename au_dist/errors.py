@@ -72,6 +72,10 @@ class UnavailableError(StorageError):
     """Object storage cannot be reached or is overloaded, for now."""
 
 
+class AbsentError(StorageError):
+    """What was asked for is not in storage."""
+
+
 class ShardError(AuDistError):
     """A shard or manifest is missing, truncated, changed or of another version."""
 
@@ -90,6 +94,16 @@ class TrainError(AuDistError):
 
 class RunStoppedError(TrainError):
     """Something outside a run stopped it; the same command takes it up again."""
+
+
+class TakenOverError(TrainError):
+    """A run belongs to another command now."""
+
+
+class ResumeError(RunStoppedError):
+    """A run was asked to stop and did; the same command takes it up again."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class ClusterError(AuDistError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from au_dist.errors import AuDistError, StorageError, UnavailableError
+from au_dist.errors import AbsentError, AuDistError, StorageError, UnavailableError
 
 _CAUSES = (
     (
@@ -42,8 +42,12 @@ _CAUSES = (
     (r"PATH_NOT_FOUND|NO_SUCH_KEY|NoSuchKey|[Nn]ot found|No such file|does not exist", "it is not there", None),
 )
 
-#: What another try may mend.
-_PASSING = ("the store cannot be reached", "the store is overloaded")
+#: Causes that are handled: what another try may mend, and what may have been asked in vain.
+_KINDS: dict[str, type[StorageError]] = {
+    "the store cannot be reached": UnavailableError,
+    "the store is overloaded": UnavailableError,
+    "it is not there": AbsentError,
+}
 
 #: Seconds to go on trying: longer than the restart of a store. The longest pause between two tries.
 PATIENCE_S, PAUSE_S = 80.0, 8.0
@@ -64,7 +68,7 @@ def known_failure(error: BaseException, verb: str, uri: str) -> StorageError | N
     words = re.sub(r"'[^']*'", "''", words_of(error))  # a name may hold any number or word
     for pattern, cause, fix in _CAUSES:
         if re.search(pattern, words):
-            kind = UnavailableError if cause in _PASSING else StorageError
+            kind = _KINDS.get(cause, StorageError)
             return kind(f"Cannot {verb}: {cause}", where=uri, fix=fix)
     return None
 

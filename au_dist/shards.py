@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from au_dist.errors import ShardError, StorageError
+from au_dist.errors import AbsentError, ShardError
 from au_dist.failures import patiently
 from au_dist.ranged import RangedFile
 from au_dist.schema import Clip, CropRecipe
@@ -132,9 +132,7 @@ def read_manifest(store: Store) -> Manifest:
     where = f"{store.uri}/{MANIFEST}"
     try:
         text = store.read(MANIFEST)
-    except StorageError as error:
-        if "it is not there" not in error.what:
-            raise
+    except AbsentError as error:
         found = store.list()[:8]
         raise ShardError(
             "There are no shards here",

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from au_dist import checkpoint
-from au_dist.errors import CheckpointError
+from au_dist.config import Keep
+from au_dist.errors import CheckpointError, TakenOverError
 from au_dist.storage import open_store
 
 
@@ -29,10 +30,49 @@ def test_newest_and_best(run):
     assert checkpoint.find("run", "last", run.parent).name == "step-00000006"
 
 
-def test_pruning_keeps_the_newest_and_the_best(run):
-    checkpoint.prune(run, 1, "val_auc")
-    assert checkpoint.steps(run) == [4, 6]
-    assert run.list("checkpoints") == ["checkpoints/step-00000004/", "checkpoints/step-00000006/"]
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ({"last": 1}, [4, 6]),
+        ({"last": 1, "best": 2}, [4, 6]),
+        ({"last": 1, "best": 3}, [2, 4, 6]),
+        ({"last": 2}, [4, 6]),
+        ({"last": 1, "forever": 2}, [2, 4, 6]),
+    ],
+)
+def test_pruning_keeps_the_newest_the_best_and_what_is_for_good(run, keep, kept):
+    checkpoint.prune(run, Keep(**keep))
+    assert checkpoint.steps(run) == kept
+    assert run.list("checkpoints") == [f"checkpoints/step-{step:08d}/" for step in kept]
+
+
+def test_the_newest_whole_one_is_found_behind_damaged_ones(run):
+    assert checkpoint.intact(run)[0].name == "step-00000006"
+    place = run.at("checkpoints/step-00000006")
+    place.write(checkpoint.OPTIMIZER, place.read(checkpoint.OPTIMIZER)[:-3])
+    found, faults = checkpoint.intact(run)
+    assert found.name == "step-00000004"
+    assert len(faults) == 1
+    assert "step-00000006/optimizer.safetensors" in faults[0]
+    run.delete("checkpoints/step-00000004/weights.safetensors")
+    run.write("checkpoints/step-00000002/COMPLETE", b"{")
+    found, faults = checkpoint.intact(run)
+    assert found is None
+    assert len(faults) == 3
+
+
+def test_nothing_is_written_by_one_who_may_not(run):
+    def refused():
+        raise TakenOverError("gone")
+
+    tensors, before = {"a": torch.zeros(3)}, run.list("checkpoints", recursive=True)
+    with pytest.raises(TakenOverError):
+        checkpoint.write(run, 6, tensors, tensors, state(val_auc=1.0), refused)
+    assert run.list("checkpoints", recursive=True) == before
+    answers = iter([None, refused])
+    with pytest.raises(TakenOverError):
+        checkpoint.write(run, 8, tensors, tensors, state(val_auc=1.0), lambda: (next(answers) or (lambda: None))())
+    assert checkpoint.steps(run) == [2, 4, 6]
 
 
 def test_an_incomplete_checkpoint_does_not_exist(run, tmp_path):

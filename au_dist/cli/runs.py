@@ -18,7 +18,7 @@ from au_dist.cli.options import (
     ray,
     store,
 )
-from au_dist.cli.terminal import Progress, number, say, table
+from au_dist.cli.terminal import Progress, asked_to_stop, number, say, table
 
 app = typer.Typer()
 
@@ -36,15 +36,15 @@ def train(
     overrides: Overrides = None,
     address: Address = None,
 ) -> None:
-    """Train a recipe; the same command again resumes."""
+    """Train a recipe; the same command again resumes. SIGTERM stores a checkpoint and ends with exit code 75."""
     from au_dist.recipes import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
-    with ray(address):
+    with ray(address), asked_to_stop() as stop:
         from au_dist.jobs.train import train as run
 
         check_fits(loaded)
-        result = run(loaded, Progress())
+        result = run(loaded, Progress(), stop=stop)
     say(
         f"run  {result['run']}  {result['steps']} steps, best {result['metric']} {result['best']:.3f} "
         f"at step {result['best_step']}"

@@ -1,6 +1,8 @@
 """What the verbs print."""
 
 import math
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +27,11 @@ class Progress:
 
         if faults := row.get("unreadable"):
             say(f"step {row['step']:>6}  left out: {len(faults)} frames do not decode, e.g. {faults[0]}")
+        if fault := row.get("damaged"):
+            return say(f"a checkpoint is left out: {fault} Going on from step {row['step']}.")
+        if stored := row.get("stored"):
+            mib = stored["bytes"] / 2**20
+            return say(f"step {row['step']:>6}  stored {mib:.1f} MiB in {stored['seconds']:.1f} s")
         if "steps" not in row:
             numbers = {name: value for name, value in row.items() if isinstance(value, float)}
             found = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
@@ -43,6 +50,22 @@ class Progress:
             f"data wait {row['data_wait']:.0%}  left {minutes}:{seconds:02d}"
             + (f"  sets without a label {row['unlabelled_sets']}" if "unlabelled_sets" in row else "")
         )
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM sets: the polite way to end a job, used by schedulers of all kinds."""
+    stop = threading.Event()
+
+    def asked(*_: object) -> None:
+        say("asked to stop: storing a checkpoint", err=True)
+        stop.set()
+
+    before = signal.signal(signal.SIGTERM, asked)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def number(value: float | None) -> str:

@@ -89,10 +89,10 @@ class Context:
             memory=data.memory,
         )
 
-    def resume_step(self) -> int:
-        """Return the step of the newest complete checkpoint, 0 without one."""
-        newest = checkpoint.newest(self.run)
-        return 0 if newest is None else int(checkpoint.state(newest)["step"])
+    def resume_step(self) -> tuple[int, list[str]]:
+        """Return the step of the newest checkpoint that is whole, 0 without one, and what is wrong with newer ones."""
+        place, faults = checkpoint.intact(self.run)
+        return 0 if place is None else int(checkpoint.state(place)["step"]), faults
 
     def rates(self) -> list[float]:
         """Occurrence rate of each trained action unit in the training labels that may be used; NaN without labels."""

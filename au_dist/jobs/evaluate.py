@@ -10,7 +10,7 @@ from au_dist import checkpoint
 from au_dist.config import Recipe
 from au_dist.data.pipeline import quiet, score
 from au_dist.errors import ShardError
-from au_dist.jobs.model import load_model, refuse_pretraining
+from au_dist.jobs.model import load_model, refuse_pretraining, thresholds_of
 from au_dist.jobs.report import write_report
 from au_dist.metrics import average, intensity_per_au, per_au
 from au_dist.schema import au_name
@@ -91,6 +91,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     state = checkpoint.state(place)
     refuse_pretraining(place, state)
     recipe = Recipe.model_validate(state["recipe"])
+    limits = thresholds_of(place, state) if recipe.task == "detection" else None
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)
     if manifest.sha256 != state["manifest"]:
@@ -126,10 +127,8 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     faults = sorted(fault for fault in table["fault"].to_pylist() if fault)
     refuse_unreadable(faults, expected, recipe.data.unreadable, store.uri)
     score_NA, y_NA, valid_NA = (np.stack(table[name].to_pylist()) for name in ("score", "y", "valid"))
-    if recipe.task == "intensity":
-        rows = intensity_per_au(y_NA, valid_NA, score_NA)
-    else:
-        rows = per_au(y_NA, valid_NA, score_NA, np.array(state["thresholds"]))
+    labelled = y_NA, valid_NA, score_NA
+    rows = intensity_per_au(*labelled) if limits is None else per_au(*labelled, limits)
     scored = int(np.sum(table["scored"].to_numpy()))
     report = _report(place, state, recipe, rows, expected, scored) | {"unreadable": faults}
     run = open_store(report["run"])

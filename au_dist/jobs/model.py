@@ -108,7 +108,7 @@ def load_model(
     return Model(
         task=task.eval().requires_grad_(False).to(device),
         aus=aus,
-        threshold_A=np.zeros(0) if isinstance(task, Regress) else _thresholds(place, state, len(aus)),
+        threshold_A=np.zeros(0) if isinstance(task, Regress) else thresholds_of(place, state),
         clip_frames=int(state["clip_frames"]) if isinstance(task, Regress) else 1,
         crop=CropRecipe(**state["crop"]),
         size=int(state["recipe"]["data"]["size"]),
@@ -154,14 +154,20 @@ def _network(place: Store, state: dict[str, Any], aus: int) -> Detect | Regress:
     return Detect(AUNetwork(section, aus, size), False, torch.ones(aus), world)
 
 
-def _thresholds(place: Store, state: dict[str, Any], aus: int) -> np.ndarray:
-    found = state.get("thresholds")
+def thresholds_of(place: Store, state: dict[str, Any]) -> np.ndarray:
+    """Return the thresholds [A] that a checkpoint's validation chose.
+
+    Raises:
+        CheckpointError: It has none.
+    """
+    found, aus = state.get("thresholds"), len(state["aus"])
     if found is None or len(found) != aus or not np.isfinite(found).all():
         raise CheckpointError(
             "This checkpoint has no thresholds",
             where=place.uri,
             expected=f"one number for each of {aus} action units",
             found=found,
-            fix="Use a checkpoint that was validated on labelled subjects.",
+            fix="Use one that was validated on labelled subjects; one that was stored when a run was asked to stop was "
+            "not.",
         )
     return np.array(found, np.float64)

@@ -3,31 +3,37 @@
 import json
 import os
 import threading
-import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
-from au_dist.errors import AuDistError, RecipeError, RunStoppedError, TrainError
+from au_dist.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
 from au_dist.jobs.context import Context, absolute, initial_weights, make_context
+from au_dist.jobs.owner import take_over
 from au_dist.recipes import dump_recipe
+
+if TYPE_CHECKING:
+    from au_dist.jobs.board import Show
 
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
 
-Show = Callable[[dict[str, Any]], None]
 
-
-def train(recipe: Recipe, show: Show = lambda row: None, callbacks: tuple[Any, ...] = ()) -> dict[str, Any]:
+def train(
+    recipe: Recipe,
+    show: "Show" = lambda row: None,
+    callbacks: tuple[Any, ...] = (),
+    stop: threading.Event | None = None,
+) -> dict[str, Any]:
     """Train, resume, or find a run complete; Ray must be connected.
 
     Args:
         recipe: The run.
         show: Called in this process with each row of the record as it is made.
         callbacks: Ray Train callbacks.
+        stop: Set when the run is to store a checkpoint and stop.
 
     Returns:
         The run's result: name, place, steps, best step, metrics.
@@ -41,7 +47,7 @@ def train(recipe: Recipe, show: Show = lambda row: None, callbacks: tuple[Any, .
     if context.run.exists(RESULT):
         return json.loads(context.run.read(RESULT))
     initial_weights(context)
-    _fit(context, show, callbacks)
+    _fit(context, show, callbacks, stop or threading.Event())
     return finish(context)
 
 
@@ -76,13 +82,15 @@ def _changes(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path} from {old} to {new}"]
 
 
-def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
+def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event) -> None:
     import ray
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from au_dist.data.pipeline import LaneData, quiet
+    from au_dist.jobs.board import Shown, pinned
+    from au_dist.jobs.giving_up import GiveUp
     from au_dist.jobs.worker import train_worker
 
     workers = context.recipe.workers
@@ -92,10 +100,17 @@ def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
     quiet()
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers.start_timeout_s)
-    board = _Board.start()
+    board, owner = pinned(), take_over(context.run)
+
+    def position() -> int:
+        step, faults = context.resume_step()
+        for fault in faults:
+            board.add.remote({"step": step, "damaged": fault})
+        return int(ray.get(board.begin.remote(step))) * accumulate
+
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"context": context, "board": board.actor},
+        train_loop_config={"context": context, "board": board, "owner": owner},
         scaling_config=ScalingConfig(
             num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
         ),
@@ -105,35 +120,26 @@ def _fit(context: Context, show: Show, callbacks: tuple[Any, ...]) -> None:
             storage_filesystem=filesystem,
             # Without a limit a group of workers that cannot be placed is asked for again without end.
             failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=0),
-            callbacks=list(callbacks),
+            callbacks=[GiveUp(), *callbacks],
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         # Each rank's dataset is made by LaneData; this one only gives it its name.
         datasets={"train": lambda: ray.data.range(1)},
-        dataset_config=LaneData(source, lambda: context.resume_step() * accumulate),
+        dataset_config=LaneData(source, position),
     )
     try:
-        with board.shown(show):
+        with Shown(board, show, stop):
             trainer.fit()
     except Exception as error:
         raise _for_people(error, context) from error
 
 
 def _for_people(error: BaseException, context: Context) -> AuDistError:
-    """Return the first of our own errors among the causes of a failed run, or one that says what is known."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, AuDistError):
-            return cause
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        failures = getattr(cause, "worker_failures", None) or {}
-        more = (*failures.values(), getattr(cause, "cause", None), cause.__cause__, cause.__context__)
-        waiting += [item for item in more if isinstance(item, BaseException)]
+    """Return our own error among the causes of a failed run, or one that says what is known."""
+    from au_dist.jobs.giving_up import our_error
+
     last = [line for line in str(error).splitlines() if line.strip()]
-    return RunStoppedError(
+    return our_error(error) or RunStoppedError(
         "The run stopped",
         where=context.run.uri,
         found=last[-1].strip()[:300] if last else type(error).__name__,
@@ -147,6 +153,14 @@ def finish(context: Context) -> dict[str, Any]:
     last, best = checkpoint.newest(context.run), checkpoint.best(context.run, metric)
     if last is None or best is None:
         raise TrainError("The run ended without a checkpoint", where=context.run.uri)
+    steps = checkpoint.state(last)["plan"]["steps"]
+    if checkpoint.state(last)["step"] < steps:
+        raise ResumeError(
+            "The run was asked to stop",
+            where=context.run.uri,
+            found=f"step {checkpoint.state(last)['step']} of {steps}, stored",
+            fix="The same command goes on from there.",
+        )
     result = {
         "name": context.recipe.name,
         "run": context.run.uri,
@@ -158,59 +172,3 @@ def finish(context: Context) -> dict[str, Any]:
     }
     context.run.write(RESULT, json.dumps(result, indent=1).encode())
     return result
-
-
-class _Board:
-    """An actor that the leading worker writes rows to and the driver reads them from."""
-
-    def __init__(self, actor: Any) -> None:
-        self.actor = actor
-
-    @classmethod
-    def start(cls) -> "_Board":
-        import ray
-
-        class Rows:
-            def __init__(self) -> None:
-                self.rows: list[dict[str, Any]] = []
-
-            def add(self, row: dict[str, Any]) -> None:
-                self.rows.append(row)
-
-            def take(self) -> list[dict[str, Any]]:
-                rows, self.rows = self.rows, []
-                return rows
-
-        return cls(ray.remote(num_cpus=0)(Rows).remote())
-
-    def shown(self, show: Show) -> "_Shown":
-        return _Shown(self.actor, show)
-
-
-class _Shown:
-    """Shows the board's rows while a block runs."""
-
-    def __init__(self, actor: Any, show: Show) -> None:
-        self.actor, self.show, self.over = actor, show, threading.Event()
-        self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
-
-    def __enter__(self) -> None:
-        self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join(timeout=10)
-
-    def _poll(self) -> None:
-        import ray
-
-        while True:
-            last = self.over.is_set()
-            try:
-                for row in ray.get(self.actor.take.remote(), timeout=10):
-                    self.show(row)
-            except ray.exceptions.RayError:
-                return
-            if last:
-                return
-            time.sleep(0.5)

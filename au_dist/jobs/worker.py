@@ -1,11 +1,11 @@
 """One training worker: context, data, network, engine, resume, loop, done."""
 
-import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import ray
 import ray.train
 import torch
 
@@ -17,17 +17,17 @@ from au_dist.data.order import lanes_of
 from au_dist.data.pipeline import iterate, training_groups
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
-from au_dist.errors import TrainError
+from au_dist.errors import TakenOverError, TrainError
 from au_dist.jobs.context import Context, initial_weights
+from au_dist.jobs.host import RunHost
 from au_dist.jobs.session import ENVIRONMENT
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.network import AUNetwork
 from au_dist.seeds import torch_seed
 from au_dist.shards import read_row_group
 from au_dist.train.ledger import Ledger
-from au_dist.train.loop import train
+from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
-from au_dist.train.record import Record
 from au_dist.train.tasks import Contrast, Detect, Predict, Regress
 from au_dist.train.validate import Frames, detection_metrics, outputs, probe_metrics, unreadable
 from au_dist.train.validate_clips import Clips, intensity_metrics, prediction_metrics
@@ -50,12 +50,14 @@ def train_worker(config: dict[str, Any]) -> None:
     recipe = context.recipe
     world = _world(recipe)
     plan = context.plan(world.size)
-    resumed = checkpoint.newest(context.run)
-    start = 0 if resumed is None else int(checkpoint.state(resumed)["step"])
+    shard = ray.train.get_dataset_shard("train")
+    # Decided once for all ranks, with their data: a checkpoint may become complete at any moment.
+    start = ray.get(config["board"].begun.remote())
+    resumed = context.run.at(checkpoint.folder(start)) if start else None
 
     # First of all: the data's own processes start while the network is built.
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
-    batches = Ahead(_batches(context, plan, start, lanes, world.device), depth=2)
+    batches = Ahead(_batches(context, plan, shard, start, lanes, world.device), depth=2)
     ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, start * plan.accumulate)
     module = make_module(context, world, fresh=resumed is None)
     if resumed is not None:
@@ -69,45 +71,39 @@ def train_worker(config: dict[str, Any]) -> None:
         moments = checkpoint.tensors(resumed, checkpoint.OPTIMIZER)
         engine.restore(weights, moments, start, *_idle_inputs(context, plan, world))
 
-    record = Record(context.run, start) if world.leads else None
-
-    def note(row: dict[str, Any]) -> None:
-        if record is not None:
-            record.add(row)
-            config["board"].add.remote(row)
-
-    def save(step: int, metrics: dict[str, Any]) -> None:
-        weights, moments = engine.weights(), engine.moments()
-        ledger.write()
-        if record is not None:
-            record.send()
-            checkpoint.write(context.run, step, weights, moments, _state(context, plan, step, metrics))
-            checkpoint.prune(context.run, recipe.keep.last, recipe.keep.metric)
-        ray.train.report(_numbers(metrics) | {"step": step})
-
+    host = RunHost(
+        context,
+        plan,
+        start,
+        world,
+        engine,
+        ledger,
+        config["board"],
+        config["owner"],
+        validation_of(context, module, world),
+        lambda: _idle_inputs(context, plan, world),
+    )
+    loop = Loop(
+        plan=plan,
+        start=start,
+        batches=ledger.noting(batches) if recipe.keep.ledger else batches,
+        engine=engine,
+        lr=recipe.optim.lr,
+        skip=recipe.optim.skip,
+        unreadable=recipe.data.unreadable,
+        size=recipe.data.size,
+        world=world,
+        host=host,
+    )
     try:
-        train(
-            plan=plan,
-            start=start,
-            batches=ledger.noting(batches) if recipe.keep.ledger else batches,
-            engine=engine,
-            lr=recipe.optim.lr,
-            skip=recipe.optim.skip,
-            unreadable=recipe.data.unreadable,
-            size=recipe.data.size,
-            world=world,
-            validate=validation_of(context, module, world),
-            save=save,
-            record=note,
-            idle=lambda: _idle_inputs(context, plan, world),
-        )
+        loop.run()
+    except TakenOverError:
+        raise  # nothing may be written any more
     except TrainError:
-        if record is not None:
-            record.close()  # what led there is in it
+        host.close()  # what led there is in the record
         raise
     batches.close()
-    if record is not None:
-        record.close()
+    host.close()
     engine.close()
 
 
@@ -146,10 +142,10 @@ def make_module(context: Context, world: World, *, fresh: bool = True) -> torch.
 
 
 def _batches(
-    context: Context, plan: BatchPlan, start: int, lanes: tuple[int, ...], device: torch.device
+    context: Context, plan: BatchPlan, shard: Any, start: int, lanes: tuple[int, ...], device: torch.device
 ) -> Iterator[Batch]:
     data, size = context.recipe.data, context.manifest.crop_recipe.size
-    tables = iterate(ray.train.get_dataset_shard("train"), data.prefetch)
+    tables = iterate(shard, data.prefetch)
     threads = max(1, int(context.recipe.workers.cpus))
     with ThreadPoolExecutor(threads, "decode") as pool:
         places = {"worker": lambda: in_threads(pool, threads, size), "tasks": lambda: already(size)}
@@ -227,26 +223,3 @@ def _rows(context: Context, subjects: tuple[str, ...], world: World, clips: int 
         shard = context.manifest.shards[group.shard]
         rows += read_row_group(context.store, shard, group.group, COLUMNS).to_pylist()
     return rows
-
-
-def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    return {name: number for name, number in metrics.items() if not isinstance(number, list)}
-
-
-def _state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in ("au-dist", "torch", "ray", "deepspeed", "numpy")}
-    return {
-        "step": step,
-        "order": {"seed": context.recipe.seed, "contrast_sets": step * plan.accumulate},
-        "plan": vars(plan),
-        "metrics": _numbers(metrics),
-        "thresholds": metrics.get("thresholds"),
-        "clip_frames": context.manifest.clip_frames,
-        "aus": list(context.aus),
-        "crop": context.manifest.crop,
-        "subjects": vars(context.split),
-        "recipe": context.recipe.model_dump(mode="json"),
-        "recipe_hash": context.recipe.hash(),
-        "manifest": context.manifest.sha256,
-        "versions": versions,
-    }

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 
@@ -16,25 +17,63 @@ from au_dist.train.plan import BatchPlan, learning_rate
 from au_dist.train.tolerance import Tolerance
 
 
-def train(
-    *,
-    plan: BatchPlan,
-    start: int,
-    batches: Iterator[Batch],
-    engine: Engine,
-    lr: float,
-    skip: float,
-    unreadable: float,
-    size: int,
-    world: World,
-    validate: Callable[[], dict[str, Any]],
-    save: Callable[[int, dict[str, Any]], None],
-    record: Callable[[dict[str, Any]], None],
-    idle: Callable[[], tuple[Any, ...]],
-) -> dict[str, Any]:
-    """Train from a step to the end of the plan.
+class Host(Protocol):
+    """What is around the steps of a rank: where its numbers and checkpoints go, and who may ask it to stop."""
 
-    Args:
+    def idle(self) -> tuple[Any, ...]:
+        """Return inputs of the engine that nothing is wrong with."""
+
+    def validate(self) -> dict[str, Any]:
+        """Return validation metrics; called by all ranks together."""
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Take a row of the record."""
+
+    def save(self, step: int, metrics: dict[str, Any]) -> None:
+        """Begin to store a checkpoint; called by all ranks together."""
+
+    def stored(self, wait: bool = False) -> int:
+        """Return the newest step that is stored, on the leading rank; 0 on others.
+
+        Args:
+            wait: Until everything is stored that was begun.
+        """
+
+    def report(self, step: int, metrics: dict[str, Any]) -> None:
+        """Take notice that a checkpoint is stored; called by all ranks together."""
+
+    def leaving(self) -> bool:
+        """Return whether somebody has asked this rank to stop."""
+
+
+@dataclass
+class _Step:
+    """What is found out during a step.
+
+    Attributes:
+        loss: Sum of the finite losses.
+        skipped: Clips of each contrast set that was skipped.
+        unlabelled: Contrast sets without a label.
+        faults: Frames that did not decode, and why.
+        waited: Seconds that the step waited for data.
+        stored: Newest step that is stored.
+        leaving: Some rank was asked to stop.
+    """
+
+    loss: float = 0.0
+    skipped: list[tuple[str, ...]] = field(default_factory=list)
+    unlabelled: int = 0
+    faults: list[str] = field(default_factory=list)
+    waited: float = 0.0
+    stored: int = 0
+    leaving: bool = False
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """Trains from a step to the end of the plan.
+
+    Attributes:
         plan: The batch plan.
         start: Steps done before.
         batches: This rank's micro-batches, from that step on.
@@ -44,79 +83,104 @@ def train(
         unreadable: Share of the clips of the last 100 contrast sets that may not decode.
         size: Side of the network's input in pixels.
         world: This process among the workers.
-        validate: Returns validation metrics; called by all ranks together.
-        save: Stores a checkpoint of a step with its metrics; called by all ranks together.
-        record: Takes a row of the record; called on every rank.
-        idle: Returns inputs of the engine that nothing is wrong with.
-
-    Returns:
-        The last validation metrics.
-
-    Raises:
-        TrainError: The loss was not finite or a clip did not decode too often (which clips, is in the record), or a
-            gradient was not finite.
+        host: What is around it.
     """
-    metrics: dict[str, Any] = {}
-    tolerance = Tolerance(skip, unreadable, plan.contrast)
-    begun = time.monotonic()
-    for step in range(start, plan.steps):
-        rate = learning_rate(step, lr, plan.warmup, plan.steps)
-        entered, waited = time.monotonic(), 0.0
-        mean, skipped, unlabelled, faults = 0.0, list[tuple[str, ...]](), 0, list[str]()
-        for part in range(plan.accumulate):
-            asked = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - asked
-            batch = batch.to(world.device)
-            loss = engine.loss(batch.views(size), batch.y_BA, batch.valid_BA, step * plan.accumulate + part)
-            # Whether a set is learnt from, all ranks decide together.
-            number, broken, labelled, damaged = total(_look(loss, batch), world).tolist()
-            lost, faulty = tolerance.note(batch, broken > 0, damaged > 0, world)
-            faults += faulty
-            if broken:
-                skipped.append(lost)
-                loss = engine.no_loss(*idle())
-                _check_network(loss, done=step)
-            else:
-                mean += number / world.size
-            unlabelled += not labelled
-            # A step of which nothing is left must not move the weights either.
-            engine.learn(0.0 if len(skipped) == plan.accumulate else rate, loss)
-        learnt = plan.accumulate - len(skipped)
-        seconds = time.monotonic() - entered
-        done = step + 1
-        pace = (time.monotonic() - begun) / (done - start)
-        record(
-            {
-                "step": done,
-                "steps": plan.steps,
-                "epoch": round(plan.epoch(done), 3),
-                **({"loss": mean / learnt} if learnt else {}),
-                "grad_norm": engine.grad_norm,
-                "lr": rate,
-                "clips_per_s": plan.clips / seconds,
-                "data_wait": waited / seconds,
-                "eta_s": pace * (plan.steps - done),
-                **({"unlabelled_sets": unlabelled} if unlabelled else {}),
-                **({"skipped_clips": sorted(set().union(*skipped))} if skipped else {}),
-                **({"unreadable": faults} if faults else {}),
-            }
-        )
-        tolerance.check(done, rate)
-        _check_gradient(engine.grad_norm, done, rate)
-        if done % plan.every == 0 or done == plan.steps:
-            metrics = validate()
-            record({"step": done, **{name: value for name, value in metrics.items() if name != "thresholds"}})
-            save(done, metrics)
-    return metrics
+
+    plan: BatchPlan
+    start: int
+    batches: Iterator[Batch]
+    engine: Engine
+    lr: float
+    skip: float
+    unreadable: float
+    size: int
+    world: World
+    host: Host
+
+    def run(self) -> None:
+        """Train to the end, or until the run is asked to stop; what is stored then is the step that it came to.
+
+        Raises:
+            TrainError: The loss was not finite or a clip did not decode too often (which clips, is in the record), or
+                a gradient was not finite.
+        """
+        plan, host = self.plan, self.host
+        self.tolerance = Tolerance(self.skip, self.unreadable, plan.contrast)
+        begun, saved = time.monotonic(), dict[int, dict[str, Any]]()
+        for step in range(self.start, plan.steps):
+            entered = time.monotonic()
+            rate, found = learning_rate(step, self.lr, plan.warmup, plan.steps), _Step()
+            for part in range(plan.accumulate):
+                self._learn(step * plan.accumulate + part, rate, found)
+            done, seconds = step + 1, time.monotonic() - entered
+            pace = (time.monotonic() - begun) / (done - self.start)
+            host.record(self._row(done, rate, found, seconds) | {"eta_s": pace * (plan.steps - done)})
+            self.tolerance.check(done, rate)
+            _check_gradient(self.engine.grad_norm, done, rate)
+            if done % plan.every == 0 or done == plan.steps:
+                saved[done] = host.validate()
+                shown = {name: value for name, value in saved[done].items() if name != "thresholds"}
+                host.record({"step": done, **shown})
+                host.save(done, saved[done])
+            elif found.leaving:
+                host.save(done, {})
+            self._report(saved, found.stored)
+            if found.leaving:
+                break
+        stored = total(torch.tensor(host.stored(wait=True), device=self.world.device), self.world)
+        self._report(saved, int(stored))
+
+    def _learn(self, number: int, rate: float, found: _Step) -> None:
+        """Learn from a contrast set; a set without a finite loss moves nothing."""
+        asked = time.monotonic()
+        batch = next(self.batches)
+        found.waited += time.monotonic() - asked
+        batch = batch.to(self.world.device)
+        loss = self.engine.loss(batch.views(self.size), batch.y_BA, batch.valid_BA, number)
+        # Whether a set is learnt from, all ranks decide together; what the ranks know of the run travels with it.
+        seen = _look(loss, batch, self.host.stored(), self.host.leaving())
+        value, broken, labelled, damaged, stored, leaving = total(seen, self.world).tolist()
+        found.stored, found.leaving = int(stored), leaving > 0
+        lost, faulty = self.tolerance.note(batch, broken > 0, damaged > 0, self.world)
+        found.faults += faulty
+        found.unlabelled += not labelled
+        if broken:
+            found.skipped.append(lost)
+            loss = self.engine.no_loss(*self.host.idle())
+            _check_network(loss, done=number // self.plan.accumulate)
+        else:
+            found.loss += value / self.world.size
+        # A step of which nothing is left must not move the weights either.
+        self.engine.learn(0.0 if len(found.skipped) == self.plan.accumulate else rate, loss)
+
+    def _row(self, done: int, rate: float, found: _Step, seconds: float) -> dict[str, Any]:
+        learnt = self.plan.accumulate - len(found.skipped)
+        return {
+            "step": done,
+            "steps": self.plan.steps,
+            "epoch": round(self.plan.epoch(done), 3),
+            **({"loss": found.loss / learnt} if learnt else {}),
+            "grad_norm": self.engine.grad_norm,
+            "lr": rate,
+            "clips_per_s": self.plan.clips / seconds,
+            "data_wait": found.waited / seconds,
+            **({"unlabelled_sets": found.unlabelled} if found.unlabelled else {}),
+            **({"skipped_clips": sorted(set().union(*found.skipped))} if found.skipped else {}),
+            **({"unreadable": found.faults} if found.faults else {}),
+        }
+
+    def _report(self, saved: dict[int, dict[str, Any]], stored: int) -> None:
+        """Report the checkpoints that have been stored since the last time."""
+        for step in [step for step in saved if step <= stored]:
+            self.host.report(step, saved.pop(step))
 
 
-def _look(loss: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Return what ranks add up: the loss where it is finite, whether it is not, whether a label is known, faults."""
+def _look(loss: torch.Tensor, batch: Batch, stored: int, leaving: bool) -> torch.Tensor:
+    """Return what ranks add up: the loss if it is finite, if it is not, if a label is known, faults, and the rest."""
     finite = torch.isfinite(loss.detach())
-    faults = torch.tensor(len(batch.faults), device=finite.device)
-    seen = (torch.where(finite, loss.detach(), 0.0), ~finite, batch.valid_BA.any(), faults)
-    return torch.stack([part.to(torch.float64) for part in seen])
+    numbers = torch.tensor([len(batch.faults), stored, leaving], dtype=torch.float64, device=finite.device)
+    seen = (torch.where(finite, loss.detach(), 0.0), ~finite, batch.valid_BA.any())
+    return torch.cat([torch.stack([part.to(torch.float64) for part in seen]), numbers])
 
 
 def _check_gradient(norm: float, step: int, rate: float) -> None:

@@ -40,8 +40,10 @@ class Record:
             if name != "step" and isinstance(number, int | float):
                 group = "validation" if name.startswith("val_") else "train"
                 self.events.add_scalar(f"{group}/{name}", number, row["step"])
-        if time.monotonic() - self.sent > EVERY_S:
-            self.send()
+
+    def due(self) -> bool:
+        """Whether it is time to upload the record."""
+        return time.monotonic() - self.sent > EVERY_S
 
     def send(self) -> None:
         """Upload the record."""

@@ -83,7 +83,10 @@ def test_a_run_leaves_its_record(pretrained, runs):
     assert {"clips_per_s", "grad_norm", "lr", "data_wait", "eta_s"} <= steps[0].keys()
     asked = {"val_f1", "val_auc", "val_knn_auc", "val_identity", "val_identity_chance"}
     assert all(asked <= line.keys() for line in lines if "loss" not in line)
-    assert shown == lines
+    stored = [row for row in shown if "stored" in row]
+    assert [row for row in shown if "stored" not in row] == lines
+    assert [row["step"] for row in stored] == checkpoint.steps(open_store(runs / "pretrain"))
+    assert all(row["stored"]["bytes"] > 10_000 for row in stored)
     assert list((runs / "pretrain/tensorboard").glob("events.*"))
     assert result["steps"] == checkpoint.steps(open_store(runs / "pretrain"))[-1]
 

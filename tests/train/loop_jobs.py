@@ -12,7 +12,7 @@ from au_dist.dist.collectives import add_up
 from au_dist.dist.world import World
 from au_dist.errors import TrainError
 from au_dist.model.norm import SharedBatchNorm, share
-from au_dist.train.loop import train
+from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
 
 CLIPS = 4
@@ -54,6 +54,43 @@ def batches(world: World, unlabelled: tuple[int, ...], damaged: tuple[int, ...])
         number += 1
 
 
+class Host:
+    """Keeps everything at hand; what is saved counts as stored after the next step.
+
+    Args:
+        engine: The engine.
+        micro: Clips of this rank in a contrast set.
+        world: This process among the workers.
+        asked: After how many steps the last rank is asked to stop.
+    """
+
+    def __init__(self, engine, micro: int, world: World, asked: int | None) -> None:
+        self.engine, self.micro, self.world, self.asked = engine, micro, world, asked
+        self.rows, self.weights, self.saved, self.reported = [], [engine.weights()], [0, 0], []
+
+    def idle(self):
+        return (torch.zeros(self.micro, 3, 2, 2),), *(torch.zeros(self.micro, 1), torch.ones(self.micro, 1) > 0), -1
+
+    def validate(self):
+        return {"weights": len(self.weights)}
+
+    def record(self, row):
+        self.rows.append(row)
+
+    def save(self, step, metrics):
+        self.weights.append(self.engine.weights())
+        self.saved.append(step)
+
+    def stored(self, wait=False):
+        return self.saved[-1 if wait else -2] if self.world.leads else 0
+
+    def report(self, step, metrics):
+        self.reported.append((len(self.weights), step, metrics))
+
+    def leaving(self):
+        return self.asked is not None and self.world.rank == self.world.size - 1 and len(self.weights) > self.asked
+
+
 def run(world: World, case: dict) -> dict:
     """Train some steps; return the record, the weights after each step, and the error if there was one."""
     from au_dist.dist.deepspeed_engine import Engine
@@ -65,22 +102,21 @@ def run(world: World, case: dict) -> dict:
     engine = Engine(module, EngineConfig(zero=zero), optim, micro=micro, accumulate=accumulate, world=world)
     plan = BatchPlan(
         clips=CLIPS * accumulate, contrast=CLIPS, accumulate=accumulate, micro=micro, take=1, world=world.size,
-        epoch_clips=100, steps=steps, warmup=0, every=1,
+        epoch_clips=100, steps=steps, warmup=0, every=case.get("every", 1),
     )  # fmt: skip
-    rows, weights = [], [engine.weights()]
-    idle = (torch.zeros(micro, 3, 2, 2),), torch.zeros(micro, 1), torch.ones(micro, 1, dtype=torch.bool), -1
+    host = Host(engine, micro, world, case.get("asked"))
     error = None
     try:
         made = batches(world, case.get("unlabelled", ()), case.get("damaged", ()))
-        train(
-            plan=plan, start=0, batches=made, engine=engine, lr=optim.lr,
-            skip=case.get("skip", 0.05), unreadable=case.get("unreadable", 0.01), size=2, world=world, validate=dict,
-            record=rows.append, save=lambda *_: weights.append(engine.weights()), idle=lambda: idle,
-        )  # fmt: skip
+        Loop(
+            plan=plan, start=0, batches=made, engine=engine, lr=optim.lr, skip=case.get("skip", 0.05),
+            unreadable=case.get("unreadable", 0.01), size=2, world=world, host=host,
+        ).run()  # fmt: skip
     except TrainError as caught:
         error = str(caught)
     engine.close()
-    return {"rows": [row for row in rows if "steps" in row], "weights": weights, "error": error}
+    rows = [row for row in host.rows if "steps" in row]
+    return {"rows": rows, "weights": host.weights, "reported": host.reported, "error": error}
 
 
 def all_runs(world: World, cases: list[dict]) -> list[dict]:

@@ -18,6 +18,8 @@ CASES = {
     "steep": {"steep": (2,)},
     "unlabelled": {"unlabelled": (1, 3)},
     "damaged": {"damaged": (1, 3)},
+    "asked to stop": {"asked": 3},
+    "asked between checkpoints": {"asked": 1, "every": 4, "steps": 10},
     "too many damaged": {"damaged": tuple(range(20)), "steps": 20, "unreadable": 0.01},
 }
 
@@ -84,6 +86,23 @@ def test_sets_without_labels_are_counted_and_teach_nothing(found):
         assert [row.get("unlabelled_sets", 0) for row in rows] == [0, 1, 0, 1, 0, 0]
         assert rows[1]["loss"] == 0
         assert rows[1]["grad_norm"] == 0
+
+
+def test_a_checkpoint_is_reported_when_it_is_stored(found):
+    for rank in found:
+        # In the test a checkpoint counts as stored when the next one is saved; the last ones when the run waits.
+        assert rank["plain"]["reported"] == [(min(step + 3, 7), step, {"weights": step}) for step in range(1, 7)]
+
+
+def test_a_run_that_is_asked_to_stop_stores_the_step_that_it_came_to(found):
+    for rank in found:
+        at_one, between = rank["asked to stop"], rank["asked between checkpoints"]
+        assert [len(run["rows"]) for run in (at_one, between)] == [4, 5]
+        # Only what was validated is reported.
+        assert [step for _, step, _ in at_one["reported"]] == [1, 2, 3, 4]
+        assert [step for _, step, _ in between["reported"]] == [4]
+        for name, tensor in rank["plain"]["weights"][4].items():
+            assert (at_one["weights"][4][name] == tensor).all()
 
 
 def test_ranks_agree(found):
