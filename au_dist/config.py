@@ -89,7 +89,7 @@ class Data(Section):
     mix: int = Field(8, ge=1)
     prefetch: int = Field(4, ge=1)
     cpus: float = Field(0.5, gt=0)
-    memory: float = Field(0.25, gt=0, le=1)
+    memory: float = Field(0.3, gt=0, le=1)
     decode: Literal["worker", "tasks", "gpu"] = "worker"
     unreadable: float = Field(0.01, ge=0, lt=1)
 
@@ -252,18 +252,29 @@ class Workers(Section):
     """The training workers.
 
     Attributes:
-        count: How many.
+        count: How many; or the least and the most, `[1, 4]`: as many as there is room for, of the numbers that divide
+            `data.lanes`, growing and shrinking with the cluster.
         cpus: CPUs of each, as Ray counts them.
         gpus: GPUs of each.
         max_failures: How often a lost worker is replaced before the run gives up.
         start_timeout_s: Seconds to wait for the cluster to place all workers before the run ends with the arithmetic.
     """
 
-    count: int = Field(2, ge=1)
+    count: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = 2
     cpus: float = Field(0.5, gt=0)
     gpus: float = Field(0, ge=0)
     max_failures: int = Field(3, ge=0)
     start_timeout_s: float = Field(60, gt=0)
+
+    @property
+    def least(self) -> int:
+        """The least workers that the run goes on with."""
+        return self.count if isinstance(self.count, int) else min(self.count)
+
+    @property
+    def most(self) -> int:
+        """The most workers that the run takes."""
+        return self.count if isinstance(self.count, int) else max(self.count)
 
 
 class Keep(Section):

@@ -85,7 +85,7 @@ def clips_of(place: Path) -> Iterator[tuple[str, list[bytes], np.ndarray]]:
 
 
 def ours(
-    place: Path | str, frames: int, batches: int, start: int = 0, rank: int = 0, world: int = 1, memory: float = 0.25
+    place: Path | str, frames: int, batches: int, start: int = 0, rank: int = 0, world: int = 1, memory: float = 0.3
 ) -> Batches:
     """Row groups through Ray Data, as a training worker reads them; Ray must be connected."""
     from concurrent.futures import ThreadPoolExecutor
@@ -120,7 +120,7 @@ def ours(
         prefetch=4,
         memory=memory,
     )
-    tables = iterate(rank_datasets(source, world, start)[rank].iterator(), 4)
+    tables = iterate(rank_datasets(source, world, start)[rank].iterator(), source.prefetch)
     with ThreadPoolExecutor(1) as pool:
         decode = in_threads(pool, 1, manifest.crop_recipe.size)
         for rows in deal(tables, lanes_of(rank, world, LANES), start * take, take):

@@ -21,7 +21,7 @@ import loader_kinds as kinds
 import psutil
 
 #: Seconds that the consumer takes for a batch, batches, memory shares that are tried.
-SLOW_S, COUNT, SHARES = 0.1, 60, (0.25, 0.5)
+SLOW_S, COUNT, SHARES = 0.1, 60, (0.3, 0.5)
 
 
 class Watch:

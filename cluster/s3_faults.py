@@ -26,6 +26,7 @@ class Faults:
         refused: Share of the requests that are answered 503.
         late: Share of the requests that wait `late_s` more.
         late_s: How long these wait.
+        away: Every connection is closed before an answer, as when the server is down.
         expired: Every request is answered 403, as when temporary credentials have expired.
         seen: Requests so far, by what was done with them.
     """
@@ -34,8 +35,11 @@ class Faults:
     refused: float = 0.0
     late: float = 0.0
     late_s: float = 0.0
+    away: bool = False
     expired: bool = False
-    seen: dict[str, int] = field(default_factory=lambda: {"passed": 0, "refused": 0, "late": 0, "expired": 0})
+    seen: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("passed", "refused", "late", "expired", "away"), 0)
+    )
 
 
 @contextlib.contextmanager
@@ -99,6 +103,8 @@ async def _talk(
             kind, wait = _fate(faults, draw)
             faults.seen[kind] += 1
             await asyncio.sleep(wait)
+            if kind == "away":
+                return
             if kind in ("refused", "expired"):
                 writer.write(_error(503 if kind == "refused" else 403, head.startswith(b"HEAD")))
                 await writer.drain()
@@ -112,6 +118,8 @@ async def _talk(
 
 def _fate(faults: Faults, draw: random.Random) -> tuple[str, float]:
     """Return what becomes of a request, and how long it waits."""
+    if faults.away:
+        return "away", 0.0
     if faults.expired:
         return "expired", faults.delay_s
     chance = draw.random()

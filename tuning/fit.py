@@ -31,13 +31,13 @@ def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
     if count == 0:
         workers = recipe.workers
         gpus = f" + {workers.gpus:g} GPU" if workers.gpus else ""
-        total = workers.count * (workers.cpus + recipe.data.cpus)
+        total = workers.most * (workers.cpus + recipe.data.cpus)
         there = ", ".join(f"{node.get('CPU', 0):g} CPU + {node.get('GPU', 0):g} GPU" for node in nodes)
         raise ClusterError(
             "Not even one trial fits on the cluster",
             expected=(
-                f"room for {workers.count} workers x ({workers.cpus:g} CPU{gpus}), each whole on one node, and "
-                f"{workers.count} x {recipe.data.cpus:g} CPU for data, {total:g} CPU in all, and for one data task "
+                f"room for {workers.most} workers x ({workers.cpus:g} CPU{gpus}), each whole on one node, and "
+                f"{workers.most} x {recipe.data.cpus:g} CPU for data, {total:g} CPU in all, and for one data task "
                 f"of {recipe.data.cpus / READING_TASKS:g} CPU on some node wherever the workers are"
             ),
             found=f"{len(nodes)} nodes: {there}" if nodes else "no node at all",
@@ -50,7 +50,7 @@ def _fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
     """Return whether so many trials fit, however Ray places their workers."""
     worker_cpu, worker_gpu = _units(recipe.workers.cpus), _units(recipe.workers.gpus)
     task = _units(recipe.data.cpus / READING_TASKS)
-    workers = trials * recipe.workers.count
+    workers = trials * recipe.workers.most
     slots, blocking, always_room, total = 0, 0, False, 0
     for node in nodes:
         cpu, gpu = _units(node.get("CPU", 0)), _units(node.get("GPU", 0))

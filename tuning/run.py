@@ -71,7 +71,7 @@ def check_runs(campaign: Campaign, where: Path) -> None:
     """
     initial_weights(make_context(campaign.base()))
     for recipe in check_space(campaign.space, campaign.recipe, where):
-        make_context(recipe).plan(recipe.workers.count)
+        make_context(recipe).plan(recipe.workers.most)
 
 
 @contextmanager

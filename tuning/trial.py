@@ -59,7 +59,7 @@ class Training:
 
     def __init__(self, recipe: Recipe) -> None:
         context = make_context(recipe)
-        self.recipe, self.plan = recipe, context.plan(recipe.workers.count)
+        self.recipe, self.plan = recipe, context.plan(recipe.workers.most)
         self.past = past_validations(context.run, context.resume_step()[0])
         self.mailbox, self.verdicts = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         self.outcome: dict[str, Any] = {}

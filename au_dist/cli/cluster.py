@@ -72,7 +72,7 @@ def cluster_preflight(
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
         check_fits(loaded)
-    say(f"{loaded.workers.count} workers fit")
+    say(f"{loaded.workers.least} workers fit")
 
 
 @app.command()

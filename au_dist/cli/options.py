@@ -80,5 +80,5 @@ def check_fits(recipe: "Recipe") -> None:
     from cluster import preflight
 
     workers = recipe.workers
-    needs = preflight.Needs(workers.count, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * workers.count)
+    needs = preflight.Needs(workers.least, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * workers.least)
     preflight.check_fits(needs, preflight.cluster_resources())

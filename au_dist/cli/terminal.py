@@ -28,7 +28,11 @@ class Progress:
         if faults := row.get("unreadable"):
             say(f"step {row['step']:>6}  left out: {len(faults)} frames do not decode, e.g. {faults[0]}")
         if fault := row.get("damaged"):
-            return say(f"a checkpoint is left out: {fault} Going on from step {row['step']}.")
+            return say(f"a checkpoint is left out: {fault}")
+        if late := row.get("late"):
+            return say(f"the run waits: {late}", err=True)
+        if row.get("resumed"):
+            return say(f"step {row['step']:>6}  going on from here")
         if stored := row.get("stored"):
             mib = stored["bytes"] / 2**20
             return say(f"step {row['step']:>6}  stored {mib:.1f} MiB in {stored['seconds']:.1f} s")

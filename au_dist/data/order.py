@@ -223,6 +223,11 @@ def _laid(order: Order, epoch: int) -> _Line:
     return _Line(groups, np.concatenate([[0], np.cumsum(drawn[groups])]), copies)
 
 
+def fitting(least: int, most: int, lanes: int) -> list[int]:
+    """Return the numbers of workers, within limits, that share the lanes evenly."""
+    return [count for count in range(max(1, least), min(most, lanes) + 1) if lanes % count == 0]
+
+
 def lanes_of(rank: int, world: int, lanes: int) -> tuple[int, ...]:
     """Return the lanes that a rank reads.
 
@@ -230,11 +235,10 @@ def lanes_of(rank: int, world: int, lanes: int) -> tuple[int, ...]:
         RecipeError: The number of workers does not divide the number of lanes.
     """
     if lanes % world:
-        fitting = [count for count in range(1, lanes + 1) if lanes % count == 0]
         raise RecipeError(
             "This number of workers cannot share the lanes evenly",
             where=f"workers.count={world}, data.lanes={lanes}",
-            expected=f"one of {', '.join(map(str, fitting))} workers",
+            expected=f"one of {', '.join(map(str, fitting(1, lanes, lanes)))} workers",
             fix="Choose such a number, or another data.lanes before the run starts.",
         )
     return tuple(range(rank, lanes, world))

@@ -207,7 +207,8 @@ def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
             for *block, start, stop in np.frombuffer(some, np.int64).reshape(-1, plan.shape[1]).tolist():
                 yield from read_parts(_fetched(kept), Block(*block), start, stop)
 
-    memory = source.memory * ray.cluster_resources()["object_store_memory"] / world
+    # Ray Data counts what waits in its queues; what its tasks hold and what travels is about as much again.
+    memory = source.memory * ray.cluster_resources()["object_store_memory"] / world / 2
     options = ExecutionOptions(preserve_order=True)
     options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=memory)
     found = []
@@ -239,8 +240,15 @@ def _items(items: list[Any]) -> Dataset:
 
 
 def iterate(shard: DataIterator, prefetch: int) -> Iterator[pa.Table]:
-    """Yield the rows of a rank's dataset as they arrive, in order."""
-    yield from shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=prefetch)
+    """Yield the rows of a rank's dataset as they arrive, in order.
+
+    They are copied: rows wait until their turn comes, and would fill the object store meanwhile.
+    """
+    for table in shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=prefetch):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        yield pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
 def score(

@@ -1,5 +1,6 @@
-"""What the driver, Ray Train's controller and the leading worker of a run tell each other, through an actor."""
+"""What the driver, Ray Train's controller and the workers of a run tell each other, through an actor."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -7,11 +8,16 @@ from typing import Any
 
 import ray
 
+from au_dist.train.pulse import Place, late
+
+#: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
+BEAT_S, LATE_S = 2.0, 20.0
+
 Show = Callable[[dict[str, Any]], None]
 
 
 class Board:
-    """Rows of the record on their way to the driver, where the workers begin, and whether they are to stop.
+    """Rows of the record on their way to the driver, where the workers begin and are, and whether they are to stop.
 
     Used as an actor, see `pinned`.
     """
@@ -19,6 +25,7 @@ class Board:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.step, self.leaving = 0, False
+        self.places: dict[int, Place] = {}
 
     def add(self, row: dict[str, Any]) -> bool:
         """Add a row; return whether the workers are to stop."""
@@ -33,11 +40,25 @@ class Board:
     def begin(self, step: int) -> int:
         """Set the step that the workers begin with: that of the checkpoint which they all load."""
         self.step = step
+        self.places.clear()
         return step
 
     def begun(self) -> int:
         """Return the step that the workers begin with."""
         return self.step
+
+    def beat(self, rank: int, node: str, number: int, phase: str, age_s: float) -> None:
+        """Note where a rank is and how long it has been there."""
+        now = time.monotonic()
+        self.places[rank] = Place(node, number, phase, now - age_s, now)
+
+    def ended(self, rank: int) -> None:
+        """Note that a rank has done its work."""
+        self.places.pop(rank, None)
+
+    def late(self, patience_s: float) -> list[str]:
+        """Return which ranks keep the others waiting."""
+        return late(self.places, time.monotonic(), patience_s)
 
     def leave(self) -> None:
         """Ask the workers to store a checkpoint and stop."""
@@ -47,6 +68,34 @@ class Board:
 def pinned() -> Any:
     """Return the handle of a new board."""
     return ray.remote(num_cpus=0)(Board).remote()
+
+
+class Pulse:
+    """Says every few seconds where a rank is, from a thread: one that hangs says so, too.
+
+    Args:
+        board: The board's handle.
+        rank: The rank.
+    """
+
+    def __init__(self, board: Any, rank: int) -> None:
+        self.board, self.rank, self.node = board, rank, socket.gethostname()
+        self.place, self.over = ("computes", 0, time.monotonic()), threading.Event()
+        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+
+    def at(self, phase: str, number: int) -> None:
+        """Note where the rank is."""
+        self.place = (phase, number, time.monotonic())
+
+    def _beat(self) -> None:
+        while not self.over.wait(BEAT_S):
+            phase, number, since = self.place
+            self.board.beat.remote(self.rank, self.node, number, phase, time.monotonic() - since)
+
+    def close(self) -> None:
+        """Say no more."""
+        self.over.set()
+        self.board.ended.remote(self.rank)
 
 
 class Shown:
@@ -60,6 +109,7 @@ class Shown:
 
     def __init__(self, board: Any, show: Show, stop: threading.Event) -> None:
         self.board, self.show, self.stop, self.over = board, show, stop, threading.Event()
+        self.looked, self.said = 0.0, set[str]()
         self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
 
     def __enter__(self) -> None:
@@ -77,8 +127,20 @@ class Shown:
                     ray.get(self.board.leave.remote(), timeout=10)
                 for row in ray.get(self.board.take.remote(), timeout=10):
                     self.show(row)
+                self._look()
             except ray.exceptions.RayError:
                 return
             if last:
                 return
             time.sleep(0.5)
+
+    def _look(self) -> None:
+        """Say which ranks keep the others waiting, each once while it does."""
+        if time.monotonic() - self.looked < BEAT_S:
+            return
+        self.looked = time.monotonic()
+        lines = {line.partition(":")[0]: line for line in ray.get(self.board.late.remote(LATE_S), timeout=10)}
+        for who, line in lines.items():
+            if who not in self.said:
+                self.show({"late": line})
+        self.said = set(lines)

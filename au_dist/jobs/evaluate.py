@@ -116,7 +116,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         test,
         Scorer,
         {"place": place.uri, "columns": columns, "aus": len(manifest.aus), "side": manifest.crop_recipe.size},
-        workers=min(workers.count, -(-expected // FRAMES_PER_SCORER)),
+        workers=min(workers.least, -(-expected // FRAMES_PER_SCORER)),
         cpus=workers.cpus,
         gpus=workers.gpus,
     )

@@ -14,6 +14,7 @@ import ray.train
 from au_dist import checkpoint
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
+from au_dist.jobs.board import Pulse
 from au_dist.jobs.context import Context
 from au_dist.jobs.owner import check_owner
 from au_dist.train.ledger import Ledger
@@ -54,6 +55,8 @@ class RunHost:
         self.context, self.plan, self.engine, self.ledger = context, plan, engine, ledger
         self.board, self.owner, self.validate, self.idle = board, owner, validate, idle
         self.saving = Saving()
+        self._pulse = Pulse(board, world.rank)
+        self.at = self._pulse.at
         self._record = Record(context.run, start) if world.leads else None
         self._answer: Any = None
         self._leaving = False
@@ -104,7 +107,8 @@ class RunHost:
         ray.train.report(numbers(metrics) | {"step": step})
 
     def close(self) -> None:
-        """Store what is left of the record."""
+        """Store what is left of the record, and go."""
+        self._pulse.close()
         self.saving.close()
         if self._record is not None:
             self._record.close()

@@ -9,6 +9,7 @@ import yaml
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
+from au_dist.data.order import fitting, lanes_of
 from au_dist.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
 from au_dist.jobs.context import Context, absolute, initial_weights, make_context
 from au_dist.jobs.owner import take_over
@@ -16,6 +17,9 @@ from au_dist.recipes import dump_recipe
 
 if TYPE_CHECKING:
     from au_dist.jobs.board import Show
+
+#: Seconds between looks whether the cluster has room for another number of workers.
+RESIZE_S = 15.0
 
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
@@ -42,13 +46,27 @@ def train(
         AuDistError: What stopped the run, for a person.
     """
     context = make_context(absolute(recipe))
-    context.plan(recipe.workers.count)
+    for count in worker_counts(context):
+        context.plan(count)
     claim(context)
     if context.run.exists(RESULT):
         return json.loads(context.run.read(RESULT))
     initial_weights(context)
     _fit(context, show, callbacks, stop or threading.Event())
     return finish(context)
+
+
+def worker_counts(context: Context) -> list[int]:
+    """Return the numbers of workers that a run may have, rising.
+
+    Raises:
+        RecipeError: None of them shares the lanes evenly.
+    """
+    workers, lanes = context.recipe.workers, context.recipe.data.lanes
+    counts = fitting(workers.least, workers.most, lanes)
+    if not counts:
+        lanes_of(0, workers.most, lanes)
+    return counts
 
 
 def claim(context: Context) -> None:
@@ -86,10 +104,11 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
     import ray
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
 
     from au_dist.data.pipeline import LaneData, quiet
     from au_dist.jobs.board import Shown, pinned
+    from au_dist.jobs.elastic import LaneTrainer, lane_policy
     from au_dist.jobs.giving_up import GiveUp
     from au_dist.jobs.worker import train_worker
 
@@ -106,14 +125,22 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
         step, faults = context.resume_step()
         for fault in faults:
             board.add.remote({"step": step, "damaged": fault})
+        if step:
+            board.add.remote({"step": step, "resumed": True})
         return int(ray.get(board.begin.remote(step))) * accumulate
 
-    trainer = TorchTrainer(
+    counts = worker_counts(context)
+    scaling = ScalingConfig(
+        num_workers=counts[0] if len(counts) == 1 else (counts[0], counts[-1]),
+        use_gpu=workers.gpus > 0,
+        resources_per_worker=resources,
+        elastic_resize_monitor_interval_s=RESIZE_S,
+    )
+    trainer = LaneTrainer(
         train_worker,
+        policy=lane_policy(context, scaling) if len(counts) > 1 else None,
         train_loop_config={"context": context, "board": board, "owner": owner},
-        scaling_config=ScalingConfig(
-            num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
-        ),
+        scaling_config=scaling,
         run_config=RunConfig(
             name="ray",
             storage_path=path,

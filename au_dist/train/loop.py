@@ -42,6 +42,14 @@ class Host(Protocol):
     def report(self, step: int, metrics: dict[str, Any]) -> None:
         """Take notice that a checkpoint is stored; called by all ranks together."""
 
+    def at(self, phase: str, number: int) -> None:
+        """Take notice of where this rank is.
+
+        Args:
+            phase: One of `au_dist.train.pulse.PHASES`.
+            number: The contrast set.
+        """
+
     def leaving(self) -> bool:
         """Return whether somebody has asked this rank to stop."""
 
@@ -117,13 +125,15 @@ class Loop:
             host.record(self._row(done, rate, found, seconds) | {"eta_s": pace * (plan.steps - done)})
             self.tolerance.check(done, rate)
             _check_gradient(self.engine.grad_norm, done, rate)
+            number = done * plan.accumulate - 1
             if done % plan.every == 0 or done == plan.steps:
+                host.at("validates", number)
                 saved[done] = host.validate()
                 shown = {name: value for name, value in saved[done].items() if name != "thresholds"}
                 host.record({"step": done, **shown})
-                host.save(done, saved[done])
-            elif found.leaving:
-                host.save(done, {})
+            if done in saved or found.leaving:
+                host.at("stores", number)
+                host.save(done, saved.get(done, {}))
             self._report(saved, found.stored)
             if found.leaving:
                 break
@@ -133,12 +143,15 @@ class Loop:
     def _learn(self, number: int, rate: float, found: _Step) -> None:
         """Learn from a contrast set; a set without a finite loss moves nothing."""
         asked = time.monotonic()
+        self.host.at("waits for data", number)
         batch = next(self.batches)
         found.waited += time.monotonic() - asked
+        self.host.at("computes", number)
         batch = batch.to(self.world.device)
         loss = self.engine.loss(batch.views(self.size), batch.y_BA, batch.valid_BA, number)
         # Whether a set is learnt from, all ranks decide together; what the ranks know of the run travels with it.
         seen = _look(loss, batch, self.host.stored(), self.host.leaving())
+        self.host.at("meets the others", number)
         value, broken, labelled, damaged, stored, leaving = total(seen, self.world).tolist()
         found.stored, found.leaving = int(stored), leaving > 0
         lost, faulty = self.tolerance.note(batch, broken > 0, damaged > 0, self.world)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from au_dist.config import Recipe
+from au_dist.data.order import lanes_of
 from au_dist.errors import RecipeError
 
 
@@ -59,13 +60,7 @@ def plan_batches(recipe: Recipe, epoch_clips: int, world: int) -> BatchPlan:
         raise RecipeError(
             "data.lanes must divide the contrast set", expected=f"a divisor of {contrast}", found=f"data.lanes={lanes}"
         )
-    if lanes % world:
-        fitting = ", ".join(str(count) for count in range(1, lanes + 1) if lanes % count == 0)
-        raise RecipeError(
-            "This number of workers cannot share the lanes evenly",
-            where=f"workers.count={world}, data.lanes={lanes}",
-            expected=f"one of {fitting}",
-        )
+    lanes_of(0, world, lanes)
     if epoch_clips < clips:
         raise RecipeError(
             "The training subjects have fewer clips than one step takes",

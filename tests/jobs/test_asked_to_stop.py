@@ -67,7 +67,7 @@ def test_asked_to_stop_then_damaged_then_taken_over(shards, run, tmp_path):
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 2, text
     assert f"step-{reached:08d}/optimizer.safetensors" in text
-    assert f"Going on from step {whole}." in text
+    assert f"step {whole:>6}  going on from here" in text
     assert "Another command has taken over this run" in text
     assert "Traceback" not in text
     assert verify(run).faults == []

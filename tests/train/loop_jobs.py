@@ -14,6 +14,7 @@ from au_dist.errors import TrainError
 from au_dist.model.norm import SharedBatchNorm, share
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
+from au_dist.train.pulse import PHASES
 
 CLIPS = 4
 
@@ -86,6 +87,9 @@ class Host:
 
     def report(self, step, metrics):
         self.reported.append((len(self.weights), step, metrics))
+
+    def at(self, phase, number):
+        assert phase in PHASES
 
     def leaving(self):
         return self.asked is not None and self.world.rank == self.world.size - 1 and len(self.weights) > self.asked

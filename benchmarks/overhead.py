@@ -1,0 +1,149 @@
+"""What Ray Train, DeepSpeed and checkpoints cost a step, beside a bare PyTorch loop on the same batches.
+
+    python benchmarks/overhead.py
+
+One Ray Train worker, ZeRO stage 0, AUNCE at 56 px in steps of 64 clips. Turns of `TURN` steps are taken one after the
+other in one process: the run's own loop (engine, record, progress) without and with a checkpoint at its end, waited
+for, and a loop of PyTorch alone. Medians over turns; batches are at hand, so reading is no part of it.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+TURN = 50
+
+RECIPE = {
+    "name": "overhead",
+    "method": "aunce",
+    "data": {"size": 56, "lanes": 8, "mix": 4, "cpus": 0.5},
+    "batch": {"clips": 64},
+    "optim": {"epochs": 1.0, "lr": 1e-4},
+    "keep": {"last": 2},
+    "workers": {"count": 1, "cpus": 1.0, "max_failures": 0},
+}
+
+
+def worker(config: dict[str, Any]) -> None:
+    """Take turns in a Ray Train worker; called by Ray Train."""
+    import ray.train
+    import torch
+
+    from au_dist.dist.deepspeed_engine import Engine
+    from au_dist.jobs.host import RunHost
+    from au_dist.jobs.worker import _batches, _world, make_module
+    from au_dist.train.ledger import Ledger
+    from au_dist.train.loop import Loop
+
+    context, turns = config["context"], config["turns"]
+    recipe, world = context.recipe, _world(context.recipe)
+    plan, lanes = context.plan(1), tuple(range(context.recipe.data.lanes))
+    shard = ray.train.get_dataset_shard("train")
+    made = list(itertools.islice(_batches(context, plan, shard, 0, lanes, world.device), 8))
+
+    module = make_module(context, world)
+    engine = Engine(module, recipe.engine, recipe.optim, micro=plan.micro, accumulate=1, world=world)
+    ledger = Ledger(context.run, 0, 1, lanes, plan.take, 0)
+    host = RunHost(context, plan, 0, world, engine, ledger, config["board"], config["owner"], dict, tuple)
+
+    save = host.save
+
+    def ours(turn: int, *, store: bool) -> float:
+        start, host.save = turn * TURN, save if store else lambda *_: None
+        mine = replace(plan, steps=start + TURN, every=TURN)
+        loop = Loop(
+            plan=mine, start=start, batches=itertools.cycle(made), engine=engine, lr=1e-4, skip=0.05, unreadable=0.01,
+            size=recipe.data.size, world=world, host=host,
+        )  # fmt: skip
+        begun = time.perf_counter()
+        loop.run()
+        return time.perf_counter() - begun
+
+    bare = make_module(context, world)
+    adam = torch.optim.AdamW(bare.parameters(), lr=1e-4, weight_decay=recipe.optim.weight_decay)
+
+    def plain(turn: int) -> float:
+        begun = time.perf_counter()
+        for step, batch in enumerate(itertools.islice(itertools.cycle(made), TURN)):
+            loss = bare(batch.views(recipe.data.size), batch.y_BA, batch.valid_BA, turn * TURN + step)
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(bare.parameters(), recipe.optim.clip)
+            adam.step()
+        return time.perf_counter() - begun
+
+    found: dict[str, list[float]] = {"plain": [], "ours": [], "stored": []}
+    for turn in range(turns):
+        found["plain"].append(plain(turn))
+        found["ours"].append(ours(2 * turn, store=False))
+        found["stored"].append(ours(2 * turn + 1, store=True))
+    host.close()
+    engine.close()
+    Path(config["out"]).write_text(json.dumps(found))
+
+
+def measure(place: Path, turns: int) -> dict[str, list[float]]:
+    """Return the seconds of each turn."""
+    import ray.data
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from au_dist.config import Recipe
+    from au_dist.data.pipeline import LaneData, quiet
+    from au_dist.ingest.synthetic import SynthSpec
+    from au_dist.jobs.board import pinned
+    from au_dist.jobs.context import make_context
+    from au_dist.jobs.ingest import ingest_synthetic
+    from au_dist.jobs.owner import take_over
+    from au_dist.storage import open_store
+
+    ingest_synthetic(SynthSpec(12, 2, 64, 1, size=64, stride=5), open_store(place / "shards"))
+    context = make_context(Recipe.model_validate({**RECIPE, "shards": f"{place}/shards", "runs": f"{place}/runs"}))
+    quiet()
+    out = place / "found.json"
+    TorchTrainer(
+        worker,
+        train_loop_config={
+            "context": context, "board": pinned(), "owner": take_over(context.run), "turns": turns, "out": str(out)
+        },
+        scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
+        run_config=RunConfig(name="ray", storage_path=str(place / "ray")),
+        torch_config=TorchConfig(backend="gloo"),
+        datasets={"train": lambda: ray.data.range(1)},
+        dataset_config=LaneData(context.source(), lambda: 0),
+    ).fit()  # fmt: skip
+    return json.loads(out.read_text())
+
+
+def rows(found: dict[str, list[float]]) -> Iterator[tuple[str, list[float], list[float]]]:
+    """Yield what is compared, turn by turn."""
+    yield "Ray Train and DeepSpeed, beside PyTorch alone", found["ours"], found["plain"]
+    yield f"a checkpoint every {TURN} steps, beside none", found["stored"], found["ours"]
+
+
+def main() -> None:
+    """Print ratios of time."""
+    from au_dist.jobs.session import ray_session
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=7)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ray_session():
+        found = measure(Path(folder), arguments.turns)
+    print("| what | ms a step | of the other | smallest to largest |\n|---|---|---|---|")
+    for name, mine, others in rows(found):
+        ratios = [one / other for one, other in zip(mine, others, strict=True)]
+        step = 1000 * statistics.median(mine) / TURN
+        spread = f"{min(ratios):.3f}–{max(ratios):.3f}"
+        print(f"| {name} | {step:.1f} | {statistics.median(ratios):.3f} | {spread} |")
+
+
+if __name__ == "__main__":
+    main()
