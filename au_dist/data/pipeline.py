@@ -207,8 +207,8 @@ def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
             for *block, start, stop in np.frombuffer(some, np.int64).reshape(-1, plan.shape[1]).tolist():
                 yield from read_parts(_fetched(kept), Block(*block), start, stop)
 
-    # Ray Data counts what waits in its queues; what its tasks hold and what travels is about as much again.
-    memory = source.memory * ray.cluster_resources()["object_store_memory"] / world / 2
+    # Ray Data counts what waits in its queues; what its tasks hold and what travels is up to twice as much again.
+    memory = source.memory * ray.cluster_resources()["object_store_memory"] / world / 3
     options = ExecutionOptions(preserve_order=True)
     options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=memory)
     found = []

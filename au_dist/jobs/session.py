@@ -33,7 +33,7 @@ EMBEDDED_ENVIRONMENT = {
 #: Ray Data needs CPUs beside the workers; on a laptop Ray is told there are at least this many.
 EMBEDDED_CPUS = 4
 
-OBJECT_STORE_BYTES = 256 << 20
+OBJECT_STORE_BYTES = 320 << 20
 
 
 @contextmanager
