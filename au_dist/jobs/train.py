@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Seconds between looks whether the cluster has room for another number of workers.
 RESIZE_S = 15.0
 
+#: Seconds that an elastic run waits for workers that Ray finds room for, before room is counted again; how often.
+COUNT_AGAIN_S, COUNT_AGAIN = 15.0, 10
+
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
 
@@ -118,7 +121,11 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
     filesystem, path = context.run.filesystem()
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
     quiet()
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(workers.start_timeout_s)
+    counts = worker_counts(context)
+    elastic = len(counts) > 1
+    # Where nodes have just gone, Ray may believe for a while that there is room: an elastic run soon counts again.
+    patience = min(COUNT_AGAIN_S, workers.start_timeout_s) if elastic else workers.start_timeout_s
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(patience)
     board, owner = pinned(), take_over(context.run)
 
     def position() -> int:
@@ -129,16 +136,15 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
             board.add.remote({"step": step, "resumed": True})
         return int(ray.get(board.begin.remote(step))) * accumulate
 
-    counts = worker_counts(context)
     scaling = ScalingConfig(
-        num_workers=counts[0] if len(counts) == 1 else (counts[0], counts[-1]),
+        num_workers=(counts[0], counts[-1]) if elastic else counts[0],
         use_gpu=workers.gpus > 0,
         resources_per_worker=resources,
         elastic_resize_monitor_interval_s=RESIZE_S,
     )
     trainer = LaneTrainer(
         train_worker,
-        policy=lane_policy(context, scaling) if len(counts) > 1 else None,
+        policy=lane_policy(context, scaling) if elastic else None,
         train_loop_config={"context": context, "board": board, "owner": owner},
         scaling_config=scaling,
         run_config=RunConfig(
@@ -146,7 +152,9 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
             storage_path=path,
             storage_filesystem=filesystem,
             # Without a limit a group of workers that cannot be placed is asked for again without end.
-            failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=0),
+            failure_config=FailureConfig(
+                max_failures=workers.max_failures, controller_failure_limit=COUNT_AGAIN if elastic else 0
+            ),
             callbacks=[GiveUp(), *callbacks],
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
