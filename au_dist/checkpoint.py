@@ -176,9 +176,19 @@ def intact(run: Store) -> tuple[Store | None, list[str]]:
     return None, faults
 
 
+def unseal(run: Store, beyond: int) -> None:
+    """Make the checkpoints after a step incomplete: a run goes on from that step."""
+    for step in steps(run):
+        if step > beyond:
+            run.delete(f"{folder(step)}/{COMPLETE}")
+
+
 def value(place: Store, metric: str) -> float:
-    """Return a metric of a checkpoint, minus infinity when it does not have it."""
-    number = state(place)["metrics"].get(metric)
+    """Return a metric of a checkpoint, minus infinity when it does not have it or is damaged."""
+    try:
+        number = state(place)["metrics"].get(metric)
+    except (CheckpointError, AbsentError):
+        return -math.inf
     return -math.inf if number is None or math.isnan(number) else float(number)
 
 

@@ -34,7 +34,7 @@ _CAUSES = (
         "Check AWS_ENDPOINT_URL and the network, and that the store is up.",
     ),
     (
-        r"SLOW_DOWN|SERVICE_UNAVAILABLE|SlowDown|INTERNAL_FAILURE|InternalError|\b50[03]\b",
+        r"SLOW_DOWN|SERVICE_UNAVAILABLE|SlowDown|INTERNAL_FAILURE|InternalError|\b(429|50[0234])\b",
         "the store is overloaded",
         "Try again later; what was done is kept.",
     ),

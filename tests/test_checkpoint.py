@@ -54,11 +54,16 @@ def test_the_newest_whole_one_is_found_behind_damaged_ones(run):
     assert found.name == "step-00000004"
     assert len(faults) == 1
     assert "step-00000006/optimizer.safetensors" in faults[0]
+    checkpoint.unseal(run, 4)
+    assert checkpoint.steps(run) == [2, 4]
+    assert checkpoint.intact(run) == (found, [])
     run.delete("checkpoints/step-00000004/weights.safetensors")
     run.write("checkpoints/step-00000002/COMPLETE", b"{")
     found, faults = checkpoint.intact(run)
     assert found is None
-    assert len(faults) == 3
+    assert len(faults) == 2
+    # Damage is no reason to end: such a checkpoint is only never the best.
+    assert checkpoint.best(run, "val_auc").name == "step-00000004"
 
 
 def test_nothing_is_written_by_one_who_may_not(run):

@@ -214,7 +214,7 @@ def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
     found = []
     for lanes in ranks:
         mine = plan[np.isin(plan[:, 0], lanes)]
-        items = _items([part.tobytes() for part in np.array_split(mine, min(len(mine), MAX_TASKS))])
+        items = _items([part.tobytes() for part in np.array_split(mine, max(1, min(len(mine), MAX_TASKS)))])
         cpus = source.cpus / READING_TASKS
         dataset = items.map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus)
         dataset.context.execution_options = options

@@ -63,9 +63,9 @@ def take(table: pa.Table, rows: np.ndarray, copies: np.ndarray, epoch: int, read
     y_CTA, valid_CTA = (np.stack(part)[rows] for part in zip(*_labels(table, reading), strict=True))
     index_CF = _choose(clips, valid_CTA.any(2), reading)
     frames = index_CF.shape[1]
-    draw_CVFP = draw_views(reading.draws, reading.seed, clips, reading.views, frames)
-    if not reading.views:
-        draw_CVFP = np.broadcast_to(no_view(), (len(rows), 1, frames, len(DRAWS)))
+    draw_CVFP = np.broadcast_to(no_view(), (len(rows), 1, frames, len(DRAWS)))
+    if reading.views:
+        draw_CVFP = draw_views(reading.draws, reading.seed, clips, reading.views, frames)
     jpeg = table["jpeg"].combine_chunks()
     places = jpeg.offsets.to_numpy()[rows][:, None] + index_CF
     ends = np.arange(0, places.size + 1, frames)

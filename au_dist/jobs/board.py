@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from au_dist.train.pulse import Place, late
 
@@ -26,6 +27,7 @@ class Board:
         self.rows: list[dict[str, Any]] = []
         self.step, self.leaving = 0, False
         self.places: dict[int, Place] = {}
+        self.over: set[int] = set()
 
     def add(self, row: dict[str, Any]) -> bool:
         """Add a row; return whether the workers are to stop."""
@@ -41,6 +43,7 @@ class Board:
         """Set the step that the workers begin with: that of the checkpoint which they all load."""
         self.step = step
         self.places.clear()
+        self.over.clear()
         return step
 
     def begun(self) -> int:
@@ -55,6 +58,11 @@ class Board:
     def ended(self, rank: int) -> None:
         """Note that a rank has done its work."""
         self.places.pop(rank, None)
+        self.over.add(rank)
+
+    def has_ended(self, rank: int) -> bool:
+        """Return whether a rank has done its work."""
+        return rank in self.over
 
     def late(self, patience_s: float) -> list[str]:
         """Return which ranks keep the others waiting."""
@@ -66,8 +74,9 @@ class Board:
 
 
 def pinned() -> Any:
-    """Return the handle of a new board."""
-    return ray.remote(num_cpus=0)(Board).remote()
+    """Return the handle of a new board; it lives and dies with the driver's node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
 
 
 class Pulse:
@@ -128,6 +137,8 @@ class Shown:
                 for row in ray.get(self.board.take.remote(), timeout=10):
                     self.show(row)
                 self._look()
+            except ray.exceptions.GetTimeoutError:
+                pass  # asked again
             except ray.exceptions.RayError:
                 return
             if last:

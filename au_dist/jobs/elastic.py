@@ -13,7 +13,7 @@ from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
 
 from au_dist import checkpoint
 from au_dist.data.order import fitting
-from au_dist.errors import ClusterError
+from au_dist.errors import ClusterError, StorageError
 from au_dist.jobs.context import Context
 
 #: Seconds between looks at storage while a change of size waits for a checkpoint.
@@ -76,16 +76,23 @@ class Fitting(ElasticScalingPolicy):
             if time.monotonic() - self._looked < LOOK_S:
                 return NoopDecision()
             self._looked = time.monotonic()
-            if self._newest() == self._before:
+            if self._stored() in (None, self._before):
                 return NoopDecision()
             # What there was room for then may be gone: decided anew.
             self._before, self._latest_monitor_time = None, float("-inf")
             return super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
         decision = super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
         if isinstance(decision, ResizeDecision):
-            self._before = self._newest()
+            self._before = self._stored()
             return NoopDecision()
         return decision
+
+    def _stored(self) -> int | None:
+        """Return the step of the newest checkpoint; None while the store does not say: the run goes on without it."""
+        try:
+            return self._newest()
+        except StorageError:
+            return None
 
 
 def lane_policy(context: Context, scaling: ScalingConfig) -> Fitting:

@@ -22,6 +22,9 @@ from au_dist.train.plan import BatchPlan
 from au_dist.train.record import Record
 from au_dist.train.saving import Saving
 
+#: Seconds that failing ranks wait for the leading one to store its record.
+PATIENCE_S = 60
+
 
 class RunHost:
     """The host of a rank of a run (`au_dist.train.loop.Host`).
@@ -79,6 +82,7 @@ class RunHost:
 
     def save(self, step: int, metrics: dict[str, Any]) -> None:
         """Begin to store a checkpoint; on the leading rank in the background."""
+        self.saving.stored(wait=True)  # so that no second copy of the weights is made
         weights, moments = self.engine.weights(), self.engine.moments()
         self.ledger.write()
         if self._record is not None:
@@ -91,6 +95,7 @@ class RunHost:
         written = checkpoint.write(run, step, weights, moments, state, lambda: check_owner(run, self.owner))
         seconds = time.monotonic() - begun
         self.board.add.remote({"step": step, "stored": {"bytes": written, "seconds": seconds}})
+        check_owner(run, self.owner)
         checkpoint.prune(run, self.context.recipe.keep)
 
     def _send(self) -> None:
@@ -108,10 +113,18 @@ class RunHost:
 
     def close(self) -> None:
         """Store what is left of the record, and go."""
-        self._pulse.close()
         self.saving.close()
         if self._record is not None:
+            check_owner(self.context.run, self.owner)
             self._record.close()
+        self._pulse.close()
+
+    def await_leader(self) -> None:
+        """Wait until the leading rank has stored what is left: the first rank that fails ends them all."""
+        for _ in range(PATIENCE_S):
+            if ray.get(self.board.has_ended.remote(0)):
+                return
+            time.sleep(1)
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:

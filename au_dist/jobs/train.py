@@ -130,6 +130,8 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
 
     def position() -> int:
         step, faults = context.resume_step()
+        if faults:
+            checkpoint.unseal(context.run, step)
         for fault in faults:
             board.add.remote({"step": step, "damaged": fault})
         if step:

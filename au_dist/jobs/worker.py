@@ -101,6 +101,7 @@ def train_worker(config: dict[str, Any]) -> None:
         raise  # nothing may be written any more
     except TrainError:
         host.close()  # what led there is in the record
+        host.await_leader()
         raise
     batches.close()
     host.close()

@@ -112,6 +112,12 @@ def test_resuming_equals_not_stopping(pretrained, shards, runs):
     assert verify(open_store(runs / "pretrain"), open_store(runs / "resumed")).faults == []
 
 
+def test_a_run_whose_last_word_was_lost_says_it(pretrained, shards, runs):
+    cut_back(runs, "last", pretrained[0]["steps"])
+    found = train(recipe(shards, runs, "last"))
+    assert {**found, "name": "pretrain", "run": pretrained[0]["run"]} == pretrained[0]
+
+
 def test_resuming_on_one_worker_sees_the_same_batches(pretrained, shards, runs):
     cut_back(runs, "alone", 2)
     for file in (runs / "alone/ledger").iterdir():

@@ -1,0 +1,26 @@
+"""What every start would meet again ends a run; what may pass does not."""
+
+import pytest
+
+from au_dist.errors import ShardError, TakenOverError, UnavailableError
+from au_dist.jobs.giving_up import GiveUp, our_error
+
+
+class WrappedError(Exception):
+    """As Ray hands on what a worker raised."""
+
+    def __init__(self, cause):
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@pytest.mark.parametrize("error", [ShardError("missing"), TakenOverError("gone")])
+def test_what_is_met_again_ends_the_run(error):
+    with pytest.raises(type(error)):
+        GiveUp().after_exception(None, {0: RuntimeError("connection closed by peer"), 1: WrappedError(error)})
+
+
+@pytest.mark.parametrize("error", [UnavailableError("away"), RuntimeError("connection closed by peer")])
+def test_what_may_pass_does_not(error):
+    GiveUp().after_exception(None, {0: WrappedError(error)})
+    assert our_error(WrappedError(error)) is (error if isinstance(error, UnavailableError) else None)
