@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
     {"errors", "schema", "facs", "seeds", "protocol"},
-    {"failures", "hedge"},
+    {"failures", "hedge", "config_run"},
     {"config", "storage", "ranged"},
     {"shards", "recipes"},
     {"shard_writer"},

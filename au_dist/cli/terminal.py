@@ -43,6 +43,11 @@ class Progress:
             return
         if lost := row.get("skipped_clips"):
             say(f"step {row['step']:>6}  skipped: the loss is not finite, with {len(lost)} clips, e.g. {lost[0]}")
+        if "left_out" in row:
+            say(
+                f"step {row['step']:>6}  left out: the gradient is too large for fp16; loss scale {row['loss_scale']:g}"
+            )
+            return
         now = time.monotonic()
         if now - self.last < self.every_s and row["step"] != row["steps"]:
             return

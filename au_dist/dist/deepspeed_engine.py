@@ -4,9 +4,12 @@ Checkpoints hold whole tensors by parameter name, gathered through DeepSpeed's p
 another number of workers and at another ZeRO stage, and nothing is pickled (docs/decisions/0003-checkpoints.md).
 """
 
+import dataclasses
 import gc
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,10 +17,16 @@ import torch.distributed as dist
 
 from au_dist.config import Engine as EngineConfig
 from au_dist.config import Optim
+from au_dist.dist.loss_scale import FIRST, LossScale
 from au_dist.dist.world import World
 from au_dist.errors import CheckpointError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+
+#: What the loss scale is called among the moments.
+_SCALE = "loss_scale"
+
+_PRODUCTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _deepspeed() -> Any:
@@ -51,18 +60,15 @@ def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int,
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": accumulate,
         "train_batch_size": micro * accumulate * world,
-        "gradient_clipping": optim.clip,
-        "zero_optimization": {"stage": engine.zero},
+        "gradient_clipping": optim.clip if engine.zero else 0.0,  # at stage 0 `Engine` knows the norm already
+        "zero_optimization": {
+            "stage": engine.zero,
+            **({"offload_optimizer": {"device": "cpu"}} if engine.offload else {}),
+        },
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # PyTorch's needs no compiler
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
-        # Weights, their gradients and the optimizer's state stay in full precision: the list names the modules whose
-        # gradients would travel in bf16.
-        "torch_autocast": {
-            "enabled": engine.precision == "bf16",
-            "dtype": "bfloat16",
-            "lower_precision_safe_modules": [],
-        },
     }
 
 
@@ -76,17 +82,31 @@ class Engine:
         micro: Clips of one rank in one contrast set.
         accumulate: Contrast sets of a step.
         world: This process among the workers; a process group exists already.
+        shares: Parameter → its learning rate, as a share of the step's; 1 for those that are not in it.
     """
 
     def __init__(
-        self, module: torch.nn.Module, engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int, world: World
+        self,
+        module: torch.nn.Module,
+        engine: EngineConfig,
+        optim: Optim,
+        *,
+        micro: int,
+        accumulate: int,
+        world: World,
+        shares: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         deepspeed = _deepspeed()
         self.world, self.module = world, module.to(world.device)
+        if engine.precision in _PRODUCTS:
+            # Around the module's own forward pass, where DeepSpeed's engine leaves it alone. Weights, gradients and
+            # the optimizer's state stay in full precision.
+            products = torch.autocast(world.device.type, dtype=_PRODUCTS[engine.precision])
+            module.forward = products(module.forward)
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault(optim.encoder if ".encoder." in f".{name}" else 1.0, []).append(parameter)
+                groups.setdefault(shares.get(name, 1.0), []).append(parameter)
         self._shares = list(groups)
         self._adam = torch.optim.AdamW(
             [{"params": group} for group in groups.values()], lr=optim.lr, weight_decay=optim.weight_decay
@@ -97,7 +117,15 @@ class Engine:
             config=settings(engine, optim, micro=micro, accumulate=accumulate, world=world.size),
             dist_init_required=False,
         )
-        self._stage = engine.zero
+        self._stage, self._clip, self._updated = engine.zero, optim.clip, False
+        if self._stage in (1, 2):
+            # ZeRO links each parameter to its part of the optimizer's state when the first group has been updated, and
+            # finds nothing for the parameters of the others, unless their state is there already.
+            for group in self._adam.param_groups:
+                for flat in group["params"]:
+                    moments = {key: torch.zeros_like(flat) for key in _MOMENTS}
+                    self._adam.state[flat] = {"step": torch.tensor(0.0), **moments}
+        self.scale = LossScale() if engine.precision == "fp16" else None
         self.grad_norm = float("nan")
 
     def loss(self, *inputs: Any) -> torch.Tensor:
@@ -115,25 +143,49 @@ class Engine:
     def learn(self, lr: float, loss: torch.Tensor) -> None:
         """Do the backward pass of one micro-batch, and the update when it completes a step.
 
+        In fp16 an update whose gradient is not finite is left out, and the loss scale halved.
+
         Args:
-            lr: Learning rate of the update; the image encoder's is `optim.encoder` times that.
+            lr: Learning rate of the update, before the parameters' shares.
             loss: From `loss`.
         """
+        if self.scale is not None and self._stage > 0:
+            self._engine.optimizer.override_loss_scale(self.scale.size)  # ZeRO scales, scales back, then clips
+        elif self.scale is not None:
+            loss = loss * self.scale.size
         self._engine.backward(loss)
         updates = self._engine.is_gradient_accumulation_boundary()
         if updates:
             for group, share in zip(self._engine.optimizer.param_groups, self._shares, strict=True):
                 group["lr"] = lr * share
             if self._stage == 0:
-                self.grad_norm = self._norm()
+                self.grad_norm = self._clipped()
         self._engine.step()
         if updates and self._stage > 0:
             norm = self._engine.get_global_grad_norm()
             self.grad_norm = float("nan") if norm is None else float(norm)
+        finite = math.isfinite(self.grad_norm)
+        self._updated |= updates and finite
+        if updates and self.scale is not None:
+            self.scale.note(finite)
 
-    def _norm(self) -> float:
-        grads = [p.grad for p in self.module.parameters() if p.grad is not None]
-        return float(torch.nn.utils.get_total_norm(grads)) if grads else 0.0
+    @property
+    def left_out(self) -> bool:
+        """Whether the last update was left out because fp16 cannot hold its gradient; a smaller scale comes next."""
+        return self.scale is not None and self.scale.size >= 1 and not math.isfinite(self.grad_norm)
+
+    def _clipped(self) -> float:
+        """Scale the gradients back, clip them, return their norm; in fp16 they go if it is not finite: nothing moves."""
+        parameters = [p for p in self.module.parameters() if p.grad is not None]
+        grads = [p.grad for p in parameters]
+        if self.scale is not None:
+            torch._foreach_div_(grads, self.scale.size)
+        norm = torch.nn.utils.get_total_norm(grads)
+        if self._clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
+        if self.scale is not None and not torch.isfinite(norm):
+            self._engine.zero_grad()
+        return float(norm)
 
     def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         return ((name, p) for name, p in self._engine.module.named_parameters() if p.requires_grad)
@@ -164,12 +216,15 @@ class Engine:
         found = {}
         for name, parameter in self._trained():
             for key in _MOMENTS:
+                value = None  # no update yet
                 if self._stage == 0:
-                    value = self._adam.state[parameter][key] if parameter in self._adam.state else None
-                else:
+                    value = self._adam.state.get(parameter, {}).get(key)
+                elif self._updated:
                     value = safe_get_full_optimizer_state(parameter, key)
-                if value is not None:
-                    found[f"{name}/{key}"] = value.detach().float().cpu().reshape(_shape(parameter)).clone()
+                value = torch.zeros(_shape(parameter)) if value is None else value
+                found[f"{name}/{key}"] = value.detach().float().cpu().reshape(_shape(parameter)).clone()
+        if self.scale is not None:
+            found[_SCALE] = torch.tensor(dataclasses.astuple(self.scale), dtype=torch.float64)
         return found
 
     def restore(
@@ -187,9 +242,15 @@ class Engine:
         Raises:
             CheckpointError: A parameter is missing.
         """
+        applied = updates
+        if self.scale is not None:
+            size, good, done = moments[_SCALE].tolist() if _SCALE in moments else (FIRST, 0, updates)
+            self.scale, applied = LossScale(size=1.0), int(done)
         if self._stage:
             for _ in range(self._engine.gradient_accumulation_steps()):
                 self.learn(0.0, self.loss(*inputs))
+        if self.scale is not None:
+            self.scale = LossScale(size, int(good), applied)
         for name, parameter in self._trained():
             missing = [key for key in (f"{name}/{part}" for part in _MOMENTS) if key not in moments]
             if missing:
@@ -198,14 +259,14 @@ class Engine:
             # Copies: the optimizer writes into its state, and what was handed in belongs to the caller.
             values = {key: moments[f"{name}/{key}"].to(self.world.device, copy=True) for key in _MOMENTS}
             if self._stage == 0:
-                self._adam.state[parameter] = {"step": torch.tensor(float(updates)), **values}
+                self._adam.state[parameter] = {"step": torch.tensor(float(applied)), **values}
             else:
                 self._set(parameter, weights[name].to(self.world.device), values)
         for name, buffer in self._engine.module.named_buffers():
             if name in weights:
                 buffer.copy_(weights[name])
         for state in self._adam.state.values():
-            state["step"] = torch.tensor(float(updates))
+            state["step"] = torch.tensor(float(applied))
         self._engine.global_steps = updates
 
     def _set(self, parameter: torch.nn.Parameter, weight: torch.Tensor, moments: dict[str, torch.Tensor]) -> None:

@@ -22,12 +22,13 @@ from au_dist.jobs.context import Context, initial_weights
 from au_dist.jobs.host import RunHost
 from au_dist.jobs.session import ENVIRONMENT
 from au_dist.model.clip_network import ClipNetwork
+from au_dist.model.encoders import recompute, stages
 from au_dist.model.network import AUNetwork
 from au_dist.seeds import torch_seed
 from au_dist.shards import read_row_group
 from au_dist.train.ledger import Ledger
 from au_dist.train.loop import Loop
-from au_dist.train.plan import BatchPlan
+from au_dist.train.plan import BatchPlan, rate_shares
 from au_dist.train.tasks import Contrast, Detect, Predict, Regress
 from au_dist.train.validate import Frames, detection_metrics, outputs, probe_metrics, unreadable
 from au_dist.train.validate_clips import Clips, intensity_metrics, prediction_metrics
@@ -60,13 +61,22 @@ def train_worker(config: dict[str, Any]) -> None:
     batches = Ahead(_batches(context, plan, shard, start, lanes, world.device), depth=2)
     ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, start * plan.accumulate)
     module = make_module(context, world, fresh=resumed is None)
+    recompute(module, recipe.engine.activation_checkpointing)
     if resumed is not None:
         weights = checkpoint.tensors(resumed, checkpoint.WEIGHTS)
         module.load_state_dict(weights)
     else:
         module.load_state_dict(initial_weights(context), strict=False)
 
-    engine = Engine(module, recipe.engine, recipe.optim, micro=plan.micro, accumulate=plan.accumulate, world=world)
+    engine = Engine(
+        module,
+        recipe.engine,
+        recipe.optim,
+        micro=plan.micro,
+        accumulate=plan.accumulate,
+        world=world,
+        shares=rate_shares(stages(module), recipe.optim),
+    )
     if resumed is not None and start < plan.steps:
         moments = checkpoint.tensors(resumed, checkpoint.OPTIMIZER)
         engine.restore(weights, moments, start, *_idle_inputs(context, plan, world))

@@ -1,16 +1,63 @@
 """Image encoders: pixels to a grid of tokens. Normalisation never mixes samples, so N workers equal one."""
 
+from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from au_dist.config import TORCHVISION, Model
 from au_dist.errors import CheckpointError
 
+#: Every encoder is a row of so many stages, the first one next to the pixels.
+STAGES = 5
 
-class Tiny(nn.Module):
+
+class Encoder(nn.Module):
+    """A row of stages.
+
+    Attributes:
+        channels: Length C of a token.
+        recompute: Whether only what enters a stage is kept for the backward pass (activation checkpointing).
+    """
+
+    channels: int
+    recompute = False
+
+    def parts(self) -> list[nn.Module]:
+        """Return the stages."""
+        raise NotImplementedError
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return tokens [B, S, C]."""
+        recompute = self.recompute and torch.is_grad_enabled()
+        for part in self.parts():
+            x_BCHW = checkpoint(part, x_BCHW, use_reentrant=False) if recompute else part(x_BCHW)
+        return x_BCHW.flatten(2).transpose(1, 2)
+
+
+def stages(module: nn.Module) -> dict[str, int]:
+    """Return the parameters of the encoders in a module → their stage, 0 to `STAGES` - 1."""
+    stage_of = {
+        id(parameter): stage
+        for encoder in module.modules()
+        if isinstance(encoder, Encoder)
+        for stage, part in enumerate(encoder.parts())
+        for parameter in part.parameters()
+    }
+    return {name: stage_of[id(p)] for name, p in module.named_parameters() if id(p) in stage_of}
+
+
+def recompute(module: nn.Module, whether: bool) -> None:
+    """Say whether the encoders in a module compute a stage again in the backward pass."""
+    for encoder in module.modules():
+        if isinstance(encoder, Encoder):
+            encoder.recompute = whether
+
+
+class Tiny(Encoder):
     """A small residual network for CPUs: stride 8, 96 channels, group normalisation."""
 
     channels = 96
@@ -20,9 +67,13 @@ class Tiny(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2, bias=False), nn.GroupNorm(4, 24), nn.ReLU())
         self.stages = nn.Sequential(_down(24, 48), _Residual(48), _down(48, 96), _Residual(96))
 
+    def parts(self) -> list[nn.Module]:
+        """Return the stem and the four that follow."""
+        return [self.stem, *self.stages]
+
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
-        return self.stages(self.stem(x_BCHW.contiguous(memory_format=torch.channels_last))).flatten(2).transpose(1, 2)
+        return super().forward(x_BCHW.contiguous(memory_format=torch.channels_last))
 
 
 def _down(before: int, after: int) -> nn.Module:
@@ -44,7 +95,7 @@ class _Residual(nn.Module):
         return torch.relu(x_BCHW + self.body(x_BCHW))
 
 
-class _Torchvision(nn.Module):
+class _Torchvision(Encoder):
     """A torchvision network without its classifier.
 
     Args:
@@ -66,15 +117,18 @@ class _Torchvision(nn.Module):
             self.channels = body.fc.in_features
             _load(body, state, "fc.")
             self.body = nn.Sequential(*list(body.children())[:-2])
+            self._ends = (4, 5, 6, 7, 8)  # convolution to pooling, then one layer each
         else:
             body = build()
             self.channels = body.head.in_features
             _load(body, state, "head.")
             self.body = nn.Sequential(body.features, body.norm, body.permute)
+            self._ends = (1, 2, 4, 6, 10)  # patches, then blocks, each after the merging before it
 
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Return tokens [B, S, C]."""
-        return self.body(x_BCHW).flatten(2).transpose(1, 2)
+    def parts(self) -> list[nn.Module]:
+        """Return the layers that lie between two reductions of the grid."""
+        rows = [*self.body[0], *self.body[1:]] if isinstance(self.body[0], nn.Sequential) else [*self.body]
+        return [nn.Sequential(*rows[begin:end]) for begin, end in pairwise((0, *self._ends))]
 
 
 def _load(body: nn.Module, state: dict[str, torch.Tensor] | None, classifier: str) -> None:

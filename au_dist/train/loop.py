@@ -124,7 +124,8 @@ class Loop:
             pace = (time.monotonic() - begun) / (done - self.start)
             host.record(self._row(done, rate, found, seconds) | {"eta_s": pace * (plan.steps - done)})
             self.tolerance.check(done, rate)
-            _check_gradient(self.engine.grad_norm, done, rate)
+            if not self.engine.left_out:
+                _check_gradient(self.engine.grad_norm, done, rate)
             number = done * plan.accumulate - 1
             if done % plan.every == 0 or done == plan.steps:
                 host.at("validates", number)
@@ -173,7 +174,8 @@ class Loop:
             "steps": self.plan.steps,
             "epoch": round(self.plan.epoch(done), 3),
             **({"loss": found.loss / learnt} if learnt else {}),
-            "grad_norm": self.engine.grad_norm,
+            **({"left_out": True} if self.engine.left_out else {"grad_norm": self.engine.grad_norm}),
+            **({"loss_scale": self.engine.scale.size} if self.engine.scale else {}),
             "lr": rate,
             "clips_per_s": self.plan.clips / seconds,
             "data_wait": found.waited / seconds,

@@ -1,9 +1,10 @@
 """The arithmetic of a run: one owner for every derived number."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from au_dist.config import Recipe
+from au_dist.config import Optim, Recipe
 from au_dist.data.order import lanes_of
 from au_dist.errors import RecipeError
 
@@ -88,3 +89,14 @@ def learning_rate(step: int, peak: float, warmup: int, steps: int) -> float:
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def rate_shares(stage_of: Mapping[str, int], optim: Optim) -> dict[str, float]:
+    """Return the learning rates of the encoder's parameters, as shares of the step's: `encoder * layer_decay ** depth`.
+
+    Args:
+        stage_of: Parameter → its stage in the encoder, the first one next to the pixels.
+        optim: The optimizer section of the recipe.
+    """
+    last = max(stage_of.values(), default=0)
+    return {name: optim.encoder * optim.layer_decay ** (last - stage) for name, stage in stage_of.items()}

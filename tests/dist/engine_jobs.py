@@ -10,6 +10,9 @@ from au_dist.dist.world import World
 OPTIM = Optim(lr=1e-2, clip=0.5, weight_decay=0.01)
 CLIPS = 8
 
+#: Learning rates of the first trained layer: two groups of parameters.
+SHARES = {"first.weight": 0.5, "first.bias": 0.5}
+
 
 class Small(nn.Module):
     """A frozen layer, two trained ones, odd sizes so that no world divides them."""
@@ -29,25 +32,31 @@ def part(step: int, index: int, world: World, accumulate: int) -> torch.Tensor:
     return x_BF.chunk(accumulate)[index].chunk(world.size)[world.rank]
 
 
-def steps(world: World, zero: int, accumulate: int, first: int, last: int, saved: dict | None) -> dict:
+def steps(
+    world: World, config: dict, accumulate: int, size: float | None, first: int, last: int, saved: dict | None
+) -> dict:
     """Train from step `first` to `last`, from `saved` if given; return losses, norms, weights and moments."""
     from au_dist.dist.deepspeed_engine import Engine
 
     module = Small()
+    config = EngineConfig(**config)
     if saved:
         module.load_state_dict(saved["weights"])
     micro = CLIPS // accumulate // world.size
-    engine = Engine(module, EngineConfig(zero=zero), OPTIM, micro=micro, accumulate=accumulate, world=world)
+    engine = Engine(module, config, OPTIM, micro=micro, accumulate=accumulate, world=world, shares=SHARES)
     if saved:
         engine.restore(saved["weights"], saved["moments"], first, part(0, 0, world, accumulate))
-    losses, norms = [], []
+    elif size:
+        engine.scale.size = size
+    losses, norms, left_out = [], [], []
     for step in range(first, last):
         for index in range(accumulate):
             loss = engine.loss(part(step, index, world, accumulate))
             engine.learn(OPTIM.lr, loss)
-            losses.append(float(loss))
+            losses.append(loss.item())
         norms.append(engine.grad_norm)
-    found = {"losses": losses, "norms": norms, "weights": engine.weights(), "moments": engine.moments()}
+        left_out.append(engine.left_out)
+    found = {"losses": losses, "norms": norms, "left_out": left_out, "weights": engine.weights(), "moments": engine.moments()}
     engine.close()
     return found
 

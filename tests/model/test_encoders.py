@@ -9,8 +9,10 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from au_dist.config import Model, Recipe
+from au_dist.config_run import Optim
 from au_dist.errors import CheckpointError
-from au_dist.model.encoders import make_encoder
+from au_dist.model.encoders import STAGES, make_encoder, recompute, stages
+from au_dist.train.plan import rate_shares
 
 
 @pytest.fixture(scope="module", params=["resnet18", "swin_t"])
@@ -114,3 +116,41 @@ def test_our_own_names_and_what_does_not_fit(tmp_path):
 def test_weights_and_normalisation_must_fit(model, message):
     with pytest.raises(ValidationError, match=message):
         Recipe(name="a", shards="s", runs="r", method="aunce", model=model)
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])
+def test_what_is_computed_again_has_the_same_gradient(name):
+    """To the bit, stochastic depth included, and with less kept."""
+    torch.manual_seed(0)
+    encoder = make_encoder(Model(encoder=name)).train()
+    x_BCHW = torch.randn(2, 3, 64, 64)
+    found, kept = [], []
+    for whether in (False, True):
+        recompute(encoder, whether)
+        encoder.zero_grad()
+        sizes = []
+        torch.manual_seed(1)
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, sizes=sizes: (sizes.append(x.numel()), x)[1], lambda x: x
+        ):
+            loss = encoder(x_BCHW).square().mean()
+        loss.backward()
+        found.append([parameter.grad.clone() for parameter in encoder.parameters()])
+        kept.append(sum(sizes))
+    for again, first in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(again, first, rtol=0, atol=0)
+    assert kept[1] < kept[0] / 3
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])
+def test_every_parameter_of_an_encoder_has_a_stage(name):
+    encoder = make_encoder(Model(encoder=name))
+    found = stages(torch.nn.ModuleDict({"encoder": encoder, "head": torch.nn.Linear(3, 3)}))
+    assert set(found) == {f"encoder.{parameter}" for parameter, _ in encoder.named_parameters()}
+    assert sorted(set(found.values())) == list(range(STAGES))
+    assert list(found.values()) == sorted(found.values())
+
+
+def test_earlier_stages_learn_more_slowly():
+    shares = rate_shares({"a": 0, "b": 3, "c": 4}, Optim(encoder=0.5, layer_decay=0.1))
+    assert shares == {"a": pytest.approx(0.5e-4), "b": pytest.approx(0.05), "c": 0.5}
