@@ -3,235 +3,285 @@
     python benchmarks/faults.py [--only "a worker is killed" ...]
 
 Two workers on this machine, a checkpoint every 10 steps. Each fault happens after step `AT`. Whatever ends the command,
-it is given again. Printed: what happened, the seconds until a step was done that had not been done before, the steps
-that were done again, and whether the final weights (bit for bit) and the ledger are those of the undisturbed run.
+it is given again. Printed: what happened, the longest pause from the fault on between two steps that had not been done
+before, the steps that were done again, and whether the final weights (bit for bit) and the ledger are those of the
+undisturbed run. Where the number of workers changes, sums are rounded otherwise: the largest difference is printed.
+
+The store is an S3 server behind a proxy; nodes are those of a cluster on this machine; a full disk is a small file
+system in memory (to mount it takes root).
 """
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import psutil
+import numpy as np
 import torch
+from fault_runs import STEPS, Nodes, Run, cluster_of, raylet
 
 from au_dist import checkpoint
-from au_dist.ingest.synthetic import SynthSpec
-from au_dist.jobs.ingest import ingest_synthetic
+from au_dist.ingest.synthetic import SynthSpec, synth_aus, synth_clips, synth_recipe
 from au_dist.jobs.verify_order import verify
+from au_dist.schema import Clip
+from au_dist.shard_writer import write_shards
 from au_dist.storage import Store, open_store
 from cluster import s3, s3_faults
 
-STEPS, AT = 90, 25
+AT = 25
 
-RECIPE = """
-name: {name}
-shards: {shards}
-runs: {runs}
-method: aunce
-data: {{size: 32, lanes: 4, mix: 4, cpus: 0.2}}
-model: {{width: 16, squeeze: 4}}
-batch: {{clips: 16}}
-optim: {{epochs: 3, lr: 0.001}}
-keep: {{every: 10, last: 3, ledger: true}}
-workers: {{count: 2, cpus: 0.4, max_failures: 2}}
-"""
+SPEC = SynthSpec(24, 1, 40, 1, size=32, stride=10)
+
+#: A loss that labels can spoil, clips for it, and a label that does.
+INTENSITY, PAIRS, HUGE = "task: intensity", replace(SPEC, frames_per_video=80, clip_frames=2), 1e30
 
 
-class Run:
-    """A run in a process of its own, started as often as it takes.
+@dataclass
+class Scene:
+    """What a fault can reach.
 
-    Args:
-        place: A folder for its recipe and what it shows.
-        name: Its name.
-        base: Where shards and runs are.
-        environment: How to reach them.
+    Attributes:
+        run: The run.
+        store: What goes wrong with its store.
+        nodes: Its cluster, where it has one.
+        folder: Where the run is stored, where that is a folder.
     """
 
-    def __init__(self, place: Path, name: str, base: Store, environment: dict[str, str]) -> None:
-        self.recipe, self.events = place / f"{name}.yaml", place / f"{name}.jsonl"
-        self.recipe.write_text(RECIPE.format(name=name, shards=base.at("shards").uri, runs=base.at("runs").uri))
-        self.events.touch()
-        self.store, self.environment, self.starts = base.at("runs", name), environment, 0
+    run: Run
+    store: s3_faults.Faults
+    nodes: Nodes | None = None
+    folder: Path | None = None
 
-    def start(self) -> "Run":
-        """Give the command."""
-        self.starts += 1
-        command = [sys.executable, __file__, "--child", str(self.recipe), str(self.events)]
-        with self.events.with_suffix(".log").open("a") as log:
-            environment = {**os.environ, **self.environment}
-            self.process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
-        return self
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return what the run has shown so far."""
-        return [json.loads(line) for line in self.events.read_text().splitlines()]
-
-    def step(self) -> int:
-        """Return the newest step that is known to be done."""
-        return max((row["step"] for row in self.rows() if "lr" in row), default=0)
-
-    def reach(self, step: int) -> None:
-        """Wait until a step is done."""
-        begun = time.monotonic()
-        while self.step() < step:
-            if self.process.poll() is not None or time.monotonic() - begun > 180:
-                sys.exit(f"step {step} is not reached: {self.events.with_suffix('.log').read_text()[-2000:]}")
-            time.sleep(0.05)
-
-    def workers(self) -> list[psutil.Process]:
-        """Return the processes of the training workers."""
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
-
-    def kill(self) -> None:
-        """Kill the driver and all below it."""
-        driver = psutil.Process(self.process.pid)
-        for process in [*driver.children(recursive=True), driver]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    def finish(self) -> "Run":
-        """Wait for the end; where the command ended otherwise, give it again."""
-        while self.process.wait() and self.starts < 4:
-            self.start()
-        return self
+    def node(self) -> Nodes:
+        """Return the cluster."""
+        assert self.nodes is not None
+        return self.nodes
 
 
-# --- faults -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Case:
+    """A fault and where it happens.
+
+    Attributes:
+        break_it: Does it.
+        nodes: Nodes of the cluster; an embedded Ray when 0.
+        count: Workers.
+        disk_mib: Size of the file system that the run is stored in; in S3 when 0.
+        spoilt: Train intensities, one clip of which spoils the loss.
+    """
+
+    break_it: Callable[[Scene], None]
+    nodes: int = 0
+    count: str = "2"
+    disk_mib: int = 0
+    spoilt: bool = False
 
 
-def kill_worker(run: Run, faults: s3_faults.Faults) -> None:
+def kill_worker(scene: Scene) -> None:
     """SIGKILL of a worker."""
-    run.workers()[-1].kill()
+    scene.run.workers()[-1].kill()
 
 
-def freeze_worker(run: Run, faults: s3_faults.Faults) -> None:
+def freeze_worker(scene: Scene) -> None:
     """SIGSTOP of a worker."""
-    run.workers()[-1].suspend()
+    scene.run.workers()[-1].suspend()
 
 
-def kill_driver(run: Run, faults: s3_faults.Faults) -> None:
+def kill_driver(scene: Scene) -> None:
     """SIGKILL of the driver, at once the same command: Ray's processes may live on for a while."""
-    run.process.kill()
+    scene.run.process.kill()
 
 
-def ask_to_stop(run: Run, faults: s3_faults.Faults) -> None:
+def ask_to_stop(scene: Scene) -> None:
     """SIGTERM."""
-    run.process.send_signal(signal.SIGTERM)
+    scene.run.process.send_signal(signal.SIGTERM)
 
 
-def cut_upload(run: Run, faults: s3_faults.Faults) -> None:
+def kill_node(scene: Scene) -> None:
+    """SIGKILL of a raylet, not that of the driver's node."""
+    raylet(scene.run.workers()[-1]).kill()
+
+
+def add_node(scene: Scene) -> None:
+    """A node more."""
+    scene.node().add()
+
+
+def drain_node(scene: Scene) -> None:
+    """Notice that a node goes in 40 s, and then it does."""
+    node = raylet(scene.run.workers()[-1])
+    scene.node().drain(node, 40)
+    time.sleep(40)
+    node.kill()
+
+
+def cut_upload(scene: Scene) -> None:
     """SIGKILL of everything while a checkpoint is being written."""
-    faults.delay_s = 0.5
-    whole = run.store.list("checkpoints", recursive=True)
-    while set(run.store.list("checkpoints", recursive=True)) <= set(whole):
+    scene.store.delay_s = 0.5
+    whole = scene.run.store.list("checkpoints", recursive=True)
+    while set(scene.run.store.list("checkpoints", recursive=True)) <= set(whole):
         time.sleep(0.02)
-    run.kill()
-    faults.delay_s = 0.0
+    scene.run.kill()
+    scene.store.delay_s = 0.0
 
 
-def truncate(run: Run, faults: s3_faults.Faults) -> None:
+def truncate(scene: Scene) -> None:
     """Everything is killed, and the newest checkpoint loses its end."""
-    run.kill()
-    place = checkpoint.newest(run.store)
+    scene.run.kill()
+    place = checkpoint.newest(scene.run.store)
     assert place is not None
     place.write(checkpoint.OPTIMIZER, place.read(checkpoint.OPTIMIZER)[:-100])
 
 
-def refuse(run: Run, faults: s3_faults.Faults) -> None:
+def refuse(scene: Scene) -> None:
     """A fifth of the requests is answered 503, to the end."""
-    faults.refused = 0.2
+    scene.store.refused = 0.2
 
 
-def stall(run: Run, faults: s3_faults.Faults) -> None:
+def stall(scene: Scene) -> None:
     """Every request waits for 30 s, for 30 s."""
-    faults.delay_s = 30.0
+    scene.store.delay_s = 30.0
     time.sleep(30)
-    faults.delay_s = 0.0
+    scene.store.delay_s = 0.0
 
 
-def away(run: Run, faults: s3_faults.Faults) -> None:
-    """The store is down for 60 s."""
-    faults.away = True
+def away(scene: Scene) -> None:
+    """The store is down for 60 s, from the middle of an upload on."""
+    scene.store.delay_s = 0.3
+    whole = scene.run.store.list("checkpoints", recursive=True)
+    while set(scene.run.store.list("checkpoints", recursive=True)) <= set(whole):
+        time.sleep(0.02)
+    scene.store.away, scene.store.delay_s = True, 0.0
     time.sleep(60)
-    faults.away = False
+    scene.store.away = False
 
 
-#: What happens → what does it.
-CASES: dict[str, Callable[[Run, s3_faults.Faults], None]] = {
-    "a worker is killed": kill_worker,
-    "a worker freezes (SIGSTOP)": freeze_worker,
-    "the driver is killed": kill_driver,
-    "the driver gets SIGTERM": ask_to_stop,
-    "all are killed during an upload": cut_upload,
-    "the newest checkpoint is truncated": truncate,
-    "the store refuses a fifth (503)": refuse,
-    "the store stalls for 30 s": stall,
-    "the store is down for 60 s": away,
+def fill_disk(scene: Scene) -> None:
+    """No space is left until the command has ended."""
+    assert scene.folder is not None
+    filler = scene.folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(1 << 16))
+    scene.run.process.wait()
+    filler.unlink()
+
+
+def nothing(scene: Scene) -> None:
+    """The fault is in the data."""
+
+
+CASES = {
+    "a worker is killed": Case(kill_worker),
+    "a worker freezes (SIGSTOP)": Case(freeze_worker),
+    "the driver is killed": Case(kill_driver),
+    "the driver gets SIGTERM": Case(ask_to_stop),
+    "a node is lost (raylet killed), another has room": Case(kill_node, nodes=3),
+    "a node is lost, elastic": Case(kill_node, nodes=2, count="[1, 2]"),
+    "a node is added, elastic": Case(add_node, nodes=1, count="[1, 2]"),
+    "a node gives notice and goes": Case(drain_node, nodes=3),
+    "all are killed during an upload": Case(cut_upload),
+    "the newest checkpoint is truncated": Case(truncate),
+    "the store refuses a fifth (503)": Case(refuse),
+    "the store stalls for 30 s": Case(stall),
+    "the store is down for 60 s in an upload": Case(away),
+    "the disk is full": Case(fill_disk, disk_mib=24),
+    "a clip makes the loss infinite": Case(nothing, spoilt=True),
 }
 
 
-def row(name: str, run: Run, before: int, at: float, peace: Run) -> str:
+def row(name: str, case: Case, run: Run, before: int, at: float, peace: Run) -> str:
     """Return what came of a fault, as a row of a table."""
     rows = run.rows()
     done = [entry for entry in rows if "lr" in entry]
-    later = [entry["time"] for entry in done if entry["time"] > at and entry["step"] > before]
+    first: dict[int, float] = {}
+    for entry in done:
+        first.setdefault(entry["step"], entry["time"])
+    moments = [at, *(moment for moment in first.values() if moment > at)]
+    again = len(done) - len(first)
     resumed = [entry["step"] for entry in rows if entry.get("resumed")]
-    again = sum(1 for entry in done if entry["time"] > at and entry["step"] <= before)
-    said = next((entry["late"] for entry in rows if "late" in entry), "")
-    left_out = next((entry["damaged"] for entry in rows if "damaged" in entry), "")
+    said = [entry[key] for key in ("draining", "late", "damaged", "error") for entry in rows if key in entry]
+    skipped = [clip for entry in done for clip in entry.get("skipped_clips", ())]
+    told = said[:1] or ([f"skipped: {len(skipped)} clips in the set(s) of the spoilt one"] if skipped else [])
     weights = [checkpoint.tensors(some.store.at(checkpoint.folder(STEPS)), checkpoint.WEIGHTS) for some in (run, peace)]
+    apart = max(float((weights[0][key] - tensor).abs().max()) for key, tensor in weights[1].items())
     same = all(torch.equal(weights[0][key], tensor) for key, tensor in weights[1].items())
-    ledger = not verify(run.store, peace.store).faults
     cells = [
         name,
-        f"{run.starts} × the command" + (f", went on from step {resumed[-1]}" if resumed else ""),
-        f"{later[0] - at:.0f}" if later else "never",
+        f"{run.starts} × the command" + (f"; on from {', '.join(map(str, resumed))}" if resumed else ""),
+        f"{max(b - a for a, b in pairwise(moments)):.0f}",
         str(again),
-        "equal" if same else "OTHER",
-        "equal" if ledger else "OTHER",
-        (said or left_out).replace("|", "/"),
+        "equal" if same else f"{apart:.1g} apart",
+        "equal" if not verify(run.store, peace.store).faults else "OTHER",
+        (told or [""])[0].replace("|", "/"),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def child(recipe: str, events: str) -> None:
-    """Train, and write what is shown with its time."""
-    from au_dist.cli.terminal import asked_to_stop
-    from au_dist.errors import AuDistError
-    from au_dist.jobs.session import ray_session
-    from au_dist.jobs.train import train
-    from au_dist.recipes import load_recipe
+def shards_of(store: Store, spec: SynthSpec, spoilt: str | None = None) -> Store:
+    """Write synthetic shards; the first clip of a subject may have intensities that no loss can hold."""
 
-    def show(entry: dict[str, Any]) -> None:
-        with Path(events).open("a") as file:
-            file.write(json.dumps({"time": time.time(), **entry}) + "\n")
+    def clips() -> Iterator[Clip]:
+        left = spoilt
+        for clip in synth_clips(spec, None):
+            bad = clip.subject == left
+            left = None if bad else left
+            yield replace(clip, intensity_TA=np.full_like(clip.intensity_TA, HUGE)) if bad else clip
 
-    with ray_session(), asked_to_stop() as stop:
-        try:
-            train(load_recipe(Path(recipe), []), show, stop=stop)
-        except AuDistError as error:
-            print(error, flush=True)
-            sys.exit(error.exit_code)
+    write_shards(clips(), store, aus=synth_aus(spec, None), crop=synth_recipe(spec), source={"kind": "synthetic"})
+    return store
+
+
+@contextlib.contextmanager
+def disk(mib: int, folder: Path) -> Iterator[Path]:
+    """Mount a small file system for the length of a block."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def try_out(name: str, case: Case, place: Path, base: Store, environment: dict[str, str], peace: Run) -> str:
+    """Run a case and return its row."""
+    number = list(CASES).index(name)
+    with contextlib.ExitStack() as stack:
+        endpoint, faults = stack.enter_context(s3_faults.before(environment["AWS_ENDPOINT_URL"]))
+        nodes = stack.enter_context(cluster_of(case.nodes, place / f"nodes-{number}")) if case.nodes else None
+        folder = stack.enter_context(disk(case.disk_mib, place / f"disk-{number}")) if case.disk_mib else None
+        reach = nodes.environment if nodes else {"AWS_ENDPOINT_URL": endpoint}
+        run = Run(
+            place,
+            f"run-{number}",
+            base.at("spoilt" if case.spoilt else "shards"),
+            open_store(folder) if folder else base.at("runs"),
+            reach,
+            job=INTENSITY if case.spoilt else "method: aunce",
+            frames=2 if case.spoilt else 1,
+            count=case.count,
+            # One worker a node, where there are nodes.
+            cpus=1.2 if nodes else 0.4,
+        ).start()
+        run.reach(AT)
+        before, at = run.step(), time.time()
+        case.break_it(Scene(run, faults, nodes, folder))
+        return row(name, case, run.finish(), before, at, peace)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        return child(*arguments.child)
+    asked = parser.parse_args().only
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         s3.up(place / "s3")
@@ -240,23 +290,24 @@ def main() -> None:
             os.environ.update(environment)
             s3.make_bucket(environment, "faults")
             base = open_store("s3://faults")
-            ingest_synthetic(SynthSpec(24, 1, 40, 1, size=32, stride=10), base.at("shards"))
+            shards_of(base.at("shards"), SPEC)
             begun = time.monotonic()
-            peace = Run(place, "peace", base, {}).start().finish()
+            peace = Run(place, "peace", base.at("shards"), base.at("runs"), {}).start().finish()
             print(f"undisturbed: {peace.step()} steps in {time.monotonic() - begun:.0f} s, with the start of Ray\n")
-            print("| what | what happened | s until it went on | steps done again | weights | ledger | said |")
+            print("| what | what happened | longest pause, s | steps done again | weights | ledger | said |")
             print("|---|---|---|---|---|---|---|", flush=True)
-            for number, (name, fault) in enumerate(CASES.items()):
-                if name in arguments.only:
-                    with s3_faults.before(environment["AWS_ENDPOINT_URL"]) as (endpoint, faults):
-                        run = Run(place, f"run-{number}", base, {"AWS_ENDPOINT_URL": endpoint}).start()
-                        run.reach(AT)
-                        before, at = run.step(), time.time()
-                        fault(run, faults)
-                        print(row(name, run.finish(), before, at, peace), flush=True)
+            for name in asked:
+                like = peace
+                if CASES[name].spoilt:
+                    clean = shards_of(base.at("clean"), PAIRS)
+                    like = Run(place, "clean", clean, base.at("runs"), {}, job=INTENSITY, frames=2).start().finish()
+                    last = checkpoint.newest(like.store)
+                    assert last is not None
+                    shards_of(base.at("spoilt"), PAIRS, checkpoint.state(last)["subjects"]["train"][0])
+                print(try_out(name, CASES[name], place, base, environment, like), flush=True)
         finally:
             s3.down(place / "s3", kill=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -29,6 +29,8 @@ class Progress:
             say(f"step {row['step']:>6}  left out: {len(faults)} frames do not decode, e.g. {faults[0]}")
         if fault := row.get("damaged"):
             return say(f"a checkpoint is left out: {fault}")
+        if gone := row.get("draining"):
+            return say(f"a node is about to go: {gone}", err=True)
         if late := row.get("late"):
             return say(f"the run waits: {late}", err=True)
         if row.get("resumed"):

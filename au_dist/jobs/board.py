@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from au_dist.jobs.drain import draining
 from au_dist.train.pulse import Place, late
 
 #: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
@@ -25,14 +26,15 @@ class Board:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.step, self.leaving = 0, False
+        self.step, self.leaving, self.moving = 0, False, False
         self.places: dict[int, Place] = {}
+        self.homes: dict[int, str] = {}
         self.over: set[int] = set()
 
     def add(self, row: dict[str, Any]) -> bool:
         """Add a row; return whether the workers are to stop."""
         self.rows.append(row)
-        return self.leaving
+        return self.leaving or self.moving
 
     def take(self) -> list[dict[str, Any]]:
         """Return the rows that were added since the last time."""
@@ -41,8 +43,9 @@ class Board:
 
     def begin(self, step: int) -> int:
         """Set the step that the workers begin with: that of the checkpoint which they all load."""
-        self.step = step
+        self.step, self.moving = step, False
         self.places.clear()
+        self.homes.clear()
         self.over.clear()
         return step
 
@@ -50,9 +53,10 @@ class Board:
         """Return the step that the workers begin with."""
         return self.step
 
-    def beat(self, rank: int, node: str, number: int, phase: str, age_s: float) -> None:
-        """Note where a rank is and how long it has been there."""
+    def beat(self, rank: int, home: str, node: str, number: int, phase: str, age_s: float) -> None:
+        """Note where a rank is, on which node by Ray's name, and how long it has been there."""
         now = time.monotonic()
+        self.homes[rank] = home
         self.places[rank] = Place(node, number, phase, now - age_s, now)
 
     def ended(self, rank: int) -> None:
@@ -72,6 +76,18 @@ class Board:
         """Ask the workers to store a checkpoint and stop."""
         self.leaving = True
 
+    def move(self, draining: set[str]) -> str | None:
+        """Ask the workers to store a checkpoint and begin elsewhere if some are on nodes that drain; return which."""
+        gone = [rank for rank, home in sorted(self.homes.items()) if home in draining]
+        if not gone or self.moving:
+            return None
+        self.moving = True
+        return ", ".join(f"rank {rank} on {self.places[rank].node}" for rank in gone if rank in self.places)
+
+    def moves(self) -> bool:
+        """Return whether the workers stopped to begin elsewhere."""
+        return self.moving and not self.leaving
+
 
 def pinned() -> Any:
     """Return the handle of a new board; it lives and dies with the driver's node."""
@@ -89,6 +105,7 @@ class Pulse:
 
     def __init__(self, board: Any, rank: int) -> None:
         self.board, self.rank, self.node = board, rank, socket.gethostname()
+        self.home = ray.get_runtime_context().get_node_id()
         self.place, self.over = ("computes", 0, time.monotonic()), threading.Event()
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
@@ -99,7 +116,7 @@ class Pulse:
     def _beat(self) -> None:
         while not self.over.wait(BEAT_S):
             phase, number, since = self.place
-            self.board.beat.remote(self.rank, self.node, number, phase, time.monotonic() - since)
+            self.board.beat.remote(self.rank, self.home, self.node, number, phase, time.monotonic() - since)
 
     def close(self) -> None:
         """Say no more."""
@@ -118,7 +135,7 @@ class Shown:
 
     def __init__(self, board: Any, show: Show, stop: threading.Event) -> None:
         self.board, self.show, self.stop, self.over = board, show, stop, threading.Event()
-        self.looked, self.said = 0.0, set[str]()
+        self.looked, self.said, self.home = 0.0, set[str](), ray.get_runtime_context().get_node_id()
         self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
 
     def __enter__(self) -> None:
@@ -136,7 +153,10 @@ class Shown:
                     ray.get(self.board.leave.remote(), timeout=10)
                 for row in ray.get(self.board.take.remote(), timeout=10):
                     self.show(row)
-                self._look()
+                if time.monotonic() - self.looked > BEAT_S:
+                    self.looked = time.monotonic()
+                    self._look()
+                    self._move()
             except ray.exceptions.GetTimeoutError:
                 pass  # asked again
             except ray.exceptions.RayError:
@@ -147,11 +167,19 @@ class Shown:
 
     def _look(self) -> None:
         """Say which ranks keep the others waiting, each once while it does."""
-        if time.monotonic() - self.looked < BEAT_S:
-            return
-        self.looked = time.monotonic()
         lines = {line.partition(":")[0]: line for line in ray.get(self.board.late.remote(LATE_S), timeout=10)}
         for who, line in lines.items():
             if who not in self.said:
                 self.show({"late": line})
         self.said = set(lines)
+
+    def _move(self) -> None:
+        """Have the workers leave nodes that drain; where the driver's own does, the run stops."""
+        nodes = draining()
+        if not nodes:
+            return
+        if self.home in nodes and not self.stop.is_set():
+            self.show({"draining": "the driver's node: the run stops"})
+            self.stop.set()
+        elif who := ray.get(self.board.move.remote(nodes), timeout=10):
+            self.show({"draining": f"{who}: the run stores a checkpoint and goes on elsewhere"})

@@ -15,16 +15,18 @@ from au_dist import checkpoint
 from au_dist.data.order import fitting
 from au_dist.errors import ClusterError, StorageError
 from au_dist.jobs.context import Context
+from au_dist.jobs.drain import draining
 
 #: Seconds between looks at storage while a change of size waits for a checkpoint.
 LOOK_S = 1.0
 
 
 class Fitting(ElasticScalingPolicy):
-    """Ray Train's elastic policy, but for three things.
+    """Ray Train's elastic policy, but for four things.
 
-    Sizes divide the lanes. A group that runs changes its size when a checkpoint has just been stored, so that next to
-    nothing is done again. Too little room for the smallest group is not waited for without end.
+    Sizes divide the lanes. Nodes that drain are no room. A group that runs changes its size when a checkpoint has just
+    been stored, so that next to nothing is done again. Too little room for the smallest group is not waited for without
+    end.
 
     Args:
         scaling_config: The smallest and the largest group.
@@ -42,7 +44,9 @@ class Fitting(ElasticScalingPolicy):
         self._looked = 0.0
 
     def _count_possible_workers(self, reserved_resources: Any) -> int:
-        self._room = super()._count_possible_workers(reserved_resources)
+        gone = draining()
+        staying = {node: amounts for node, amounts in reserved_resources.items() if node not in gone}
+        self._room = super()._count_possible_workers(staying)
         return max(fitting(0, self._room, self._lanes), default=0)
 
     def make_decision_for_non_running_worker_group(self) -> Any:

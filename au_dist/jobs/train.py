@@ -105,12 +105,28 @@ def _changes(old: Any, new: Any, path: str = "") -> list[str]:
 
 def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event) -> None:
     import ray
+
+    from au_dist.jobs.board import Shown, pinned
+
+    board, owner = pinned(), take_over(context.run)
+    try:
+        while True:
+            with Shown(board, show, stop):
+                _trainer(context, board, owner, callbacks).fit()
+            if not ray.get(board.moves.remote()):
+                return
+    except Exception as error:
+        raise _for_people(error, context) from error
+
+
+def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...]) -> Any:
+    """Return Ray Train's trainer of a run, which goes on from the newest whole checkpoint."""
+    import ray
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig
 
     from au_dist.data.pipeline import LaneData, quiet
-    from au_dist.jobs.board import Shown, pinned
     from au_dist.jobs.elastic import LaneTrainer, lane_policy
     from au_dist.jobs.giving_up import GiveUp
     from au_dist.jobs.worker import train_worker
@@ -126,7 +142,6 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
     # Where nodes have just gone, Ray may believe for a while that there is room: an elastic run soon counts again.
     patience = min(COUNT_AGAIN_S, workers.start_timeout_s) if elastic else workers.start_timeout_s
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(patience)
-    board, owner = pinned(), take_over(context.run)
 
     def position() -> int:
         step, faults = context.resume_step()
@@ -144,7 +159,7 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
         resources_per_worker=resources,
         elastic_resize_monitor_interval_s=RESIZE_S,
     )
-    trainer = LaneTrainer(
+    return LaneTrainer(
         train_worker,
         policy=lane_policy(context, scaling) if elastic else None,
         train_loop_config={"context": context, "board": board, "owner": owner},
@@ -164,11 +179,6 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
         datasets={"train": lambda: ray.data.range(1)},
         dataset_config=LaneData(source, position),
     )
-    try:
-        with Shown(board, show, stop):
-            trainer.fit()
-    except Exception as error:
-        raise _for_people(error, context) from error
 
 
 def _for_people(error: BaseException, context: Context) -> AuDistError:

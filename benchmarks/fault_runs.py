@@ -1,0 +1,207 @@
+"""Runs for `faults.py`: started in processes of their own, watched, started again; and small clusters for them."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from au_dist.storage import Store
+from cluster import local, nodes, record
+
+STEPS = 90
+
+RECIPE = """
+name: {name}
+shards: {shards}
+runs: {runs}
+{job}
+data: {{size: 32, lanes: 4, mix: 4, cpus: 0.2, frames_per_clip: {frames}}}
+model: {{width: 16, squeeze: 4}}
+batch: {{clips: 16}}
+optim: {{epochs: 3, lr: 0.001}}
+keep: {{every: 10, last: 3, ledger: true}}
+workers: {{count: {count}, cpus: {cpus}, max_failures: 2}}
+"""
+
+
+class Run:
+    """A run in a process of its own, started as often as it takes.
+
+    Args:
+        place: A folder for its recipe and what it shows.
+        name: Its name.
+        shards: Where its clips are.
+        runs: Where it is stored.
+        environment: How to reach storage and cluster.
+        job: What it trains.
+        frames: Frames of a clip.
+        count: Workers.
+        cpus: CPUs of each.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        name: str,
+        shards: Store,
+        runs: Store,
+        environment: dict[str, str],
+        *,
+        job: str = "method: aunce",
+        frames: int = 1,
+        count: str = "2",
+        cpus: float = 0.4,
+    ) -> None:
+        self.recipe, self.events = place / f"{name}.yaml", place / f"{name}.jsonl"
+        text = RECIPE.format(
+            name=name, shards=shards.uri, runs=runs.uri, job=job, frames=frames, count=count, cpus=cpus
+        )
+        self.recipe.write_text(text)
+        self.events.touch()
+        self.log = self.events.with_suffix(".log")
+        self.store, self.environment, self.starts = runs.at(name), environment, 0
+
+    def start(self) -> "Run":
+        """Give the command."""
+        self.starts += 1
+        command = [sys.executable, __file__, str(self.recipe), str(self.events)]
+        with self.log.open("a") as log:
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
+        return self
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what the run has shown so far."""
+        return [json.loads(line) for line in self.events.read_text().splitlines()]
+
+    def step(self) -> int:
+        """Return the newest step that is known to be done."""
+        return max((row["step"] for row in self.rows() if "lr" in row), default=0)
+
+    def reach(self, step: int) -> None:
+        """Wait until a step is done."""
+        begun = time.monotonic()
+        while self.step() < step:
+            if self.process.poll() is not None or time.monotonic() - begun > 180:
+                sys.exit(f"step {step} is not reached: {self.log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes of the training workers, those away from a cluster's head last."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            line, variables = process.info["cmdline"] or [], process.info["environ"] or {}
+            if "RayTrainWorker" in " ".join(line) and self._is_mine(process, variables):
+                found.append(process)
+        return sorted(found, key=lambda process: "--head" in raylet(process).cmdline(), reverse=True)
+
+    def _is_mine(self, process: psutil.Process, variables: dict[str, str]) -> bool:
+        if "RAY_ADDRESS" in self.environment:
+            return raylet(process) is not None
+        return psutil.Process(self.process.pid) in process.parents()
+
+    def kill(self) -> None:
+        """Kill the driver and all below it."""
+        driver = psutil.Process(self.process.pid)
+        for process in [*driver.children(recursive=True), driver]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def finish(self) -> "Run":
+        """Wait for the end; where the command ended otherwise, give it again."""
+        while self.process.wait() and self.starts < 4:
+            self.start()
+        return self
+
+
+def raylet(process: psutil.Process) -> psutil.Process:
+    """Return the raylet that a process belongs to."""
+    return next(parent for parent in process.parents() if "raylet" in parent.name())
+
+
+class Nodes:
+    """A cluster of several nodes on this machine.
+
+    Args:
+        folder: Where its record is.
+        cluster: The cluster.
+    """
+
+    def __init__(self, folder: Path, cluster: local.LocalCluster) -> None:
+        self.folder, self.cluster = folder, cluster
+        self.environment = local.environment(cluster)
+
+    def add(self) -> None:
+        """Add a node of the same shape."""
+        known = record.read(self.folder)
+        assert known is not None
+        temp = Path(known.temp) / str(len(known.leaders))
+        temp.mkdir()
+        shape = known.shape
+        command = nodes.start_command(
+            head=False,
+            ports=nodes.Ports(int(known.address.rpartition(":")[2]), 0, 0),
+            dashboard_host=shape.dashboard_host,
+            cpus=shape.cpus_per_node,
+            gpus=0,
+            object_store_mb=shape.object_store_mb,
+            temp=temp,
+        )
+        variables = nodes.node_environment(
+            os.environ, cluster_id=known.cluster_id, token_path=self.cluster.token_path, devices=None
+        )
+        leader = nodes.spawn(command, variables, folder=temp, log=temp.with_suffix(".log"))
+        record.write(replace(known, leaders=(*known.leaders, leader)), self.folder)
+
+    def drain(self, node: psutil.Process, seconds: int) -> None:
+        """Give notice that a node is to go."""
+        name = next(part.partition("=")[2] for part in node.cmdline() if part.startswith("--node_id="))
+        command = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", self.cluster.address),
+            *("--node-id", name, "--reason", "DRAIN_NODE_REASON_PREEMPTION"),
+            *("--reason-message", "reclaimed", "--deadline-remaining-seconds", str(seconds)),
+        ]
+        subprocess.run(command, env={**os.environ, **self.environment}, check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def cluster_of(count: int, folder: Path) -> Iterator[Nodes]:
+    """Run a cluster for the length of a block."""
+    folder.mkdir()
+    try:
+        yield Nodes(folder, local.up(nodes=count, cpus_per_node=2, directory=folder, object_store_mb=120))
+    finally:
+        local.down(folder)
+
+
+def child(recipe: str, events: str) -> None:
+    """Train, and write what is shown with its time."""
+    from au_dist.cli.terminal import asked_to_stop
+    from au_dist.errors import AuDistError
+    from au_dist.jobs.session import ray_session
+    from au_dist.jobs.train import train
+    from au_dist.recipes import load_recipe
+
+    def show(entry: dict[str, Any]) -> None:
+        with Path(events).open("a") as file:
+            file.write(json.dumps({"time": time.time(), **entry}) + "\n")
+
+    with ray_session(), asked_to_stop() as stop:
+        try:
+            train(load_recipe(Path(recipe), []), show, stop=stop)
+        except AuDistError as error:
+            show({"error": str(error)})
+            print(error, flush=True)
+            sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    child(*sys.argv[1:])
