@@ -13,10 +13,9 @@ from typing import Any
 
 import psutil
 
+from au_dist import checkpoint
 from au_dist.storage import Store
 from cluster import local, nodes, record
-
-STEPS = 90
 
 RECIPE = """
 name: {name}
@@ -26,8 +25,8 @@ runs: {runs}
 data: {{size: 32, lanes: 4, mix: 4, cpus: 0.2, frames_per_clip: {frames}}}
 model: {{width: 16, squeeze: 4}}
 batch: {{clips: 16}}
-optim: {{epochs: 3, lr: 0.001}}
-keep: {{every: 10, last: 3, ledger: true}}
+optim: {{epochs: {epochs}, lr: 0.001}}
+keep: {{every: 10, last: 3, forever: 10, ledger: true}}
 workers: {{count: {count}, cpus: {cpus}, max_failures: 2}}
 """
 
@@ -45,6 +44,7 @@ class Run:
         frames: Frames of a clip.
         count: Workers.
         cpus: CPUs of each.
+        epochs: How long it is.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Run:
         frames: int = 1,
         count: str = "2",
         cpus: float = 0.4,
+        epochs: int = 3,
     ) -> None:
         self.recipe, self.events = place / f"{name}.yaml", place / f"{name}.jsonl"
-        text = RECIPE.format(
-            name=name, shards=shards.uri, runs=runs.uri, job=job, frames=frames, count=count, cpus=cpus
-        )
+        places = {"name": name, "shards": shards.uri, "runs": runs.uri}
+        text = RECIPE.format(**places, job=job, frames=frames, count=count, cpus=cpus, epochs=epochs)
         self.recipe.write_text(text)
         self.events.touch()
         self.log = self.events.with_suffix(".log")
@@ -107,6 +107,12 @@ class Run:
         if "RAY_ADDRESS" in self.environment:
             return raylet(process) is not None
         return psutil.Process(self.process.pid) in process.parents()
+
+    def begin_at(self, step: int, other: "Run") -> "Run":
+        """Take over another run's checkpoint of a step."""
+        for path in other.store.list(checkpoint.folder(step), recursive=True):
+            self.store.write(path, other.store.read(path))
+        return self
 
     def kill(self) -> None:
         """Kill the driver and all below it."""

@@ -5,7 +5,8 @@
 Two workers on this machine, a checkpoint every 10 steps. Each fault happens after step `AT`. Whatever ends the command,
 it is given again. Printed: what happened, the longest pause from the fault on between two steps that had not been done
 before, the steps that were done again, and whether the final weights (bit for bit) and the ledger are those of the
-undisturbed run. Where the number of workers changes, sums are rounded otherwise: the largest difference is printed.
+undisturbed run. Where the number of workers changes, sums are rounded otherwise: the weights are compared with those of
+a run that is given the same checkpoint and goes on in peace with as many workers.
 
 The store is an S3 server behind a proxy; nodes are those of a cluster on this machine; a full disk is a small file
 system in memory (to mount it takes root).
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fault_runs import STEPS, Nodes, Run, cluster_of, raylet
+from fault_runs import Nodes, Run, cluster_of, raylet
 
 from au_dist import checkpoint
 from au_dist.ingest.synthetic import SynthSpec, synth_aus, synth_clips, synth_recipe
@@ -74,6 +75,8 @@ class Case:
         break_it: Does it.
         nodes: Nodes of the cluster; an embedded Ray when 0.
         count: Workers.
+        later: Workers at the end, where their number changes.
+        epochs: How long the run is.
         disk_mib: Size of the file system that the run is stored in; in S3 when 0.
         spoilt: Train intensities, one clip of which spoils the loss.
     """
@@ -81,6 +84,8 @@ class Case:
     break_it: Callable[[Scene], None]
     nodes: int = 0
     count: str = "2"
+    later: str = ""
+    epochs: int = 3
     disk_mib: int = 0
     spoilt: bool = False
 
@@ -185,8 +190,8 @@ CASES = {
     "the driver is killed": Case(kill_driver),
     "the driver gets SIGTERM": Case(ask_to_stop),
     "a node is lost (raylet killed), another has room": Case(kill_node, nodes=3),
-    "a node is lost, elastic": Case(kill_node, nodes=2, count="[1, 2]"),
-    "a node is added, elastic": Case(add_node, nodes=1, count="[1, 2]"),
+    "a node is lost, elastic": Case(kill_node, nodes=2, count="[1, 2]", later="1"),
+    "a node is added, elastic": Case(add_node, nodes=1, count="[1, 2]", later="2", epochs=20),
     "a node gives notice and goes": Case(drain_node, nodes=3),
     "all are killed during an upload": Case(cut_upload),
     "the newest checkpoint is truncated": Case(truncate),
@@ -198,32 +203,50 @@ CASES = {
 }
 
 
-def row(name: str, case: Case, run: Run, before: int, at: float, peace: Run) -> str:
-    """Return what came of a fault, as a row of a table."""
+def row(name: str, run: Run, at: float, peace: Run, like: Run) -> str:
+    """Return what came of a fault, as a row of a table.
+
+    Args:
+        name: The fault.
+        run: The disturbed run.
+        at: When it was disturbed.
+        peace: The undisturbed run.
+        like: The run whose weights it should have.
+    """
     rows = run.rows()
     done = [entry for entry in rows if "lr" in entry]
     first: dict[int, float] = {}
     for entry in done:
         first.setdefault(entry["step"], entry["time"])
     moments = [at, *(moment for moment in first.values() if moment > at)]
-    again = len(done) - len(first)
-    resumed = [entry["step"] for entry in rows if entry.get("resumed")]
+    resumed = resumptions(run)
     said = [entry[key] for key in ("draining", "late", "damaged", "error") for entry in rows if key in entry]
-    skipped = [clip for entry in done for clip in entry.get("skipped_clips", ())]
-    told = said[:1] or ([f"skipped: {len(skipped)} clips in the set(s) of the spoilt one"] if skipped else [])
-    weights = [checkpoint.tensors(some.store.at(checkpoint.folder(STEPS)), checkpoint.WEIGHTS) for some in (run, peace)]
+    skipped = [entry for entry in done if "skipped_clips" in entry]
+    told = [*said, *(f"skipped, with the clips' names, in step {entry['step']}" for entry in skipped), ""][0]
+    weights = [_weights(some) for some in (run, like)]
     apart = max(float((weights[0][key] - tensor).abs().max()) for key, tensor in weights[1].items())
     same = all(torch.equal(weights[0][key], tensor) for key, tensor in weights[1].items())
     cells = [
         name,
         f"{run.starts} × the command" + (f"; on from {', '.join(map(str, resumed))}" if resumed else ""),
         f"{max(b - a for a, b in pairwise(moments)):.0f}",
-        str(again),
+        str(len(done) - len(first)),
         "equal" if same else f"{apart:.1g} apart",
         "equal" if not verify(run.store, peace.store).faults else "OTHER",
-        (told or [""])[0].replace("|", "/"),
+        told.replace("|", "/"),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def resumptions(run: Run) -> list[int]:
+    """Return the steps that a run went on from."""
+    return [entry["step"] for entry in run.rows() if entry.get("resumed")]
+
+
+def _weights(run: Run) -> dict[str, torch.Tensor]:
+    last = checkpoint.newest(run.store)
+    assert last is not None
+    return checkpoint.tensors(last, checkpoint.WEIGHTS)
 
 
 def shards_of(store: Store, spec: SynthSpec, spoilt: str | None = None) -> Store:
@@ -258,23 +281,43 @@ def try_out(name: str, case: Case, place: Path, base: Store, environment: dict[s
         endpoint, faults = stack.enter_context(s3_faults.before(environment["AWS_ENDPOINT_URL"]))
         nodes = stack.enter_context(cluster_of(case.nodes, place / f"nodes-{number}")) if case.nodes else None
         folder = stack.enter_context(disk(case.disk_mib, place / f"disk-{number}")) if case.disk_mib else None
-        reach = nodes.environment if nodes else {"AWS_ENDPOINT_URL": endpoint}
+        shards, runs = base.at("spoilt" if case.spoilt else "shards"), open_store(folder) if folder else base.at("runs")
         run = Run(
             place,
             f"run-{number}",
-            base.at("spoilt" if case.spoilt else "shards"),
-            open_store(folder) if folder else base.at("runs"),
-            reach,
+            shards,
+            runs,
+            nodes.environment if nodes else {"AWS_ENDPOINT_URL": endpoint},
             job=INTENSITY if case.spoilt else "method: aunce",
             frames=2 if case.spoilt else 1,
             count=case.count,
             # One worker a node, where there are nodes.
             cpus=1.2 if nodes else 0.4,
+            epochs=case.epochs,
         ).start()
         run.reach(AT)
-        before, at = run.step(), time.time()
+        at = time.time()
         case.break_it(Scene(run, faults, nodes, folder))
-        return row(name, case, run.finish(), before, at, peace)
+        run.finish()
+        if not case.later or not resumptions(run):
+            return row(name, run, at, peace, peace)
+        like = Run(place, f"like-{number}", shards, runs, {}, count=case.later, cpus=1.2, epochs=case.epochs)
+        return row(name, run, at, peace, like.begin_at(resumptions(run)[-1], run).start().finish())
+
+
+def peace_for(case: Case, place: Path, base: Store, peace: Run) -> Run:
+    """Return the undisturbed run that a case is compared with."""
+    if case.epochs != 3:
+        name = f"peace-{case.epochs}"
+        return Run(place, name, base.at("shards"), base.at("runs"), {}, epochs=case.epochs).start().finish()
+    if not case.spoilt:
+        return peace
+    clean = shards_of(base.at("clean"), PAIRS)
+    like = Run(place, "clean", clean, base.at("runs"), {}, job=INTENSITY, frames=2).start().finish()
+    last = checkpoint.newest(like.store)
+    assert last is not None
+    shards_of(base.at("spoilt"), PAIRS, checkpoint.state(last)["subjects"]["train"][0])
+    return like
 
 
 def main() -> None:
@@ -297,13 +340,7 @@ def main() -> None:
             print("| what | what happened | longest pause, s | steps done again | weights | ledger | said |")
             print("|---|---|---|---|---|---|---|", flush=True)
             for name in asked:
-                like = peace
-                if CASES[name].spoilt:
-                    clean = shards_of(base.at("clean"), PAIRS)
-                    like = Run(place, "clean", clean, base.at("runs"), {}, job=INTENSITY, frames=2).start().finish()
-                    last = checkpoint.newest(like.store)
-                    assert last is not None
-                    shards_of(base.at("spoilt"), PAIRS, checkpoint.state(last)["subjects"]["train"][0])
+                like = peace_for(CASES[name], place, base, peace)
                 print(try_out(name, CASES[name], place, base, environment, like), flush=True)
         finally:
             s3.down(place / "s3", kill=True)

@@ -18,6 +18,7 @@ from au_dist.cli.options import (
     ray,
     store,
 )
+from au_dist.cli.preview import show_preview
 from au_dist.cli.terminal import Progress, asked_to_stop, number, say, table
 
 app = typer.Typer()
@@ -49,6 +50,25 @@ def train(
         f"run  {result['run']}  {result['steps']} steps, best {result['metric']} {result['best']:.3f} "
         f"at step {result['best_step']}"
     )
+
+
+@app.command()
+def plan(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(min=2, help="Steps that are measured of each short run.")] = 20,
+    variants: Annotated[bool, typer.Option(help="Measure other settings of decoding and DeepSpeed too.")] = True,
+    address: Address = None,
+) -> None:
+    """Measure a recipe in short runs: speed, waiting, memory, hours, and what to change. Nothing of it is kept."""
+    from au_dist.recipes import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    with ray(address):
+        from au_dist.jobs.plan import preview
+
+        check_fits(loaded)
+        show_preview(preview(loaded, steps, variants, lambda what: say(f"measuring {what}", err=True)))
 
 
 @app.command("verify-order")

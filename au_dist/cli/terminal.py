@@ -37,7 +37,8 @@ class Progress:
             return say(f"step {row['step']:>6}  going on from here")
         if stored := row.get("stored"):
             mib = stored["bytes"] / 2**20
-            return say(f"step {row['step']:>6}  stored {mib:.1f} MiB in {stored['seconds']:.1f} s")
+            spent = f"; validated in {stored['validated_s']:.1f} s" if "validated_s" in stored else ""
+            return say(f"step {row['step']:>6}  stored {mib:.1f} MiB in {stored['seconds']:.1f} s{spent}")
         if "steps" not in row:
             numbers = {name: value for name, value in row.items() if isinstance(value, float)}
             found = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import resource
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from typing import Any
 
 import ray
 import ray.train
+import torch
 
 from au_dist import checkpoint
+from au_dist.dist.collectives import gather
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
 from au_dist.jobs.board import Pulse
@@ -55,9 +58,10 @@ class RunHost:
         validate: Callable[[], dict[str, Any]],
         idle: Callable[[], tuple[Any, ...]],
     ) -> None:
-        self.context, self.plan, self.engine, self.ledger = context, plan, engine, ledger
-        self.board, self.owner, self.validate, self.idle = board, owner, validate, idle
+        self.context, self.plan, self.world, self.engine, self.ledger = context, plan, world, engine, ledger
+        self.board, self.owner, self.idle, self._validate = board, owner, idle, validate
         self.saving = Saving()
+        self._spent: dict[str, float] = {}
         self._pulse = Pulse(board, world.rank)
         self.at = self._pulse.at
         self._record = Record(context.run, start) if world.leads else None
@@ -80,6 +84,14 @@ class RunHost:
             self._answer = None
         return self._leaving
 
+    def validate(self) -> dict[str, Any]:
+        """Return validation metrics, and note what that took."""
+        begun = time.monotonic()
+        metrics = self._validate()
+        peak = gather(torch.tensor([peak_memory(self.world.device)], device=self.world.device), self.world)
+        self._spent = {"validated_s": time.monotonic() - begun, "memory_mib": float(peak.max()) / 2**20}
+        return metrics
+
     def save(self, step: int, metrics: dict[str, Any]) -> None:
         """Begin to store a checkpoint; on the leading rank in the background."""
         self.saving.stored(wait=True)  # so that no second copy of the weights is made
@@ -94,7 +106,7 @@ class RunHost:
         self._send()
         written = checkpoint.write(run, step, weights, moments, state, lambda: check_owner(run, self.owner))
         seconds = time.monotonic() - begun
-        self.board.add.remote({"step": step, "stored": {"bytes": written, "seconds": seconds}})
+        self.board.add.remote({"step": step, "stored": {"bytes": written, "seconds": seconds, **self._spent}})
         check_owner(run, self.owner)
         checkpoint.prune(run, self.context.recipe.keep)
 
@@ -151,6 +163,13 @@ def checkpoint_state(context: Context, plan: BatchPlan, step: int, metrics: dict
         "versions": versions,
         "commit": commit(),
     }
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the most bytes that this process has held so far: of the GPU, or of the machine where it trains there."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_reserved(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
 @functools.cache

@@ -1,0 +1,55 @@
+"""What `au-dist plan` prints."""
+
+import datetime
+from typing import TYPE_CHECKING
+
+from au_dist.cli.terminal import say, table
+
+if TYPE_CHECKING:
+    from au_dist.jobs.plan import Measured, Preview
+
+
+def show_preview(preview: "Preview") -> None:
+    """Print a measured preview of a run."""
+    plan, recipe, own = preview.plan, preview.context.recipe, preview.measured[0]
+    device = "GPU" if recipe.workers.gpus else "CPU"
+    views = " in 2 views" if recipe.method == "aunce" else ""
+    subjects = len(preview.context.split.train)
+    say(f"epoch     {plan.epoch_clips} clips of {subjects} subjects, {recipe.frames} frame(s) of each")
+    say(
+        f"step      {plan.clips} clips: {plan.accumulate} contrast set(s) of {plan.contrast}{views}, "
+        f"{plan.micro} on each of {plan.world} worker(s)"
+    )
+    say(f"run       {plan.steps} steps, {recipe.optim.epochs:g} epochs")
+    say()
+    table(
+        ["measured", "clips/s", "s/step", "waits for data", f"MiB of {device} memory"],
+        [_cells(some, plan.clips) for some in preview.measured],  # the recipe itself first and last
+    )
+    for some in preview.measured:
+        if some.error:
+            say(f"{some.change}: {some.error}", err=True)
+    found = preview.estimate
+    say()
+    say(f"training    {_time(found.training_s)}")
+    say(f"validation  {_time(found.validation_s)}  ({own.validation_s:.1f} s each, {own.first_s:.1f} s the first time)")
+    say(
+        f"checkpoints {found.checkpoints} of {own.stored_mib:.1f} MiB, each stored in {own.stored_s:.1f} s "
+        f"while training goes on; {found.stored_mib:.1f} MiB stay"
+    )
+    hours = f"{found.gpu_hours:.2f} GPU-hours" if found.gpu_hours else f"{found.cpu_hours:.2f} CPU-hours"
+    say(f"in all      {_time(found.total_s)}, {hours}, and the start of the processes")
+    say()
+    for line in preview.advice or ("the recipe is as fast as anything that was measured",):
+        say(f"advice    {line}")
+
+
+def _cells(some: "Measured", clips: int) -> list[str]:
+    name = some.change or "as it is"
+    if some.error:
+        return [name, "does not run", "", "", ""]
+    return [name, f"{clips / some.step_s:.0f}", f"{some.step_s:.3f}", f"{some.waits:.0%}", f"{some.memory_mib:.0f}"]
+
+
+def _time(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
