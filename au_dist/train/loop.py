@@ -133,7 +133,7 @@ class Loop:
                 shown = {name: value for name, value in saved[done].items() if name != "thresholds"}
                 host.record({"step": done, **shown})
             if done in saved or found.leaving:
-                host.at("stores", number)
+                host.at("waits for the store", number)
                 host.save(done, saved.get(done, {}))
             self._report(saved, found.stored)
             if found.leaving:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 #: What a rank does with a contrast set, in this order.
-PHASES = ("waits for data", "computes", "meets the others", "validates", "stores")
+PHASES = ("waits for data", "computes", "meets the others", "validates", "waits for the store")
 
 #: Those of them that take as long as they take when all ranks are in them.
-BUSY = ("computes", "validates", "stores")
+BUSY = ("computes", "validates")
 
 
 @dataclass(frozen=True)

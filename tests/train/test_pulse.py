@@ -30,3 +30,5 @@ def test_all_are_named_where_all_wait_for_each_other():
     assert len(late({0: place(phase="waits for data")}, 200, 30)) == 1
     # Work that all are at takes as long as it takes.
     assert late({0: place(phase="validates"), 1: place(phase="validates")}, 200, 30) == []
+    stalled = {0: place(phase="waits for the store"), 1: place(phase="waits for the store")}
+    assert late(stalled, 200, 30)[1] == "rank 1 on a: waits for the store, contrast set 7, for 100 s"
