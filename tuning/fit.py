@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from au_dist.config import READING_TASKS, Recipe
 from au_dist.errors import ClusterError
+from au_dist.train.plan import worker_counts
 
 #: Ray counts resources in ten-thousandths.
 _UNIT = 10_000
@@ -29,15 +30,15 @@ def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
     """
     count = next((k for k in range(limit, 0, -1) if _fits(recipe, nodes, k)), 0)
     if count == 0:
-        workers = recipe.workers
+        workers, most = recipe.workers, worker_counts(recipe)[-1]
         gpus = f" + {workers.gpus:g} GPU" if workers.gpus else ""
-        total = workers.most * (workers.cpus + recipe.data.cpus)
+        total = most * (workers.cpus + recipe.data.cpus)
         there = ", ".join(f"{node.get('CPU', 0):g} CPU + {node.get('GPU', 0):g} GPU" for node in nodes)
         raise ClusterError(
             "Not even one trial fits on the cluster",
             expected=(
-                f"room for {workers.most} workers x ({workers.cpus:g} CPU{gpus}), each whole on one node, and "
-                f"{workers.most} x {recipe.data.cpus:g} CPU for data, {total:g} CPU in all, and for one data task "
+                f"room for {most} workers x ({workers.cpus:g} CPU{gpus}), each whole on one node, and "
+                f"{most} x {recipe.data.cpus:g} CPU for data, {total:g} CPU in all, and for one data task "
                 f"of {recipe.data.cpus / READING_TASKS:g} CPU on some node wherever the workers are"
             ),
             found=f"{len(nodes)} nodes: {there}" if nodes else "no node at all",
@@ -50,7 +51,7 @@ def _fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
     """Return whether so many trials fit, however Ray places their workers."""
     worker_cpu, worker_gpu = _units(recipe.workers.cpus), _units(recipe.workers.gpus)
     task = _units(recipe.data.cpus / READING_TASKS)
-    workers = trials * recipe.workers.most
+    workers = trials * worker_counts(recipe)[-1]
     slots, blocking, always_room, total = 0, 0, False, 0
     for node in nodes:
         cpu, gpu = _units(node.get("CPU", 0)), _units(node.get("GPU", 0))

@@ -10,6 +10,7 @@ from typing import Any
 
 from au_dist.errors import AuDistError, RecipeError, TrainError
 from au_dist.jobs.context import initial_weights, make_context
+from au_dist.train.plan import worker_counts
 from tuning.campaign import Campaign, claim, load_campaign, trial_name
 from tuning.fit import trials_at_once
 from tuning.report import CampaignResult, conclude, line
@@ -71,7 +72,7 @@ def check_runs(campaign: Campaign, where: Path) -> None:
     """
     initial_weights(make_context(campaign.base()))
     for recipe in check_space(campaign.space, campaign.recipe, where):
-        make_context(recipe).plan(recipe.workers.most)
+        make_context(recipe).plan(worker_counts(recipe)[-1])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from au_dist.jobs.context import make_context
 from au_dist.jobs.session import ENVIRONMENT
 from au_dist.jobs.train import train
 from au_dist.storage import Store
+from au_dist.train.plan import worker_counts
 from au_dist.train.record import METRICS
 
 #: What a trial reports last.
@@ -59,7 +60,7 @@ class Training:
 
     def __init__(self, recipe: Recipe) -> None:
         context = make_context(recipe)
-        self.recipe, self.plan = recipe, context.plan(recipe.workers.most)
+        self.recipe, self.plan = recipe, context.plan(worker_counts(recipe)[-1])
         self.past = past_validations(context.run, context.resume_step()[0])
         self.mailbox, self.verdicts = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         self.outcome: dict[str, Any] = {}

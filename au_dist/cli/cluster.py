@@ -71,8 +71,7 @@ def cluster_preflight(
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
-        check_fits(loaded)
-    say(f"{loaded.workers.least} workers fit")
+        say(f"{check_fits(loaded)} workers fit")
 
 
 @app.command()

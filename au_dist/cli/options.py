@@ -75,10 +75,12 @@ def needed(where: str | None) -> Any:
     return store(where)
 
 
-def check_fits(recipe: "Recipe") -> None:
-    """Refuse a recipe whose workers the connected cluster cannot place."""
+def check_fits(recipe: "Recipe") -> int:
+    """Return the least workers of a recipe; refuse it where the connected cluster cannot place them."""
+    from au_dist.train.plan import worker_counts
     from cluster import preflight
 
-    workers = recipe.workers
-    needs = preflight.Needs(workers.least, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * workers.least)
+    workers, least = recipe.workers, worker_counts(recipe)[0]
+    needs = preflight.Needs(least, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * least)
     preflight.check_fits(needs, preflight.cluster_resources())
+    return least

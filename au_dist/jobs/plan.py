@@ -10,9 +10,9 @@ from typing import Any
 from au_dist.config import Recipe
 from au_dist.errors import AuDistError
 from au_dist.jobs.context import Context, absolute, make_context
-from au_dist.jobs.train import train, worker_counts
+from au_dist.jobs.train import train
 from au_dist.recipes import override, parse
-from au_dist.train.plan import BatchPlan
+from au_dist.train.plan import BatchPlan, worker_counts
 
 #: Steps before the first checkpoint of a short run that are not counted: everything starts.
 WARM = 5
@@ -111,7 +111,7 @@ def preview(recipe: Recipe, steps: int, variants: bool, show: Callable[[str], No
         AuDistError: The recipe does not run as it is.
     """
     context = make_context(absolute(recipe))
-    workers = worker_counts(context)[-1]
+    workers = worker_counts(context.recipe)[-1]
     plan = context.plan(workers)
     measured = []
     # Once more at the end: machines have moods, and what is within them is no advice.

@@ -9,11 +9,11 @@ import yaml
 
 from au_dist import checkpoint
 from au_dist.config import Recipe
-from au_dist.data.order import fitting, lanes_of
 from au_dist.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
 from au_dist.jobs.context import Context, absolute, initial_weights, make_context
 from au_dist.jobs.owner import take_over
 from au_dist.recipes import dump_recipe
+from au_dist.train.plan import worker_counts
 
 if TYPE_CHECKING:
     from au_dist.jobs.board import Show
@@ -49,7 +49,7 @@ def train(
         AuDistError: What stopped the run, for a person.
     """
     context = make_context(absolute(recipe))
-    for count in worker_counts(context):
+    for count in worker_counts(context.recipe):
         context.plan(count)
     claim(context)
     if context.run.exists(RESULT):
@@ -57,19 +57,6 @@ def train(
     initial_weights(context)
     _fit(context, show, callbacks, stop or threading.Event())
     return finish(context)
-
-
-def worker_counts(context: Context) -> list[int]:
-    """Return the numbers of workers that a run may have, rising.
-
-    Raises:
-        RecipeError: None of them shares the lanes evenly.
-    """
-    workers, lanes = context.recipe.workers, context.recipe.data.lanes
-    counts = fitting(workers.least, workers.most, lanes)
-    if not counts:
-        lanes_of(0, workers.most, lanes)
-    return counts
 
 
 def claim(context: Context) -> None:
@@ -137,7 +124,7 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
     filesystem, path = context.run.filesystem()
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
     quiet()
-    counts = worker_counts(context)
+    counts = worker_counts(context.recipe)
     elastic = len(counts) > 1
     # Where nodes have just gone, Ray may believe for a while that there is room: an elastic run soon counts again.
     patience = min(COUNT_AGAIN_S, workers.start_timeout_s) if elastic else workers.start_timeout_s

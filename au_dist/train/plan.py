@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from au_dist.config import Optim, Recipe
-from au_dist.data.order import lanes_of
+from au_dist.data.order import fitting, lanes_of
 from au_dist.errors import RecipeError
 
 
@@ -40,6 +40,19 @@ class BatchPlan:
     def epoch(self, step: int) -> float:
         """Return how many epochs are done after a number of steps."""
         return step * self.clips / self.epoch_clips
+
+
+def worker_counts(recipe: Recipe) -> list[int]:
+    """Return the numbers of workers that a run may have, rising.
+
+    Raises:
+        RecipeError: None of them shares the lanes evenly.
+    """
+    workers, lanes = recipe.workers, recipe.data.lanes
+    counts = fitting(workers.least, workers.most, lanes)
+    if not counts:
+        lanes_of(0, workers.most, lanes)
+    return counts
 
 
 def plan_batches(recipe: Recipe, epoch_clips: int, world: int) -> BatchPlan:

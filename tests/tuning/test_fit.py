@@ -14,7 +14,7 @@ NODES = st.lists(
 )
 
 
-def recipe(count: int, cpus: float, data: float, gpus: float = 0) -> Recipe:
+def recipe(count: int | tuple[int, int], cpus: float, data: float, gpus: float = 0) -> Recipe:
     return Recipe.model_validate(
         {
             "name": "x",
@@ -22,7 +22,7 @@ def recipe(count: int, cpus: float, data: float, gpus: float = 0) -> Recipe:
             "runs": "r",
             "method": "aunce",
             "workers": {"count": count, "cpus": cpus, "gpus": gpus},
-            "data": {"cpus": data},
+            "data": {"cpus": data, "lanes": 12},
         }
     )
 
@@ -84,3 +84,8 @@ def test_not_even_one_says_what_is_asked_and_what_is_there() -> None:
     assert "2 nodes: 4 CPU + 0 GPU, 4 CPU + 0 GPU" in text
     with pytest.raises(ClusterError, match="no node at all"):
         trials_at_once(recipe(1, 1, 0.5), [], 3)
+
+
+def test_a_span_of_workers_counts_with_the_most_that_share_the_lanes() -> None:
+    nodes = [{"CPU": 12.0}]
+    assert trials_at_once(recipe((1, 5), 0.5, 0.5), nodes, 10) == trials_at_once(recipe(4, 0.5, 0.5), nodes, 10) == 3
