@@ -220,7 +220,7 @@ def row(name: str, run: Run, at: float, peace: Run, like: Run) -> str:
         first.setdefault(entry["step"], entry["time"])
     moments = [at, *(moment for moment in first.values() if moment > at)]
     resumed = resumptions(run)
-    said = [entry[key] for key in ("draining", "late", "damaged", "error") for entry in rows if key in entry]
+    said = [entry[key] for key in ("draining", "lost", "late", "damaged", "error") for entry in rows if key in entry]
     skipped = [entry for entry in done if "skipped_clips" in entry]
     told = [*said, *(f"skipped, with the clips' names, in step {entry['step']}" for entry in skipped), ""][0]
     weights = [_weights(some) for some in (run, like)]

@@ -31,6 +31,10 @@ class Progress:
             return say(f"a checkpoint is left out: {fault}")
         if gone := row.get("draining"):
             return say(f"a node is about to go: {gone}", err=True)
+        if lost := row.get("lost"):
+            return say(
+                f"workers failed: {lost}; the run goes on from its last checkpoint if they may start again", err=True
+            )
         if late := row.get("late"):
             return say(f"the run waits: {late}", err=True)
         if row.get("resumed"):

@@ -1,8 +1,10 @@
-"""Which failures of workers end a run: those that another start would meet again."""
+"""What becomes of failures of workers: those that another start would meet again end a run, others are told."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.train import UserCallback
+from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
 
 from au_dist.errors import AuDistError, UnavailableError
 
@@ -24,11 +26,31 @@ def our_error(error: BaseException) -> AuDistError | None:
     return None
 
 
+def lost(errors: Mapping[int, BaseException]) -> str:
+    """Return in words which ranks failed; those whose process is gone alone, for they are why others fail."""
+    gone = {rank: words for rank, error in sorted(errors.items()) if (words := _gone(error))}
+    said = gone or {rank: str(error).strip().partition("\n")[0][:200] for rank, error in sorted(errors.items())}
+    return ", ".join(f"rank {rank} ({words})" for rank, words in said.items())
+
+
+def _gone(error: BaseException) -> str:
+    if isinstance(error, WorkerHealthCheckTimeoutError):
+        return "no answer any more"
+    text = str(getattr(error, "health_check_failure", None) or error)
+    return "its process is gone" if "died" in text or "Died" in type(error).__name__ else ""
+
+
 class GiveUp(UserCallback):
     """Ends a run, instead of starting its workers again, when what a worker met would be met again.
 
     A missing shard or a full disk is; a store that is away, a lost process and what others say of its loss are not.
+
+    Args:
+        tell: Called with the words of `lost` where the workers are started again.
     """
+
+    def __init__(self, tell: Callable[[str], object] = lambda words: None) -> None:
+        self.tell = tell
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called in Ray Train's controller when workers have failed.
@@ -40,3 +62,4 @@ class GiveUp(UserCallback):
             found = our_error(error)
             if found is not None and not isinstance(found, UnavailableError):
                 raise found
+        self.tell(lost(worker_exceptions))

@@ -159,7 +159,7 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
             failure_config=FailureConfig(
                 max_failures=workers.max_failures, controller_failure_limit=COUNT_AGAIN if elastic else 0
             ),
-            callbacks=[GiveUp(), *callbacks],
+            callbacks=[GiveUp(lambda words: board.add.remote({"lost": words})), *callbacks],
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         # Each rank's dataset is made by LaneData; this one only gives it its name.

@@ -1,9 +1,10 @@
 """What every start would meet again ends a run; what may pass does not."""
 
 import pytest
+from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
 
 from au_dist.errors import ShardError, TakenOverError, UnavailableError
-from au_dist.jobs.giving_up import GiveUp, our_error
+from au_dist.jobs.giving_up import GiveUp, lost, our_error
 
 
 class WrappedError(Exception):
@@ -24,3 +25,14 @@ def test_what_is_met_again_ends_the_run(error):
 def test_what_may_pass_does_not(error):
     GiveUp().after_exception(None, {0: WrappedError(error)})
     assert our_error(WrappedError(error)) is (error if isinstance(error, UnavailableError) else None)
+
+
+def test_who_is_gone_is_told_and_not_who_missed_it():
+    told = []
+    gone = RuntimeError("Worker 1: the actor died because its node has died.\nclass_name: X")
+    GiveUp(told.append).after_exception(None, {0: RuntimeError("connection closed by peer\nmore"), 1: gone})
+    assert told == ["rank 1 (its process is gone)"]
+    assert lost({1: WorkerHealthCheckTimeoutError("x"), 0: gone}) == (
+        "rank 0 (its process is gone), rank 1 (no answer any more)"
+    )
+    assert lost({0: RuntimeError("connection closed by peer\nmore")}) == "rank 0 (connection closed by peer)"
