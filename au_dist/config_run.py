@@ -48,7 +48,7 @@ class Engine(Section):
         precision: Number format of the products in the forward and backward pass; weights stay in fp32. ``fp16`` comes
             with a loss scale that finds its own size, for GPUs without bf16.
         activation_checkpointing: Keep only what goes into the encoder's stages, and compute the rest again in the
-            backward pass: less memory, about a third more time.
+            backward pass: less memory, up to a third more time.
         offload: Keep the optimizer's state in the CPU's memory, and update there; needs `zero` 1 or more.
     """
 
