@@ -20,8 +20,8 @@ WARM = 5
 #: What is not faster by so much is no reason to change anything.
 WORTH = 1.05
 
-#: Share of the waiting above which the decode place is worth a change.
-WAITS = 0.05
+#: Shares of a run's time that are too much for waiting for data, and for validation.
+WAITS, VALIDATES = 0.05, 0.25
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def preview(recipe: Recipe, steps: int, variants: bool, show: Callable[[str], No
             if not change:
                 raise
             measured.append(Measured(change, error=str(error)))
-    own = measured[0]
-    return Preview(context, plan, tuple(measured), estimate(recipe, plan, own), tuple(advise(measured)))
+    found = estimate(recipe, plan, measured[0])
+    return Preview(context, plan, tuple(measured), found, (*advise(measured), *validation_advice(found)))
 
 
 def _variants(recipe: Recipe, workers: int) -> Iterator[str]:
@@ -230,3 +230,10 @@ def advise(measured: list[Measured]) -> Iterator[str]:
             yield f"{other.change} only if memory is short: {smaller:.0%} of it, at {slower:.2f} times the time"
     if own.waits > WAITS and not any(other.change.startswith("data.decode") for other in faster):
         yield f"steps wait for data {own.waits:.0%} of the time: give it more with data.cpus or data.prefetch"
+
+
+def validation_advice(found: Estimate) -> Iterator[str]:
+    """Yield what to do about validations that take much of a run."""
+    share = found.validation_s / found.total_s
+    if share > VALIDATES:
+        yield f"validation takes {share:.0%} of the time: validate less often with keep.every"

@@ -7,7 +7,7 @@ from test_main_job import recipe
 
 from au_dist.errors import RecipeError
 from au_dist.jobs.context import make_context
-from au_dist.jobs.plan import Measured, advise, estimate, preview
+from au_dist.jobs.plan import Estimate, Measured, advise, estimate, preview, validation_advice
 
 
 def measured(change="", step_s=1.0, memory_mib=1000.0, waits=0.0, error_s=0.01):
@@ -46,6 +46,14 @@ def test_only_what_was_measured_to_be_better_is_advised(others, expected):
 
 def test_waiting_for_data_is_told():
     assert "wait for data 30%" in next(advise([measured(waits=0.3)]))
+
+
+def test_validations_that_take_much_of_a_run_are_told():
+    found = [Estimate(100.0, validation_s, 0, 0, 1, 1) for validation_s in (30.0, 50.0)]
+    assert [list(validation_advice(one)) for one in found] == [
+        [],
+        ["validation takes 33% of the time: validate less often with keep.every"],
+    ]
 
 
 @pytest.mark.ray
