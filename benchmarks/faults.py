@@ -26,6 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from fault_runs import Nodes, Run, cluster_of, raylet
 
@@ -125,7 +126,8 @@ def drain_node(scene: Scene) -> None:
     node = raylet(scene.run.workers()[-1])
     scene.node().drain(node, 40)
     time.sleep(40)
-    node.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):  # one with nothing left to do goes by itself
+        node.kill()
 
 
 def cut_upload(scene: Scene) -> None:
