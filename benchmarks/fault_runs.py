@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -97,15 +98,16 @@ class Run:
     def workers(self) -> list[psutil.Process]:
         """Return the processes of the training workers, those away from a cluster's head last."""
         found = []
-        for process in psutil.process_iter(["cmdline", "environ"]):
-            line, variables = process.info["cmdline"] or [], process.info["environ"] or {}
-            if "RayTrainWorker" in " ".join(line) and self._is_mine(process, variables):
+        for process in psutil.process_iter(["cmdline"]):
+            if "RayTrainWorker" in " ".join(process.info["cmdline"] or ()) and self._is_mine(process):
                 found.append(process)
         return sorted(found, key=lambda process: "--head" in raylet(process).cmdline(), reverse=True)
 
-    def _is_mine(self, process: psutil.Process, variables: dict[str, str]) -> bool:
-        if "RAY_ADDRESS" in self.environment:
-            return raylet(process) is not None
+    def _is_mine(self, process: psutil.Process) -> bool:
+        """Return whether a worker is below the driver, or below a node of the run's cluster."""
+        if head := self.environment.get("RAY_ADDRESS"):
+            port = head.rpartition(":")[2]
+            return any(re.fullmatch(f"--gcs-address=.*:{port}", part) for part in raylet(process).cmdline())
         return psutil.Process(self.process.pid) in process.parents()
 
     def begin_at(self, step: int, other: "Run") -> "Run":

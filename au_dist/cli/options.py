@@ -13,6 +13,7 @@ from au_dist.errors import ClusterError, RecipeError
 
 if TYPE_CHECKING:
     from au_dist.config import Recipe
+    from cluster.preflight import Needs
 
 Out = Annotated[str, typer.Option("--out", help="Where the shards go: s3://bucket/prefix or a folder.")]
 Address = Annotated[
@@ -80,7 +81,23 @@ def check_fits(recipe: "Recipe") -> int:
     from au_dist.train.plan import worker_counts
     from cluster import preflight
 
-    workers, least = recipe.workers, worker_counts(recipe)[0]
-    needs = preflight.Needs(least, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * least)
-    preflight.check_fits(needs, preflight.cluster_resources())
+    least = worker_counts(recipe)[0]
+    preflight.check_fits(_needs(recipe, least), preflight.cluster_resources())
     return least
+
+
+def most_that_fit(recipe: "Recipe") -> int:
+    """Return the most workers of a recipe that the connected cluster can place; refuse it where not even the least."""
+    from au_dist.train.plan import worker_counts
+    from cluster import preflight
+
+    least, there = check_fits(recipe), preflight.cluster_resources()
+    counts = reversed(worker_counts(recipe))
+    return next((count for count in counts if preflight.largest_fit(_needs(recipe, count), there) == count), least)
+
+
+def _needs(recipe: "Recipe", count: int) -> "Needs":
+    from cluster.preflight import Needs
+
+    workers = recipe.workers
+    return Needs(count, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * count)

@@ -37,6 +37,8 @@ def show_preview(preview: "Preview") -> None:
         f"checkpoints {found.checkpoints} of {own.stored_mib:.1f} MiB, each stored in {own.stored_s:.1f} s "
         f"while training goes on; {found.stored_mib:.1f} MiB stay"
     )
+    if round(found.waiting_s):
+        say(f"waiting     {_time(found.waiting_s)} for the store, while nothing is trained")
     hours = f"{found.gpu_hours:.2f} GPU-hours" if found.gpu_hours else f"{found.cpu_hours:.2f} CPU-hours"
     say(f"in all      {_time(found.total_s)}, {hours}, and the start of the processes")
     say()

@@ -14,6 +14,7 @@ from au_dist.cli.options import (
     Runs,
     Which,
     check_fits,
+    most_that_fit,
     needed,
     ray,
     store,
@@ -67,8 +68,8 @@ def plan(
     with ray(address):
         from au_dist.jobs.plan import preview
 
-        check_fits(loaded)
-        show_preview(preview(loaded, steps, variants, lambda what: say(f"measuring {what}", err=True)))
+        workers = most_that_fit(loaded)
+        show_preview(preview(loaded, workers, steps, variants, lambda what: say(f"measuring {what}", err=True)))
 
 
 @app.command("verify-order")

@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from au_dist.config import Engine as EngineConfig
 from au_dist.config import Optim
-from au_dist.dist.loss_scale import FIRST, LossScale
+from au_dist.dist.loss_scale import LossScale
 from au_dist.dist.world import World
 from au_dist.errors import CheckpointError
 
@@ -244,7 +244,7 @@ class Engine:
         """
         applied = updates
         if self.scale is not None:
-            size, good, done = moments[_SCALE].tolist() if _SCALE in moments else (FIRST, 0, updates)
+            size, good, done = moments[_SCALE].tolist()
             self.scale, applied = LossScale(size=1.0), int(done)
         if self._stage:
             for _ in range(self._engine.gradient_accumulation_steps()):
@@ -259,7 +259,7 @@ class Engine:
             # Copies: the optimizer writes into its state, and what was handed in belongs to the caller.
             values = {key: moments[f"{name}/{key}"].to(self.world.device, copy=True) for key in _MOMENTS}
             if self._stage == 0:
-                self._adam.state[parameter] = {"step": torch.tensor(float(applied)), **values}
+                self._adam.state[parameter] = {**values}
             else:
                 self._set(parameter, weights[name].to(self.world.device), values)
         for name, buffer in self._engine.module.named_buffers():

@@ -62,6 +62,7 @@ class Board:
     def ended(self, rank: int) -> None:
         """Note that a rank has done its work."""
         self.places.pop(rank, None)
+        self.homes.pop(rank, None)
         self.over.add(rank)
 
     def has_ended(self, rank: int) -> bool:
@@ -79,7 +80,7 @@ class Board:
     def move(self, draining: set[str]) -> str | None:
         """Ask the workers to store a checkpoint and begin elsewhere if some are on nodes that drain; return which."""
         gone = [rank for rank, home in sorted(self.homes.items()) if home in draining]
-        if not gone or self.moving:
+        if not gone or self.moving or self.leaving:
             return None
         self.moving = True
         return ", ".join(f"rank {rank} on {self.places[rank].node}" for rank in gone if rank in self.places)
@@ -178,7 +179,9 @@ class Shown:
         nodes = draining()
         if not nodes:
             return
-        if self.home in nodes and not self.stop.is_set():
+        if self.stop.is_set():
+            return
+        if self.home in nodes:
             self.show({"draining": "the driver's node: the run stops"})
             self.stop.set()
         elif who := ray.get(self.board.move.remote(nodes), timeout=10):

@@ -1,5 +1,6 @@
 """What becomes of failures of workers: those that another start would meet again end a run, others are told."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,8 +30,15 @@ def our_error(error: BaseException) -> AuDistError | None:
 def lost(errors: Mapping[int, BaseException]) -> str:
     """Return in words which ranks failed; those whose process is gone alone, for they are why others fail."""
     gone = {rank: words for rank, error in sorted(errors.items()) if (words := _gone(error))}
-    said = gone or {rank: str(error).strip().partition("\n")[0][:200] for rank, error in sorted(errors.items())}
+    said = gone or {rank: _words(error) for rank, error in sorted(errors.items())}
     return ", ".join(f"rank {rank} ({words})" for rank, words in said.items())
+
+
+def _words(error: BaseException) -> str:
+    text = str(getattr(error, "cause", None) or error).strip()
+    if re.search("by peer|Connection closed|Broken pipe", text):
+        return "it lost the connection to another"
+    return text.partition("\n")[0][:200]
 
 
 def _gone(error: BaseException) -> str:

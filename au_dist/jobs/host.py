@@ -99,14 +99,15 @@ class RunHost:
         self.ledger.write()
         if self._record is not None:
             state = checkpoint_state(self.context, self.plan, step, metrics)
-            self.saving.begin(step, lambda: self._store(step, weights, moments, state))
+            spent, self._spent = self._spent, {}
+            self.saving.begin(step, lambda: self._store(step, weights, moments, state, spent))
 
-    def _store(self, step: int, weights: Any, moments: Any, state: dict[str, Any]) -> None:
+    def _store(self, step: int, weights: Any, moments: Any, state: dict[str, Any], spent: dict[str, float]) -> None:
         run, begun = self.context.run, time.monotonic()
         self._send()
         written = checkpoint.write(run, step, weights, moments, state, lambda: check_owner(run, self.owner))
         seconds = time.monotonic() - begun
-        self.board.add.remote({"step": step, "stored": {"bytes": written, "seconds": seconds, **self._spent}})
+        self.board.add.remote({"step": step, "stored": {"bytes": written, "seconds": seconds, **spent}})
         check_owner(run, self.owner)
         checkpoint.prune(run, self.context.recipe.keep)
 

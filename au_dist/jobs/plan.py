@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from au_dist.config import Recipe
-from au_dist.errors import AuDistError
+from au_dist.errors import AuDistError, TrainError
 from au_dist.jobs.context import Context, absolute, make_context
 from au_dist.jobs.train import train
 from au_dist.recipes import override, parse
-from au_dist.train.plan import BatchPlan, worker_counts
+from au_dist.storage import open_store
+from au_dist.train.plan import BatchPlan
 
 #: Steps before the first checkpoint of a short run that are not counted: everything starts.
 WARM = 5
@@ -60,14 +61,16 @@ class Estimate:
     Attributes:
         training_s: Seconds of all steps.
         validation_s: Seconds of all validations.
+        waiting_s: Seconds that training stands still because a checkpoint waits for the one before it, or is the last.
         gpu_hours: Of all workers; 0 where they have no GPU.
-        cpu_hours: Of all workers.
+        cpu_hours: Of all workers and their reading.
         checkpoints: How many are made.
         stored_mib: Size of those that stay.
     """
 
     training_s: float
     validation_s: float
+    waiting_s: float
     gpu_hours: float
     cpu_hours: float
     checkpoints: int
@@ -76,7 +79,7 @@ class Estimate:
     @property
     def total_s(self) -> float:
         """Seconds of the run, without the start of its processes."""
-        return self.training_s + self.validation_s
+        return self.training_s + self.validation_s + self.waiting_s
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,14 @@ class Preview:
     advice: tuple[str, ...]
 
 
-def preview(recipe: Recipe, steps: int, variants: bool, show: Callable[[str], None] = lambda text: None) -> Preview:
-    """Measure a recipe with the most workers that it may have; Ray must be connected. Nothing of it stays in storage.
+def preview(
+    recipe: Recipe, workers: int, steps: int, variants: bool, show: Callable[[str], None] = lambda text: None
+) -> Preview:
+    """Measure a recipe; Ray must be connected. Nothing of it stays in storage.
 
     Args:
         recipe: The run.
+        workers: Number of workers, one of those that the recipe allows.
         steps: Steps that are measured of each short run, after the first ones.
         variants: Whether other settings are measured too.
         show: Called with what is measured next.
@@ -111,7 +117,6 @@ def preview(recipe: Recipe, steps: int, variants: bool, show: Callable[[str], No
         AuDistError: The recipe does not run as it is.
     """
     context = make_context(absolute(recipe))
-    workers = worker_counts(context.recipe)[-1]
     plan = context.plan(workers)
     measured = []
     # Once more at the end: machines have moods, and what is within them is no advice.
@@ -121,7 +126,7 @@ def preview(recipe: Recipe, steps: int, variants: bool, show: Callable[[str], No
         try:
             measured.append(measure(changed, plan, workers, steps, change))
         except AuDistError as error:
-            if not change:
+            if not measured:
                 raise
             measured.append(Measured(change, error=str(error)))
     found = estimate(recipe, plan, measured[0])
@@ -175,12 +180,12 @@ def measure(recipe: Recipe, plan: BatchPlan, workers: int, steps: int, change: s
     try:
         train(short, rows.append)
     finally:
-        run = make_context(absolute(short)).run
-        filesystem, path = run.filesystem()
-        if run.exists("recipe.yaml"):
-            filesystem.delete_dir(path)
+        open_store(short.runs).at(short.name).delete("")
     counted = [row for row in rows if "lr" in row and (row["step"] - 1) % half >= WARM]
-    first, last = [row["stored"] for row in rows if "stored" in row]
+    stored = {row["step"]: row["stored"] for row in rows if "stored" in row}
+    if not {half, 2 * half} <= set(stored) or len(counted) < steps:
+        raise TrainError("The short run was disturbed", where=change or "the recipe as it is", fix="Ask again.")
+    first, last = stored[half], stored[2 * half]
     seconds = [plan.clips / row["clips_per_s"] for row in counted]
     return Measured(
         change,
@@ -199,13 +204,16 @@ def estimate(recipe: Recipe, plan: BatchPlan, own: Measured) -> Estimate:
     """Return what a whole run will take."""
     keep, count = recipe.keep, math.ceil(plan.steps / plan.every)
     training, validation = plan.steps * own.step_s, own.first_s + (count - 1) * own.validation_s
-    hours = plan.world * (training + validation) / 3600
+    between = plan.every * own.step_s + own.validation_s
+    waiting = (count - 1) * max(0.0, own.stored_s - between) + own.stored_s
+    hours = plan.world * (training + validation + waiting) / 3600
     stay = min(count, keep.last + keep.best + (plan.steps // keep.forever if keep.forever else 0))
     return Estimate(
         training_s=training,
         validation_s=validation,
+        waiting_s=waiting,
         gpu_hours=hours * recipe.workers.gpus,
-        cpu_hours=hours * recipe.workers.cpus,
+        cpu_hours=hours * (recipe.workers.cpus + recipe.data.cpus),
         checkpoints=count,
         stored_mib=stay * own.stored_mib,
     )
@@ -218,7 +226,7 @@ def _surely(own: Measured, other: Measured) -> bool:
 
 def advise(measured: list[Measured]) -> Iterator[str]:
     """Yield what is worth a change, by what was measured; the recipe itself counts with its best turn."""
-    own = min((some for some in measured if not some.change), key=lambda some: some.step_s)
+    own = min((some for some in measured if not (some.change or some.error)), key=lambda some: some.step_s)
     others = [some for some in measured if some.change]
     faster = [other for other in others if own.step_s / other.step_s >= WORTH and _surely(own, other)]
     for key in sorted({other.change.partition("=")[0] for other in faster}):

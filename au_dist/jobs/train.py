@@ -100,7 +100,8 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
         while True:
             with Shown(board, show, stop):
                 _trainer(context, board, owner, callbacks).fit()
-            if not ray.get(board.moves.remote()):
+            done = max(checkpoint.steps(context.run), default=0) == context.plan(1).steps
+            if done or not ray.get(board.moves.remote()):
                 return
     except Exception as error:
         raise _for_people(error, context) from error

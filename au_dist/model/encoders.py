@@ -32,7 +32,8 @@ class Encoder(nn.Module):
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
-        recompute = self.recompute and torch.is_grad_enabled()
+        # What is evaluated is kept: by the time of its backward pass, layers may be in training mode again.
+        recompute = self.recompute and self.training and torch.is_grad_enabled()
         for part in self.parts():
             x_BCHW = checkpoint(part, x_BCHW, use_reentrant=False) if recompute else part(x_BCHW)
         return x_BCHW.flatten(2).transpose(1, 2)

@@ -24,7 +24,7 @@ class Small(nn.Module):
         self.frozen.requires_grad_(False)
 
     def forward(self, x_BF: torch.Tensor) -> torch.Tensor:
-        return self.second(torch.tanh(self.first(self.frozen(x_BF)))).square().mean()
+        return self.second(torch.tanh(self.first(self.frozen(x_BF)))).float().square().mean()
 
 
 def part(step: int, index: int, world: World, accumulate: int) -> torch.Tensor:

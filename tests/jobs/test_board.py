@@ -36,3 +36,13 @@ def test_a_run_that_is_to_stop_does_not_move():
     board.leave()
     assert not board.moves()
     assert board.add({})
+
+
+def test_a_rank_that_has_ended_has_no_home():
+    board = board_of("a")
+    board.ended(0)
+    assert board.move({"a"}) is None
+    board = board_of("a")
+    board.leave()
+    assert board.move({"a"}) is None
+    assert not board.moves()

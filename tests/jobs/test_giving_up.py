@@ -35,4 +35,5 @@ def test_who_is_gone_is_told_and_not_who_missed_it():
     assert lost({1: WorkerHealthCheckTimeoutError("x"), 0: gone}) == (
         "rank 0 (its process is gone), rank 1 (no answer any more)"
     )
-    assert lost({0: RuntimeError("connection closed by peer\nmore")}) == "rank 0 (connection closed by peer)"
+    parted = RuntimeError("[/x/gloo/pair.cc:545] Read error [::1]:13970: Connection reset by peer\nmore")
+    assert lost({0: parted, 1: ValueError("a\nb")}) == "rank 0 (it lost the connection to another), rank 1 (a)"

@@ -142,6 +142,16 @@ def test_what_is_computed_again_has_the_same_gradient(name):
     assert kept[1] < kept[0] / 3
 
 
+def test_what_was_evaluated_is_not_computed_again():
+    """A set that is skipped goes forward in evaluation, backward in training: stochastic depth would differ."""
+    encoder = make_encoder(Model(encoder="swin_t"))
+    recompute(encoder, True)
+    loss = encoder.eval()(torch.randn(2, 3, 64, 64)).square().mean()
+    encoder.train()
+    (0.0 * loss).backward()
+    assert all(not parameter.grad.any() for parameter in encoder.parameters())
+
+
 @pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])
 def test_every_parameter_of_an_encoder_has_a_stage(name):
     encoder = make_encoder(Model(encoder=name))
