@@ -200,7 +200,7 @@ CASES = {
     "the store refuses a fifth (503)": Case(refuse),
     "the store stalls for 30 s": Case(stall),
     "the store is down for 60 s in an upload": Case(away),
-    "the disk is full": Case(fill_disk, disk_mib=24),
+    "the disk is full": Case(fill_disk, disk_mib=64),
     "a clip makes the loss infinite": Case(nothing, spoilt=True),
 }
 
