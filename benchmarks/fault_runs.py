@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from resume import kill_all
 
 from au_dist import checkpoint
 from au_dist.storage import Store
@@ -118,10 +119,7 @@ class Run:
 
     def kill(self) -> None:
         """Kill the driver and all below it."""
-        driver = psutil.Process(self.process.pid)
-        for process in [*driver.children(recursive=True), driver]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_all(self.process.pid)
 
     def finish(self) -> "Run":
         """Wait for the end; where the command ended otherwise, give it again."""

@@ -259,7 +259,7 @@ class Engine:
             # Copies: the optimizer writes into its state, and what was handed in belongs to the caller.
             values = {key: moments[f"{name}/{key}"].to(self.world.device, copy=True) for key in _MOMENTS}
             if self._stage == 0:
-                self._adam.state[parameter] = {**values}
+                self._adam.state[parameter] = values
             else:
                 self._set(parameter, weights[name].to(self.world.device), values)
         for name, buffer in self._engine.module.named_buffers():

@@ -124,7 +124,7 @@ def preview(
         show(change or "the recipe as it is")
         changed = parse(Recipe, override(recipe.model_dump(mode="json"), change.split()), "the recipe")
         try:
-            measured.append(measure(changed, plan, workers, steps, change))
+            measured.append(measure(changed, plan, steps, change))
         except AuDistError as error:
             if not measured:
                 raise
@@ -147,13 +147,12 @@ def _other_stage(recipe: Recipe, stage: int) -> bool:
     return stage != recipe.engine.zero and (stage > 0 or not recipe.engine.offload)
 
 
-def measure(recipe: Recipe, plan: BatchPlan, workers: int, steps: int, change: str) -> Measured:
+def measure(recipe: Recipe, plan: BatchPlan, steps: int, change: str) -> Measured:
     """Train a recipe for some steps, under a name of its own, and remove what it stored.
 
     Args:
         recipe: The recipe.
         plan: Its batch plan.
-        workers: Number of workers.
         steps: Steps that are measured.
         change: How it differs from what was asked about.
 
@@ -170,7 +169,7 @@ def measure(recipe: Recipe, plan: BatchPlan, workers: int, steps: int, change: s
                 # So that the steps come out even; two validations, the first of which reads.
                 f"optim.epochs={(2 * half - 0.5) * plan.clips / plan.epoch_clips}",
                 f"keep.every={half}",
-                f"workers.count={workers}",
+                f"workers.count={plan.world}",
                 "workers.max_failures=0",
             ],
         ),
