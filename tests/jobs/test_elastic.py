@@ -10,7 +10,15 @@ from au_dist.jobs.elastic import Fitting
 
 
 @pytest.fixture
-def policy():
+def gone(monkeypatch):
+    """The nodes that drain; no Ray is asked."""
+    nodes = set()
+    monkeypatch.setattr(elastic, "draining", lambda: nodes)
+    return nodes
+
+
+@pytest.fixture
+def policy(gone):
     steps = [4]
     config = ScalingConfig(num_workers=(2, 8), resources_per_worker={"CPU": 0.5})
     made = Fitting(config, 8, 0.0, lambda: steps[-1])
@@ -24,6 +32,12 @@ def room(policy, *cpus):
 
 def test_sizes_share_the_lanes_evenly(policy):
     assert [room(policy, *cpus) for cpus in ((4, 9), (2, 1.5), (1.5,), (1,), (0.4,), ())] == [8, 4, 2, 2, 0, 0]
+
+
+def test_nodes_that_drain_are_no_room(policy, gone):
+    assert room(policy, 2, 2) == 8
+    gone.add("1")
+    assert room(policy, 2, 2) == 4
 
 
 def test_a_running_group_changes_its_size_when_a_checkpoint_was_stored(policy, monkeypatch):
