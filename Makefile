@@ -20,14 +20,14 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)
 ifeq ($(STORE),s3)
-	$(BIN)/python -m cluster.s3 install
+	$(BIN)/python -m au_dist.cluster.local_s3 install
 	$(BIN)/python examples/demo.py --s3
 else
 	$(BIN)/python examples/demo.py
 endif
 
 test: $(READY)
-	-$(BIN)/python -m cluster.s3 install
+	-$(BIN)/python -m au_dist.cluster.local_s3 install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 from resume import kill_all
 
-from au_dist import checkpoint
-from au_dist.storage import Store
-from cluster import local, nodes, record
+from au_dist.cluster import local, nodes, record
+from au_dist.storage.store import Store
+from au_dist.train import checkpoint
 
 RECIPE = """
 name: {name}
@@ -191,10 +191,10 @@ def cluster_of(count: int, folder: Path) -> Iterator[Nodes]:
 def child(recipe: str, events: str) -> None:
     """Train, and write what is shown with its time."""
     from au_dist.cli.terminal import asked_to_stop
-    from au_dist.errors import AuDistError
-    from au_dist.jobs.session import ray_session
-    from au_dist.jobs.train import train
-    from au_dist.recipes import load_recipe
+    from au_dist.config.files import load_recipe
+    from au_dist.core.errors import AuDistError
+    from au_dist.runs.session import ray_session
+    from au_dist.runs.train import train
 
     def show(entry: dict[str, Any]) -> None:
         with Path(events).open("a") as file:

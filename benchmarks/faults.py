@@ -27,16 +27,17 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import s3_faults
 import torch
 from fault_runs import Nodes, Run, cluster_of, raylet
 
-from au_dist import checkpoint
-from au_dist.ingest.synthetic import SynthSpec, synth_aus, synth_clips, synth_recipe
-from au_dist.jobs.verify_order import verify
-from au_dist.schema import Clip
-from au_dist.shard_writer import write_shards
-from au_dist.storage import Store, open_store
-from cluster import s3, s3_faults
+from au_dist.checks.verify_order import verify
+from au_dist.cluster.local_s3 import server as s3
+from au_dist.core.schema import Clip
+from au_dist.shards.writer import write_shards
+from au_dist.storage.store import Store, open_store
+from au_dist.synthetic.clips import SynthSpec, synth_aus, synth_clips, synth_recipe
+from au_dist.train import checkpoint
 
 AT = 25
 

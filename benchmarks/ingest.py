@@ -30,7 +30,7 @@ def write_frames(folder: Path, width: int, height: int, count: int, pictures: bo
     import numpy as np
     from PIL import Image
 
-    from au_dist.ingest.synthetic import SynthSpec, synth_clips
+    from au_dist.synthetic.clips import SynthSpec, synth_clips
 
     side = min(int(min(width, height) * 0.7), 512)
     faces = []
@@ -53,13 +53,13 @@ def write_frames(folder: Path, width: int, height: int, count: int, pictures: bo
 
 def measure(folder: str, size: int, detect_side: int) -> dict[str, float]:
     """Take in a folder in this process."""
-    from au_dist.ingest.corpora.options import Options
+    from au_dist.core.schema import CropRecipe
+    from au_dist.corpora.options import Options
+    from au_dist.corpora.recordings import Film, Pictures, Sequence, numbered
+    from au_dist.corpora.tree import look
     from au_dist.ingest.how import Recipe
-    from au_dist.ingest.sequences import Film, Pictures, Sequence, numbered
     from au_dist.ingest.take_in import take_in
-    from au_dist.ingest.tree import look
-    from au_dist.ingest.video_spec import VideoReport, VideoSpec
-    from au_dist.schema import CropRecipe
+    from au_dist.video.video_spec import VideoReport, VideoSpec
 
     entries = look(Path(folder)).entries
     film = entries[0].suffix == ".avi"

@@ -41,9 +41,9 @@ SUBJECTS, CLIPS, FRAMES, SIDE, STARTS = 96, 32, 8, 112, 3
 
 def make_shards(place: Path, subjects: int = SUBJECTS) -> None:
     """Write the set: synthetic faces, each seen by several subjects, which decodes like any other."""
-    from au_dist.ingest.synthetic import SynthSpec, synth_aus, synth_clips, synth_recipe
-    from au_dist.shard_writer import write_shards
-    from au_dist.storage import open_store
+    from au_dist.shards.writer import write_shards
+    from au_dist.storage.store import open_store
+    from au_dist.synthetic.clips import SynthSpec, synth_aus, synth_clips, synth_recipe
 
     spec = SynthSpec(12, 2, 64, FRAMES, size=SIDE, stride=2)
     clips = list(synth_clips(spec))
@@ -87,7 +87,7 @@ def reading_processes() -> None:
     """Wait until Ray has idle processes to read with: those that read for the last pipeline ended with it."""
     import ray
 
-    from au_dist.config import READING_TASKS
+    from au_dist.config.sections import READING_TASKS
 
     @ray.remote(num_cpus=0.25)
     def ready() -> None:
@@ -173,7 +173,7 @@ def run_peer(name: str, place: Path, frames: int) -> dict[str, Any]:
 
 def child(arguments: argparse.Namespace) -> None:
     """Do one measurement, or write one peer's files, and print what was found."""
-    from au_dist.jobs.session import ray_session
+    from au_dist.runs.session import ray_session
 
     torch.set_num_threads(1)
     place, name, frames = arguments.place, arguments.child, arguments.frames

@@ -36,7 +36,7 @@ class Prepare:
 
     def __call__(self, name: str, read: Callable[[int], bytes], total: int, label: np.ndarray) -> tuple[Any, ...]:
         """Return frames, labels and the draws of two views."""
-        from au_dist.config import Views
+        from au_dist.config.sections import Views
         from au_dist.data.decode import pixels
         from au_dist.data.views import choose_frames, draw_views
 
@@ -69,8 +69,8 @@ def views_of(loader: Any) -> Batches:
 
 def clips_of(place: Path) -> Iterator[tuple[str, list[bytes], np.ndarray]]:
     """Yield name, JPEGs and labels [T, A] of every clip of the set."""
-    from au_dist.shards import read_manifest, read_row_group
-    from au_dist.storage import open_store
+    from au_dist.shards.format import read_manifest, read_row_group
+    from au_dist.storage.store import open_store
 
     store = open_store(place / "shards")
     manifest = read_manifest(store)
@@ -90,14 +90,14 @@ def ours(
     """Row groups through Ray Data, as a training worker reads them; Ray must be connected."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from au_dist.config import Labels, Views
+    from au_dist.config.sections import Labels, Views
     from au_dist.data.batches import deal, make_batch
     from au_dist.data.decode import in_threads
     from au_dist.data.order import Order, lanes_of
     from au_dist.data.pipeline import Source, iterate, quiet, rank_datasets, training_groups
     from au_dist.data.rows import Reading
-    from au_dist.shards import read_manifest
-    from au_dist.storage import open_store
+    from au_dist.shards.format import read_manifest
+    from au_dist.storage.store import open_store
 
     quiet()
     store = open_store(f"{place}/shards")

@@ -59,7 +59,7 @@ class Watch:
 
 def child(place: str, share: float) -> None:
     """Measure one case in this process."""
-    from au_dist.jobs.session import OBJECT_STORE_BYTES, ray_session
+    from au_dist.runs.session import OBJECT_STORE_BYTES, ray_session
 
     with ray_session(), Watch() as watch:
         ranks = [kinds.ours(place, loader.FRAMES, COUNT, rank=rank, world=2, memory=share) for rank in range(2)]

@@ -2,9 +2,9 @@
 
     python benchmarks/loader_s3.py
 
-A real S3 server on this machine (`python -m cluster.s3 install` installs it), and a proxy before it that delays
-requests, refuses some, or makes some late. The server works on the same cores: what it takes of them is in the row
-without a delay.
+A real S3 server on this machine (`python -m au_dist.cluster.local_s3 install` installs it), and a proxy before it
+that delays requests, refuses some, or makes some late. The server works on the same cores: what it takes of them is
+in the row without a delay.
 """
 
 import argparse
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import loader_kinds as kinds
+import s3_faults
 from loader import BATCHES, answer, make_shards
 
-from au_dist.storage import open_store
-from cluster import s3, s3_faults
+from au_dist.cluster.local_s3 import server as s3
+from au_dist.storage.store import open_store
 
 #: Name → what goes wrong; a folder is read where it is None.
 CASES: dict[str, dict[str, float] | None] = {
@@ -38,7 +39,7 @@ def child(place: str, frames: int) -> None:
     """Measure one case in this process."""
     import torch
 
-    from au_dist.jobs.session import ray_session
+    from au_dist.runs.session import ray_session
 
     torch.set_num_threads(1)
     before, count = BATCHES[frames]

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from au_dist.config import Recipe
-from au_dist.recipes import override, parse, read_yaml
-from au_dist.storage import Store, open_store
+from au_dist.config.files import override, parse, read_yaml
+from au_dist.config.recipe import Recipe
+from au_dist.storage.store import Store, open_store
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SEEDS = (0, 1, 2)
@@ -40,8 +40,8 @@ def recipe(base: Store, shards: str, example: str, name: str, seed: int, **value
 
 def run(base: Store, found: Recipe) -> dict[str, Any]:
     """Train a recipe, or find it trained; return the averages over action units on test subjects if it has a task."""
-    from au_dist.jobs.evaluate import REPORT, evaluate
-    from au_dist.jobs.train import train
+    from au_dist.runs.train import train
+    from au_dist.scoring.evaluate import REPORT, evaluate
 
     say(f"  {found.name}")
     train(found)
@@ -121,9 +121,9 @@ def cells(found: list[dict[str, Any]], *keys: str) -> list[str]:
 
 def faces(base: Store) -> None:
     """Make the faces: videos in clips of 4 frames to detect, in clips of 8 frames to foresee."""
-    from au_dist.ingest.synthetic import SynthSpec
-    from au_dist.jobs.ingest import ingest_synthetic
-    from au_dist.shards import MANIFEST
+    from au_dist.ingest.synthetic import ingest_synthetic
+    from au_dist.shards.format import MANIFEST
+    from au_dist.synthetic.clips import SynthSpec
 
     for name, spec in {
         "faces": SynthSpec(120, 1, 48, 4, size=64, stride=10),
@@ -141,7 +141,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Run one comparison and print its table."""
-    from au_dist.jobs.session import ray_session
+    from au_dist.runs.session import ray_session
 
     comparisons = {"noise": noise, "modes": modes, "intensity": intensity}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -37,8 +37,8 @@ def worker(config: dict[str, Any]) -> None:
     import torch
 
     from au_dist.dist.deepspeed_engine import Engine
-    from au_dist.jobs.host import RunHost
-    from au_dist.jobs.worker import _batches, _world, make_module
+    from au_dist.runs.host import RunHost
+    from au_dist.runs.worker import _batches, _world, make_module
     from au_dist.train.ledger import Ledger
     from au_dist.train.loop import Loop
 
@@ -95,14 +95,14 @@ def measure(place: Path, turns: int) -> dict[str, list[float]]:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from au_dist.config import Recipe
+    from au_dist.config.recipe import Recipe
     from au_dist.data.pipeline import LaneData, quiet
-    from au_dist.ingest.synthetic import SynthSpec
-    from au_dist.jobs.board import pinned
-    from au_dist.jobs.context import make_context
-    from au_dist.jobs.ingest import ingest_synthetic
-    from au_dist.jobs.owner import take_over
-    from au_dist.storage import open_store
+    from au_dist.ingest.synthetic import ingest_synthetic
+    from au_dist.runs.board import pinned
+    from au_dist.runs.context import make_context
+    from au_dist.runs.owner import take_over
+    from au_dist.storage.store import open_store
+    from au_dist.synthetic.clips import SynthSpec
 
     ingest_synthetic(SynthSpec(12, 2, 64, 1, size=64, stride=5), open_store(place / "shards"))
     context = make_context(Recipe.model_validate({**RECIPE, "shards": f"{place}/shards", "runs": f"{place}/runs"}))
@@ -130,7 +130,7 @@ def rows(found: dict[str, list[float]]) -> Iterator[tuple[str, list[float], list
 
 def main() -> None:
     """Print ratios of time."""
-    from au_dist.jobs.session import ray_session
+    from au_dist.runs.session import ray_session
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=7)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import psutil
 
-from au_dist import checkpoint
-from au_dist.ingest.synthetic import SynthSpec
-from au_dist.jobs.ingest import ingest_synthetic
-from au_dist.jobs.verify_order import verify
-from au_dist.storage import open_store
+from au_dist.checks.verify_order import verify
+from au_dist.ingest.synthetic import ingest_synthetic
+from au_dist.storage.store import open_store
+from au_dist.synthetic.clips import SynthSpec
+from au_dist.train import checkpoint
 
 WORKERS = (1, 2, 4, 2)
 

@@ -6,7 +6,7 @@ Usage: python benchmarks/synth.py [--size 64] [--subjects 4]
 import argparse
 import time
 
-from au_dist.ingest.synthetic import SynthSpec, synth_clips
+from au_dist.synthetic.clips import SynthSpec, synth_clips
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from au_dist.errors import ClusterError
-from cluster.connection import asked, connect
-from cluster.packing import packed, refuse_secrets
+from au_dist.cluster.connection import asked, connect
+from au_dist.cluster.packing import packed, refuse_secrets
+from au_dist.core.errors import ClusterError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient

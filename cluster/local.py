@@ -13,11 +13,11 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from au_dist.errors import ClusterError
-from cluster import nodes as ray_nodes
-from cluster import processes
-from cluster.processes import Leader
-from cluster.record import Record, Shape, locked, read, record_path, token_path, write, write_private
+from au_dist.cluster import nodes as ray_nodes
+from au_dist.cluster import processes
+from au_dist.cluster.processes import Leader
+from au_dist.cluster.record import Record, Shape, locked, read, record_path, token_path, write, write_private
+from au_dist.core.errors import ClusterError
 
 _START_TIMEOUT_S = 120.0
 _MIN_OBJECT_STORE_MB = 80  # Ray refuses less than 75 MiB

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from au_dist.errors import ClusterError
-from cluster import processes
-from cluster.processes import Leader
+from au_dist.cluster import processes
+from au_dist.cluster.processes import Leader
+from au_dist.core.errors import ClusterError
 
 _POLL_S = 0.1
 _LOG_LINES = 5

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from au_dist.errors import ClusterError
+from au_dist.core.errors import ClusterError
 
 MAX_FILES_BYTES = 1024 * 1024
 """A job's working directory carries a recipe, not code and not data."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from au_dist.errors import ClusterError
+from au_dist.core.errors import ClusterError
 
 _UNIT = 10_000
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster.processes import Leader
+from au_dist.cluster.processes import Leader
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from au_dist.cli.terminal import Progress, table
-from au_dist.config import Recipe
-from au_dist.recipes import load_recipe
-from au_dist.storage import Store, open_store
+from au_dist.config.files import load_recipe
+from au_dist.config.recipe import Recipe
+from au_dist.storage.store import Store, open_store
 
 EXAMPLES = Path(__file__).parent
 FOLDER = Path(".demo")
@@ -46,7 +46,7 @@ def stage(title: str):
 @contextmanager
 def s3_store():
     """Start a real S3 server and yield a bucket on it."""
-    from cluster import s3
+    from au_dist.cluster.local_s3 import server as s3
 
     directory = FOLDER / "s3"
     s3.up(directory)
@@ -68,13 +68,13 @@ def recipe(example: str, base: Store, **values: object) -> Recipe:
 
 def run(base: Store, results: Path) -> None:
     """Do the whole job in a store; the pulled model, its prediction and the report go to a folder."""
-    from au_dist.ingest.synthetic import SynthSpec
-    from au_dist.jobs.evaluate import evaluate
-    from au_dist.jobs.ingest import ingest_synthetic
-    from au_dist.jobs.report import write_report
-    from au_dist.jobs.session import ray_session
-    from au_dist.jobs.train import train
-    from au_dist.shards import MANIFEST
+    from au_dist.ingest.synthetic import ingest_synthetic
+    from au_dist.runs.session import ray_session
+    from au_dist.runs.train import train
+    from au_dist.scoring.evaluate import evaluate
+    from au_dist.scoring.report import write_report
+    from au_dist.shards.format import MANIFEST
+    from au_dist.synthetic.clips import SynthSpec
 
     begun = time.monotonic()
     shards = base.at("shards/synthetic")
@@ -112,8 +112,8 @@ def run(base: Store, results: Path) -> None:
 
 def try_best(base: Store, results: Path) -> tuple[Path, Path]:
     """Pull the best detection model of this store and let it predict; return the video and the picture of it."""
-    from au_dist.jobs.predict import predict
-    from au_dist.jobs.runs import best_run, pull
+    from au_dist.runs.listing import best_run, pull
+    from au_dist.scoring.predict import predict
 
     best = best_run(base.at("runs"), kind="detection")
     model = results / "models" / best.name
@@ -159,7 +159,7 @@ def _cells(values: list[float]) -> dict:
 
 def demo_video(path: Path) -> Path:
     """Return a short film of a synthetic face that the models have not seen, large enough to be detected."""
-    from au_dist.ingest.film import write_film
+    from au_dist.synthetic.film import write_film
 
     if not path.exists():
         write_film(path, seed=1)

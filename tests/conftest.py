@@ -9,9 +9,9 @@ import torch
 from hypothesis import settings
 from s3_fixture import s3_store  # noqa: F401 - a fixture
 
-from au_dist.ingest.synthetic import SynthSpec
-from au_dist.jobs.ingest import ingest_synthetic
-from au_dist.storage import Store, open_store
+from au_dist.ingest.synthetic import ingest_synthetic
+from au_dist.storage.store import Store, open_store
+from au_dist.synthetic.clips import SynthSpec
 
 #: Read when Triton is first imported, which DeepSpeed does: without a GPU its kernels are interpreted.
 if not torch.cuda.is_available():
@@ -58,7 +58,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory, spec: SynthSpec) -> Store:
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """One Ray in this process for all tests that need one."""
-    from au_dist.jobs.session import ray_session
+    from au_dist.runs.session import ray_session
 
     with ray_session():
         yield

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import s3
+from au_dist.cluster.local_s3 import server as s3
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class S3Store:
 @pytest.fixture(scope="session")
 def s3_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Store]:
     if absent := s3.missing_binaries():
-        pytest.skip(f"no S3 server: {', '.join(absent)} not installed (python -m cluster.s3 install)")
+        pytest.skip(f"no S3 server: {', '.join(absent)} not installed (python -m au_dist.cluster.local_s3 install)")
     directory = tmp_path_factory.mktemp("s3") / "store"
     s3.up(directory)
     try:

@@ -1,6 +1,7 @@
-"""Imports go downwards only, each heavy library has one door, and nothing heavy is imported for --help."""
+"""Rooms import downwards only, each heavy library has one door, and nothing heavy is imported for --help."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,42 +10,62 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+#: The rooms, from below. A room imports what stands below it; those of one line know nothing of each other.
 LAYERS = [
-    {"errors", "schema", "facs", "seeds", "protocol"},
-    {"failures", "hedge", "config_run"},
-    {"config", "storage", "ranged"},
-    {"shards", "recipes"},
-    {"shard_writer"},
-    {"ingest", "data", "model", "dist", "metrics"},
-    {"checkpoint"},
-    {"train"},
-    {"jobs"},
-    {"tuning", "cluster"},
-    {"cli"},
+    {"core": "errors, clips, action units, addressed seeds, metrics: what everything may know"},
+    {"config": "sections of recipes, every default value once; recipes as files; values by dotted path"},
+    {"storage": "one door to object storage: folders and buckets, retries, hedged and ranged reads"},
+    {"shards": "the format on disk, its manifest, its writer"},
+    {
+        "video": "videos and pictures to frames, faces, tracks, crops, clips",
+        "data": "splits, order, views, batches, the pipeline of Ray Data",
+        "model": "encoders, branches and graph, memory, losses; no ranks, no files",
+        "dist": "ranks, collectives, the DeepSpeed engine",
+    },
+    {"corpora": "one importer a corpus, label files, what is published"},
+    {"synthetic": "rendered faces that action units move", "methods": "what is learnt, and how it is judged"},
+    {"ingest": "recordings to shards", "train": "one run: plan, loop, checkpoints, ledger, record; no Ray"},
+    {"runs": "where rooms meet to train: driver, workers, host, elasticity, preview"},
+    {"scoring": "evaluation, report, models for inference, prediction", "checks": "doctor, label checks, order"},
+    {"tuning": "search campaigns", "cluster": "machines and jobs; knows only the errors"},
+    {"cli": "verbs; the only print and exit"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+#: What a room knows of ours, where that is less than all below it.
+ONLY = {"cluster": {"core"}}
 
 DOORS = {
     "deepspeed": {"au_dist/dist/deepspeed_engine.py"},
     "torch.distributed": {"au_dist/dist/collectives.py", "au_dist/dist/deepspeed_engine.py"},
-    "ray.data": {"au_dist/data/pipeline.py", "au_dist/jobs/train.py"},
+    "ray.data": {"au_dist/data/pipeline.py", "au_dist/runs/train.py"},
     "ray.tune": {"tuning/"},
     "optuna": {"tuning/"},
-    "s3fs": {"au_dist/storage.py"},
-    "pyarrow.fs": {"au_dist/storage.py"},
-    "av": {"au_dist/ingest/"},
-    "onnxruntime": {"au_dist/ingest/"},
+    "s3fs": {"au_dist/storage/"},
+    "pyarrow.fs": {"au_dist/storage/"},
+    "av": {"au_dist/video/", "au_dist/synthetic/film.py"},
+    "onnxruntime": {"au_dist/video/"},
     "typer": {"au_dist/cli/"},
 }
 
-FILES = sorted(path for package in ("au_dist", "cluster", "tuning") for path in (ROOT / package).rglob("*.py"))
+#: Folders at the top that are rooms of the package, by links (docs/decisions/0011-rooms.md).
+OUTSIDE = ("cluster", "tuning")
+FILES = sorted(path for folder in ("au_dist", *OUTSIDE) for path in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 def room_of(module: str) -> str | None:
+    """Return the room of a module of ours; None for the package itself and for other people's."""
     parts = module.split(".")
-    if parts[0] in ("cluster", "tuning"):
-        return parts[0]
     return parts[1] if parts[0] == "au_dist" and len(parts) > 1 else None
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if parts[0] == "au_dist" else ("au_dist", *parts))
 
 
 def imports(path: Path) -> list[str]:
@@ -52,33 +73,58 @@ def imports(path: Path) -> list[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name_of(path)} has a relative import"
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_room_is_known_and_there():
+    folders = {path.name for path in (ROOT / "au_dist").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(LEVEL)
+
+
+@pytest.mark.parametrize("folder", OUTSIDE)
+def test_folders_at_the_top_are_rooms_by_links(folder):
+    assert (ROOT / "au_dist" / folder).resolve() == ROOT / folder
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_go_downwards_only(path):
-    mine = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    if mine not in LEVEL:
+    mine = room_of(module_of(path))
+    if mine in ("__init__", "__main__"):
         return
     for module in imports(path):
+        assert module.split(".")[0] not in OUTSIDE, f"{name_of(path)} imports {module}: it is au_dist.{module}"
         theirs = room_of(module)
-        if theirs in LEVEL and theirs != mine:
-            assert LEVEL[theirs] < LEVEL[mine], f"{mine} imports {module}"
-            assert mine != "cluster" or theirs == "errors", f"cluster imports {module}"
+        if theirs is None or theirs == mine:
+            continue
+        assert theirs in LEVEL, f"{name_of(path)} imports {module}, of a room that is not known"
+        assert LEVEL[theirs] < LEVEL[mine], f"{mine} imports {module}"
+        assert theirs in ONLY.get(mine, LEVEL), f"{mine} imports {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_of_a_room_is_tied_to_none_of_the_others():
+    """Two files of a room are tied where one imports the other, or a third needs both."""
+    known = {module_of(path): path for path in FILES if path.stem not in ("__init__", "__main__")}
+    tied = set()
+    for name, path in known.items():
+        used = {name, *(module for module in imports(path) if module in known)}
+        for room in LEVEL:
+            mine = {module for module in used if room_of(module) == room}
+            tied |= mine if len(mine) > 1 else set()
+    assert not set(known) - tied - {name for name in known if room_of(name) == "cli"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_heavy_libraries_have_one_door(path):
-    name = str(path.relative_to(ROOT))
     for module in imports(path):
         for library, doors in DOORS.items():
             if module == library or module.startswith(f"{library}."):
-                assert any(name.startswith(door) for door in doors), f"{name} imports {module}"
+                assert any(name_of(path).startswith(door) for door in doors), f"{name_of(path)} imports {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400
 
@@ -88,3 +134,24 @@ def test_nothing_heavy_is_imported_for_help(arguments):
     run = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in run.stderr.splitlines()}
     assert not loaded & {"torch", "ray", "deepspeed", "pyarrow", "numpy", "pydantic", "optuna"}
+
+
+def house() -> str:
+    """Return the rooms as CONTRIBUTING shows them, from above."""
+    lines = []
+    for rooms in reversed(LAYERS):
+        lines += [f"{room + '/':<12}{what}" for room, what in rooms.items()]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def test_contributing_shows_the_rooms(request):
+    """`pytest --update-golden` writes them."""
+    page, begin, end = ROOT / "CONTRIBUTING.md", "<!-- rooms: from tests/test_architecture.py -->\n", "<!-- end -->"
+    text = page.read_text()
+    wanted = f"{begin}```\n{house()}\n```\n{end}"
+    made = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: wanted, text, flags=re.DOTALL)
+    if request.config.getoption("--update-golden"):
+        page.write_text(made)
+    assert wanted in made
+    assert page.read_text() == made

@@ -8,7 +8,7 @@ import typer.main
 import yaml
 
 from au_dist.cli import app
-from tuning.campaign import load_campaign
+from au_dist.tuning.campaign import load_campaign
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

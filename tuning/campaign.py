@@ -17,11 +17,13 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from au_dist.config import TORCHVISION, Recipe, Section
-from au_dist.errors import RecipeError
-from au_dist.recipes import override, parse, read_yaml
-from au_dist.storage import Store, open_store
-from tuning.space import Dimension, check_space, parse_space, placed
+from au_dist.config.files import override, parse, read_yaml
+from au_dist.config.recipe import Recipe
+from au_dist.config.section import Section
+from au_dist.config.sections import TORCHVISION
+from au_dist.core.errors import RecipeError
+from au_dist.storage.store import Store, open_store
+from au_dist.tuning.space import Dimension, check_space, parse_space, placed
 
 CAMPAIGN = "campaign.yaml"
 

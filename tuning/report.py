@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from au_dist import checkpoint
-from au_dist.errors import TrainError
-from au_dist.storage import Store, open_store
-from tuning.campaign import Campaign, trial_name
-from tuning.study import TrialState
+from au_dist.core.errors import TrainError
+from au_dist.storage.store import Store, open_store
+from au_dist.train import checkpoint
+from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.study import TrialState
 
 REPORT = "report.json"
 
@@ -111,7 +111,7 @@ class CampaignResult:
 
 
 def line(event: Mapping[str, Any]) -> str:
-    """Return an event of a campaign as a line of text; `tuning.search.StudySearch` and `tuning.run` make them."""
+    """Return an event of a campaign (of `StudySearch` and `run_campaign`) as a line of text."""
     numbers = [f"{key} {value:.4f}" for key, value in event.items() if key.startswith("val_") and math.isfinite(value)]
     if event["event"] == "campaign":
         return f"{event['trials']} trials, {event['left']} left to run, {event['at_once']} at once"
@@ -191,7 +191,7 @@ def _scored_again(place: Store, best: Store, metric: str, show: Callable[[str], 
         before = json.loads(place.read(REPORT))
         if before["metric"] == metric and before["best"]["checkpoint"] == best.uri:
             return float(before["best"]["rescored"])
-    from au_dist.jobs.rescore import rescore
+    from au_dist.runs.rescore import rescore
 
     show(f"scoring the best again from {best.uri}")
     return float(rescore(best)[metric])

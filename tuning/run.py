@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from au_dist.errors import AuDistError, RecipeError, TrainError
-from au_dist.jobs.context import initial_weights, make_context
+from au_dist.core.errors import AuDistError, RecipeError, TrainError
+from au_dist.runs.context import initial_weights, make_context
 from au_dist.train.plan import worker_counts
-from tuning.campaign import Campaign, claim, load_campaign, trial_name
-from tuning.fit import trials_at_once
-from tuning.report import CampaignResult, conclude, line
-from tuning.space import check_space
-from tuning.study import Study, open_study
+from au_dist.tuning.campaign import Campaign, claim, load_campaign, trial_name
+from au_dist.tuning.fit import trials_at_once
+from au_dist.tuning.report import CampaignResult, conclude, line
+from au_dist.tuning.space import check_space
+from au_dist.tuning.study import Study, open_study
 
 Show = Callable[[str], None]
 
@@ -98,8 +98,8 @@ def _search(campaign: Campaign, study: Study, at_once: int, show: Show) -> None:
     os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
     from ray import tune
 
-    from tuning.search import Halving, StudySearch
-    from tuning.trial import Trial
+    from au_dist.tuning.search import Halving, StudySearch
+    from au_dist.tuning.trial import Trial
 
     search = StudySearch(campaign, study, lambda event: show(line(event)))
     show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))

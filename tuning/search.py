@@ -7,9 +7,9 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
-from tuning.campaign import Campaign, EarlyStopping
-from tuning.study import Study, TrialState
-from tuning.trial import OUTCOME, RUNG
+from au_dist.tuning.campaign import Campaign, EarlyStopping
+from au_dist.tuning.study import Study, TrialState
+from au_dist.tuning.trial import OUTCOME, RUNG
 
 Show = Callable[[dict[str, Any]], None]
 

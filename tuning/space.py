@@ -17,9 +17,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, model_validator
 
-from au_dist.config import METRICS, Recipe, Section
-from au_dist.errors import RecipeError
-from au_dist.recipes import parse
+from au_dist.config.files import parse
+from au_dist.config.recipe import METRICS, Recipe
+from au_dist.config.section import Section
+from au_dist.core.errors import RecipeError
 
 Kind = Literal["highest", "mean", "view", "lowest"]
 

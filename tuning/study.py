@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from au_dist.errors import StorageError
-from au_dist.seeds import rng
-from au_dist.storage import Store
-from tuning.campaign import Campaign
-from tuning.space import distributions, values_of
+from au_dist.core.errors import StorageError
+from au_dist.core.seeds import rng
+from au_dist.storage.store import Store
+from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.space import distributions, values_of
 
 JOURNAL = "study.journal"
 

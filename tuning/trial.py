@@ -10,12 +10,12 @@ from ray import tune
 from ray.train import UserCallback
 from ray.util.queue import Empty, Queue
 
-from au_dist.config import Recipe
-from au_dist.errors import AuDistError, ClusterError, RunStoppedError, StorageError
-from au_dist.jobs.context import make_context
-from au_dist.jobs.session import ENVIRONMENT
-from au_dist.jobs.train import train
-from au_dist.storage import Store
+from au_dist.config.recipe import Recipe
+from au_dist.core.errors import AuDistError, ClusterError, RunStoppedError, StorageError
+from au_dist.runs.context import make_context
+from au_dist.runs.session import ENVIRONMENT
+from au_dist.runs.train import train
+from au_dist.storage.store import Store
 from au_dist.train.plan import worker_counts
 from au_dist.train.record import METRICS
 

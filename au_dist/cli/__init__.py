@@ -7,9 +7,9 @@ import sys
 
 import typer
 
-from au_dist.cli import cluster, ingest, runs, shards
+from au_dist.cli import checks, cluster, ingest, runs, shards
 from au_dist.cli.terminal import say
-from au_dist.errors import AuDistError
+from au_dist.core.errors import AuDistError
 
 app = typer.Typer(
     name="au-dist",
@@ -18,8 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (ingest, shards, runs, cluster):
-    app.add_typer(room.app)
+for verbs in (ingest, shards, checks, runs, cluster):
+    app.add_typer(verbs.app)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from au_dist.cli.options import Address, Overrides, RecipeFile, check_fits, ray
 from au_dist.cli.terminal import say, table
-from au_dist.errors import ClusterError
+from au_dist.core.errors import ClusterError
 
 app = typer.Typer()
 tune_app = typer.Typer(help="Hyperparameter campaigns.", no_args_is_help=True)
@@ -25,12 +25,12 @@ def tune_run(
     address: Address = None,
 ) -> None:
     """Search hyperparameters; the same command again resumes."""
-    from tuning.campaign import load_campaign
+    from au_dist.tuning.campaign import load_campaign
 
     load_campaign(campaign, overrides or [])  # what can be refused at once need not wait for Ray
     with ray(address):
-        from cluster.preflight import cluster_resources
-        from tuning.run import run_campaign
+        from au_dist.cluster.preflight import cluster_resources
+        from au_dist.tuning.run import run_campaign
 
         found = run_campaign(campaign, overrides or [], cluster_resources(), show=say)
     table(found.columns, found.rows)
@@ -44,7 +44,7 @@ def cluster_up(
     dashboard_host: Annotated[str, typer.Option(help="Where the dashboard and job server listen.")] = "127.0.0.1",
 ) -> None:
     """Start several Ray nodes on this machine."""
-    from cluster import local
+    from au_dist.cluster import local
 
     up = local.up(nodes=nodes, cpus_per_node=cpus, dashboard_host=dashboard_host)
     say(f"cluster    {up.address}  {up.nodes} nodes of {cpus} CPUs")
@@ -55,7 +55,7 @@ def cluster_up(
 @cluster_app.command("down")
 def cluster_down() -> None:
     """Stop the nodes that `cluster up` started."""
-    from cluster import local
+    from au_dist.cluster import local
 
     say(f"stopped {local.down()} processes")
 
@@ -67,7 +67,7 @@ def cluster_preflight(
     address: Address = None,
 ) -> None:
     """Check that a recipe's workers fit on the cluster."""
-    from au_dist.recipes import load_recipe
+    from au_dist.config.files import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
@@ -82,9 +82,9 @@ def submit(
     follow: Annotated[bool, typer.Option(help="Follow the log to the end; exit with the job's code.")] = True,
 ) -> None:
     """Train a recipe as a Ray job on a cluster."""
-    from au_dist.jobs.context import absolute
-    from au_dist.recipes import dump_recipe, load_recipe
-    from cluster import jobs
+    from au_dist.cluster import jobs
+    from au_dist.config.files import dump_recipe, load_recipe
+    from au_dist.runs.context import absolute
 
     loaded = load_recipe(recipe, overrides or [])
     place, python = _job_address(address)
@@ -104,7 +104,7 @@ def list_jobs(address: Address = None) -> None:
     """List the jobs of a cluster."""
     from datetime import datetime
 
-    from cluster import jobs
+    from au_dist.cluster import jobs
 
     def clock(seconds: float | None) -> str:
         return "–" if seconds is None else datetime.fromtimestamp(seconds).strftime("%m-%d %H:%M:%S")
@@ -135,7 +135,7 @@ def logs(
     address: Address = None,
 ) -> None:
     """Print the log of a job."""
-    from cluster import jobs
+    from au_dist.cluster import jobs
 
     place = _job_address(address)[0]
     if follow:
@@ -147,7 +147,7 @@ def logs(
 @app.command()
 def stop(job: Annotated[str, typer.Argument(help="The job.")], address: Address = None) -> None:
     """Stop a job; submitting its recipe again resumes."""
-    from cluster import jobs
+    from au_dist.cluster import jobs
 
     stopped = jobs.stop(job, _job_address(address)[0])
     say(f"stopped {job}" if stopped else f"{job} had ended before")
@@ -155,7 +155,7 @@ def stop(job: Annotated[str, typer.Argument(help="The job.")], address: Address 
 
 def _job_address(address: str | None) -> tuple[str | None, str]:
     """Return the address for Ray's job API and the Python to run there."""
-    from cluster import local
+    from au_dist.cluster import local
 
     if address in (None, "local"):
         current = local.current()
@@ -173,7 +173,7 @@ def _job_address(address: str | None) -> tuple[str | None, str]:
 
 
 def _follow(job: str, address: str | None) -> None:
-    from cluster import jobs
+    from au_dist.cluster import jobs
 
     for line in jobs.follow(job, address):
         say(line)

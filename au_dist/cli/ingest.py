@@ -12,10 +12,10 @@ from au_dist.cli.options import Address, Out, ray
 from au_dist.cli.terminal import bar, say, table
 
 if TYPE_CHECKING:
+    from au_dist.ingest.corpus import Summary
     from au_dist.ingest.how import Recipe
-    from au_dist.ingest.video_spec import VideoReport
-    from au_dist.jobs.ingest_corpus import Summary
-    from au_dist.shards import Manifest
+    from au_dist.shards.format import Manifest
+    from au_dist.video.video_spec import VideoReport
 
 app = typer.Typer()
 
@@ -71,15 +71,15 @@ def ingest(
     address: Address = None,
 ) -> None:
     """Find, track, align and crop the faces of a corpus and join them with its labels."""
-    from au_dist.errors import RecipeError
-    from au_dist.ingest.corpora.catalogue import CORPORA
-    from au_dist.ingest.corpora.layout import read_layout
-    from au_dist.ingest.corpora.options import Options
+    from au_dist.core.errors import RecipeError
+    from au_dist.corpora.catalogue import CORPORA
+    from au_dist.corpora.layout import read_layout
+    from au_dist.corpora.options import Options
+    from au_dist.corpora.tree import look
+    from au_dist.ingest.corpus import ingest_corpus
     from au_dist.ingest.how import recipe_for
-    from au_dist.ingest.tree import look
-    from au_dist.ingest.video_spec import VideoSpec
-    from au_dist.jobs.ingest_corpus import ingest_corpus
-    from au_dist.storage import open_store
+    from au_dist.storage.store import open_store
+    from au_dist.video.video_spec import VideoSpec
 
     if name is not None and corpus != "video":
         raise RecipeError(

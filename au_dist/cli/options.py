@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from au_dist.errors import ClusterError, RecipeError
+from au_dist.core.errors import ClusterError, RecipeError
 
 if TYPE_CHECKING:
-    from au_dist.config import Recipe
-    from cluster.preflight import Needs
+    from au_dist.cluster.preflight import Needs
+    from au_dist.config.recipe import Recipe
 
 Out = Annotated[str, typer.Option("--out", help="Where the shards go: s3://bucket/prefix or a folder.")]
 Address = Annotated[
@@ -48,10 +48,10 @@ def ray(address: str | None) -> Iterator[None]:
 
     Ray must not be imported before, nor what imports it: it reads only then that the cluster asks for a token.
     """
-    from au_dist.jobs.session import ray_session
+    from au_dist.runs.session import ray_session
 
     if address == "local":
-        from cluster import local
+        from au_dist.cluster import local
 
         current = local.current()
         if current is None:
@@ -64,7 +64,7 @@ def ray(address: str | None) -> Iterator[None]:
 
 def store(runs: str | None) -> Any:
     """Return the store of an address, if there is one."""
-    from au_dist.storage import open_store
+    from au_dist.storage.store import open_store
 
     return open_store(runs) if runs else None
 
@@ -78,8 +78,8 @@ def needed(where: str | None) -> Any:
 
 def check_fits(recipe: "Recipe") -> int:
     """Return the least workers of a recipe; refuse it where the connected cluster cannot place them."""
+    from au_dist.cluster import preflight
     from au_dist.train.plan import worker_counts
-    from cluster import preflight
 
     least = worker_counts(recipe)[0]
     preflight.check_fits(_needs(recipe, least), preflight.cluster_resources())
@@ -88,8 +88,8 @@ def check_fits(recipe: "Recipe") -> int:
 
 def most_that_fit(recipe: "Recipe") -> int:
     """Return the most workers of a recipe that the connected cluster can place; refuse it where not even the least."""
+    from au_dist.cluster import preflight
     from au_dist.train.plan import worker_counts
-    from cluster import preflight
 
     least, there = check_fits(recipe), preflight.cluster_resources()
     counts = reversed(worker_counts(recipe))
@@ -97,7 +97,7 @@ def most_that_fit(recipe: "Recipe") -> int:
 
 
 def _needs(recipe: "Recipe", count: int) -> "Needs":
-    from cluster.preflight import Needs
+    from au_dist.cluster.preflight import Needs
 
     workers = recipe.workers
     return Needs(count, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * count)

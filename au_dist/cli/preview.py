@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from au_dist.cli.terminal import say, table
 
 if TYPE_CHECKING:
-    from au_dist.jobs.plan import Measured, Preview
+    from au_dist.runs.preview import Measured, Preview
 
 
 def show_preview(preview: "Preview") -> None:

@@ -39,11 +39,11 @@ def train(
     address: Address = None,
 ) -> None:
     """Train a recipe; the same command again resumes. SIGTERM stores a checkpoint and ends with exit code 75."""
-    from au_dist.recipes import load_recipe
+    from au_dist.config.files import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address), asked_to_stop() as stop:
-        from au_dist.jobs.train import train as run
+        from au_dist.runs.train import train as run
 
         check_fits(loaded)
         result = run(loaded, Progress(), stop=stop)
@@ -62,34 +62,14 @@ def plan(
     address: Address = None,
 ) -> None:
     """Measure a recipe in short runs: speed, waiting, memory, hours, and what to change. Nothing of it is kept."""
-    from au_dist.recipes import load_recipe
+    from au_dist.config.files import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
-        from au_dist.jobs.plan import preview
+        from au_dist.runs.preview import preview
 
         workers = most_that_fit(loaded)
         show_preview(preview(loaded, workers, steps, variants, lambda what: say(f"measuring {what}", err=True)))
-
-
-@app.command("verify-order")
-def verify_order(
-    run: Annotated[str, typer.Argument(help="A run's address.")],
-    against: Annotated[str | None, typer.Option(help="A run that should have seen the same.")] = None,
-) -> None:
-    """Prove from a run's ledger that every epoch saw each clip once, and that two runs saw the same."""
-    from au_dist.errors import TrainError
-    from au_dist.jobs.verify_order import verify
-
-    proof = verify(store(run), store(against))
-    say(f"{run}: {proof.sets} contrast sets of {proof.clips} clips; an epoch has {proof.epoch_clips} draws")
-    for fault in proof.faults:
-        say(f"fault: {fault}", err=True)
-    if proof.faults:
-        raise TrainError(f"The ledger shows {len(proof.faults)} faults", where=run)
-    say(f"{proof.epochs} epochs are complete, and each drew every clip as often as it should; no clip too often since")
-    if against:
-        say(f"the same clips in every contrast set as {against}")
 
 
 @app.command()
@@ -101,7 +81,7 @@ def evaluate(
 ) -> None:
     """Score a model on the test subjects, per action unit: F1, AUC, prevalence; of intensity ICC, PCC, MSE, MAE."""
     with ray(address):
-        from au_dist.jobs.evaluate import evaluate as score
+        from au_dist.scoring.evaluate import evaluate as score
 
         report = score(run, which=which.value, runs=store(runs))
     columns = MEASURES[report["kind"]]
@@ -121,7 +101,7 @@ def list_runs(
     metric: Annotated[str | None, typer.Option(help="Metric to show.")] = None,
 ) -> None:
     """List the runs in storage."""
-    from au_dist.jobs.runs import list_runs as rows_of
+    from au_dist.runs.listing import list_runs as rows_of
 
     rows = rows_of(needed(where or runs), metric)
     table(
@@ -143,7 +123,7 @@ def best(
     ] = None,
 ) -> None:
     """Print the address of the run with the best checkpoint."""
-    from au_dist.jobs.runs import best_run
+    from au_dist.runs.listing import best_run
 
     row = best_run(needed(where or runs), metric, kind)
     say(f"{row.metric} {row.best:.4f} at step {row.best_step} of {row.name} ({row.kind})", err=True)
@@ -158,7 +138,7 @@ def pull(
     which: Which = Checkpoint.BEST,
 ) -> None:
     """Copy the best checkpoint to a folder and verify its hashes."""
-    from au_dist.jobs.runs import pull as copy
+    from au_dist.runs.listing import pull as copy
 
     found = copy(run, to, which=which.value, base=store(runs))
     say(f"model  {to}  step {found['step']} of {found['checkpoint']}: {', '.join(found['files'])}, hashes verified")
@@ -174,7 +154,7 @@ def predict(
     which: Which = Checkpoint.BEST,
 ) -> None:
     """Predict action units on a video: CSV in OpenFace's columns, and a timeline picture."""
-    from au_dist.jobs.predict import predict as run
+    from au_dist.scoring.predict import predict as run
 
     found = run(model, video, out, which=which.value, faces=faces.value, base=store(runs))
     say(f"csv      {found.csv}  {found.frames} frames, {found.frames_with_face} with a face")

@@ -1,17 +1,13 @@
-"""Verbs that make and check shards."""
+"""Verbs that make shards."""
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from au_dist.cli.options import Out
-from au_dist.cli.terminal import bar, say, table
-
-if TYPE_CHECKING:
-    from au_dist.jobs.doctor import Diagnosis
+from au_dist.cli.terminal import bar, say
 
 app = typer.Typer()
 
@@ -36,9 +32,9 @@ def synth(
     processes: Annotated[int | None, typer.Option(help="Processes to make faces in; one a CPU if absent.")] = None,
 ) -> None:
     """Make shards of synthetic faces that are driven by action units."""
-    from au_dist.ingest.synthetic import SynthSpec, contact_sheet
-    from au_dist.jobs.ingest import ingest_synthetic
-    from au_dist.storage import open_store
+    from au_dist.ingest.synthetic import ingest_synthetic
+    from au_dist.storage.store import open_store
+    from au_dist.synthetic.clips import SynthSpec, contact_sheet
 
     spec = SynthSpec(
         subjects=subjects,
@@ -71,68 +67,11 @@ def merge(
     ] = "union",
 ) -> None:
     """Make one set of several corpora; labels that a corpus lacks are unknown in its clips."""
-    from au_dist.jobs.merge import merge as merge_sets
-    from au_dist.shards import read_manifest
-    from au_dist.storage import open_store
+    from au_dist.ingest.merge import merge as merge_sets
+    from au_dist.shards.format import read_manifest
+    from au_dist.storage.store import open_store
 
     stores = [open_store(place) for place in sets]
     with bar("clips", sum(read_manifest(store).clips for store in stores)) as advance:
         manifest = merge_sets(stores, open_store(out), aus, lambda clips: advance(done=clips))
     say(f"shards  {out}  {manifest.clips} clips, {len(manifest.subjects)} subjects, {len(manifest.aus)} action units")
-
-
-@app.command()
-def doctor(
-    shards: Annotated[str, typer.Argument(help="A set of shards.")],
-    sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet (PNG) of each corpus.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Verify a set of shards, compare its labels with the published ones and print its label rates."""
-    from au_dist.errors import ShardError
-    from au_dist.jobs.doctor import examine
-    from au_dist.jobs.sheet import draw_sheets
-    from au_dist.shards import read_manifest
-    from au_dist.storage import open_store
-
-    store = open_store(shards)
-    with bar("shards", len(read_manifest(store.check()).shards)) as advance:
-        found = examine(store, lambda shard: advance())
-    sheets = draw_sheets(store, found.manifest, sheet) if sheet and not found.faults else []
-    if as_json:
-        say(json.dumps(found.as_json() | {"sheets": [str(path) for path in sheets]}, indent=1))
-    else:
-        _print_diagnosis(shards, found)
-        for path in sheets:
-            say(f"contact sheet  {path}")
-    if found.faults:
-        raise ShardError(
-            f"The set has {len(found.faults)} faults",
-            where=shards,
-            fix="Restore the files named above or ingest again.",
-        )
-    if not as_json:
-        say("every hash, row and frame checked: no fault")
-
-
-def _print_diagnosis(shards: str, found: "Diagnosis") -> None:
-    from au_dist.schema import au_names
-
-    manifest = found.manifest
-    crop = manifest.crop
-    say(
-        f"{shards}: {manifest.clips} clips of {manifest.clip_frames} frames, {len(manifest.subjects)} subjects, "
-        f"{len(manifest.shards)} shards, {sum(s.bytes for s in manifest.shards) / 1e6:.1f} MB, "
-        f"crops {crop['size']} px aligned by {crop['alignment']} ({manifest.crop_hash})"
-    )
-    rows = [
-        [name, f"{labelled}", f"{positive}", "–" if labelled == 0 else f"{rate:.1%}"]
-        for name, (labelled, positive, rate) in zip(au_names(manifest.aus), manifest.rates(), strict=True)
-    ]
-    if rows:
-        table(["action unit", "labelled frames", "positive", "rate"], rows)
-    for path in found.unlisted:
-        say(f"note: {path} is not in the manifest (left by an interrupted ingest); nobody reads it")
-    for warning in found.warnings:
-        say(f"warning: {warning}")
-    for fault in found.faults:
-        say(f"fault: {fault}", err=True)

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from au_dist.core.errors import TrainError
 from au_dist.data.decode import GREY, Decode
 from au_dist.data.views import DRAWS, apply_views
-from au_dist.errors import TrainError
 
 
 @dataclass(frozen=True)

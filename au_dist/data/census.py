@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from au_dist.config import Labels
+from au_dist.config.sections import Labels
+from au_dist.core.errors import RecipeError
 from au_dist.data.labels import known
 from au_dist.data.order import Group
-from au_dist.errors import RecipeError
-from au_dist.shards import Manifest, read_row_group
-from au_dist.storage import Store
+from au_dist.shards.format import Manifest, read_row_group
+from au_dist.storage.store import Store
 
 #: Shards that are read at once; the labels are small, so it is the store that is waited for.
 READERS = 8

@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 import torch
 
-from au_dist.errors import ShardError
+from au_dist.core.errors import ShardError
 
 #: What stands for a frame that does not decode.
 GREY = 128

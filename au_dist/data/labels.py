@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from au_dist.config import Labels
-from au_dist.seeds import rng, word
+from au_dist.config.sections import Labels
+from au_dist.core.seeds import rng, word
 
 
 def occurrence(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:

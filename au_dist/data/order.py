@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from au_dist.errors import RecipeError
-from au_dist.seeds import rng
+from au_dist.core.errors import RecipeError
+from au_dist.core.seeds import rng
 
 
 @dataclass(frozen=True)

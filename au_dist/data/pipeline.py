@@ -20,12 +20,12 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, Execu
 # The class that `DataContext.custom_execution_callback_classes` asks for has no public door.
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-from au_dist.config import READING_TASKS
+from au_dist.config.sections import READING_TASKS
 from au_dist.data.decode import pixels
 from au_dist.data.order import Block, Group, Order, Piece, lanes_of
 from au_dist.data.rows import COLUMNS, Reading, take
-from au_dist.shards import Manifest, read_row_group
-from au_dist.storage import Store
+from au_dist.shards.format import Manifest, read_row_group
+from au_dist.storage.store import Store
 
 #: More Ray Data tasks than this cost more to plan than they gain.
 MAX_TASKS = 4096

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from au_dist.config import Labels, Views
+from au_dist.config.sections import Labels, Views
 from au_dist.data.labels import known
 from au_dist.data.views import DRAWS, choose_frames, choose_run, draw_views, no_view
 

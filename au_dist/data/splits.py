@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from au_dist.config import Protocol
-from au_dist.errors import RecipeError
-from au_dist.seeds import word
+from au_dist.config.protocol import Protocol
+from au_dist.core.errors import RecipeError
+from au_dist.core.seeds import word
 
 #: Names of a published partition's test part, the first that a corpus has; Aff-Wild2 calls it validation.
 TEST_PARTS = ("test", "validation")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from au_dist.config import Views
-from au_dist.seeds import uniforms
+from au_dist.config.sections import Views
+from au_dist.core.seeds import uniforms
 
 #: What a view draws, in this order.
 DRAWS = ("dy", "dx", "flip", "brightness", "contrast", "saturation", "hue", "grey", "sigma")

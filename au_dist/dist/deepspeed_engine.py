@@ -15,11 +15,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from au_dist.config import Engine as EngineConfig
-from au_dist.config import Optim
+from au_dist.config.running import Engine as EngineConfig
+from au_dist.config.running import Optim
 from au_dist.dist.loss_scale import LossScale
 from au_dist.dist.world import World
-from au_dist.errors import CheckpointError
+from au_dist.core.errors import CheckpointError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from au_dist.errors import RecipeError
-from au_dist.facs import NAMES
-from au_dist.ingest.corpora.catalogue import CORPORA
-from au_dist.ingest.corpora.options import Options
-from au_dist.ingest.sequences import Found
-from au_dist.ingest.video_spec import VideoSpec
-from au_dist.schema import CropRecipe
+from au_dist.core.errors import RecipeError
+from au_dist.core.facs import NAMES
+from au_dist.core.schema import CropRecipe
+from au_dist.corpora.catalogue import CORPORA
+from au_dist.corpora.options import Options
+from au_dist.corpora.recordings import Found
+from au_dist.video.video_spec import VideoSpec
 
 
 @dataclass(frozen=True)

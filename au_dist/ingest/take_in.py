@@ -8,16 +8,16 @@ from statistics import median
 
 import numpy as np
 
-from au_dist.errors import IngestError, RecipeError
-from au_dist.ingest.clips import check_fit, crops_in, cut_clips, detector_for
-from au_dist.ingest.corpora.catalogue import CORPORA
-from au_dist.ingest.faces import Detector, Face
+from au_dist.core.errors import IngestError, RecipeError
+from au_dist.core.schema import Clip
+from au_dist.corpora.catalogue import CORPORA
+from au_dist.corpora.label_files import LabelTable, occurrence_checked
+from au_dist.corpora.recordings import TOLERANCE, Film, Pictures, Sequence, in_ranges, read, sided
 from au_dist.ingest.how import Recipe
-from au_dist.ingest.label_files import LabelTable, occurrence_checked
-from au_dist.ingest.sequences import TOLERANCE, Film, Pictures, Sequence, in_ranges, read, sided
-from au_dist.ingest.video import Frame, count, probe
-from au_dist.ingest.video_spec import VideoReport, VideoSpec
-from au_dist.schema import Clip
+from au_dist.video.clips import check_fit, crops_in, cut_clips, detector_for
+from au_dist.video.faces import Detector, Face
+from au_dist.video.video import Frame, count, probe
+from au_dist.video.video_spec import VideoReport, VideoSpec
 
 #: Square pictures whose face is wider than this share of them, on the median of so many, are crops already.
 CROPPED_SHARE, CROPPED_LOOKS = 0.5, 25

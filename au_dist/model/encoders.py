@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from au_dist.config import TORCHVISION, Model
-from au_dist.errors import CheckpointError
+from au_dist.config.sections import TORCHVISION, Model
+from au_dist.core.errors import CheckpointError
 
 #: Every encoder is a row of so many stages, the first one next to the pixels.
 STAGES = 5

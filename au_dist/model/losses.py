@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from au_dist.errors import TrainError
+from au_dist.core.errors import TrainError
 from au_dist.model.aunce_tiles import Group, sides
 from au_dist.model.tiles import best
 

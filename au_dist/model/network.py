@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from au_dist.config import Model
+from au_dist.config.sections import Model
 from au_dist.model.encoders import make_encoder
 from au_dist.model.norm import SharedBatchNorm
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from au_dist.data.batches import Batch
-from au_dist.storage import Store
+from au_dist.storage.store import Store
 
 FOLDER = "ledger"
 

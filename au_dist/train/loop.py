@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import torch
 
+from au_dist.core.errors import TrainError
 from au_dist.data.batches import Batch
 from au_dist.dist.collectives import total
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
-from au_dist.errors import TrainError
 from au_dist.train.plan import BatchPlan, learning_rate
 from au_dist.train.tolerance import Tolerance
 
@@ -46,7 +46,7 @@ class Host(Protocol):
         """Take notice of where this rank is.
 
         Args:
-            phase: One of `au_dist.train.pulse.PHASES`.
+            phase: One of `au_dist.runs.pulse.PHASES`.
             number: The contrast set.
         """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from au_dist.storage import Store
+from au_dist.storage.store import Store
 
 METRICS = "metrics.jsonl"
 

@@ -2,10 +2,10 @@
 
 from collections import deque
 
+from au_dist.core.errors import TrainError
 from au_dist.data.batches import Batch
 from au_dist.dist.collectives import gather_objects
 from au_dist.dist.world import World
-from au_dist.errors import TrainError
 
 #: Contrast sets over which is counted.
 WINDOW = 100

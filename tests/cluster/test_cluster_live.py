@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from au_dist.errors import ClusterError
-from cluster import jobs, local, processes, record
-from cluster.connection import connect
-from cluster.local import LocalCluster
+from au_dist.cluster import jobs, local, processes, record
+from au_dist.cluster.connection import connect
+from au_dist.cluster.local import LocalCluster
+from au_dist.core.errors import ClusterError
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,11 +48,13 @@ time.sleep(300)
 COUNT = "import time\nfor i in range(20):\n    print('line', i, flush=True)\n    time.sleep(0.2)\n"
 NODES = """
 import json, ray
-from cluster.preflight import cluster_resources
+from au_dist.cluster.preflight import cluster_resources
 ray.init(log_to_driver=False, logging_level="error")
 print(json.dumps([node["CPU"] for node in cluster_resources()]))
 """
-FOLLOW = "import sys\nfrom cluster.jobs import follow\nfor line in follow(sys.argv[1]):\n    print(line, flush=True)"
+FOLLOW = (
+    "import sys\nfrom au_dist.cluster.jobs import follow\nfor line in follow(sys.argv[1]):\n    print(line, flush=True)"
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.errors import ClusterError
-from cluster import local, processes, record
-from cluster.nodes import Ports, free_ports, gpu_slices, node_environment, start_command
-from cluster.processes import MARKER, Leader
-from cluster.record import Record, Shape
+from au_dist.cluster import local, processes, record
+from au_dist.cluster.nodes import Ports, free_ports, gpu_slices, node_environment, start_command
+from au_dist.cluster.processes import MARKER, Leader
+from au_dist.cluster.record import Record, Shape
+from au_dist.core.errors import ClusterError
 
 SHAPE = Shape(nodes=2, cpus_per_node=2, gpus_per_node=0, object_store_mb=200, dashboard_host="127.0.0.1")
 

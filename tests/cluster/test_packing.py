@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.errors import ClusterError
-from cluster.jobs import code_of, whole_lines
-from cluster.packing import MAX_FILES_BYTES, packed, refuse_secrets
+from au_dist.cluster.jobs import code_of, whole_lines
+from au_dist.cluster.packing import MAX_FILES_BYTES, packed, refuse_secrets
+from au_dist.core.errors import ClusterError
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCY"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.errors import ClusterError
-from cluster.preflight import Needs, check_fits, declared_resources, largest_fit
+from au_dist.cluster.preflight import Needs, check_fits, declared_resources, largest_fit
+from au_dist.core.errors import ClusterError
 
 NODES = st.lists(
     st.fixed_dictionaries(

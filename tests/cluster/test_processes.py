@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import nodes, processes
-from cluster.processes import MARKER, Leader
+from au_dist.cluster import nodes, processes
+from au_dist.cluster.processes import MARKER, Leader
 
 # A leader, its child in the same session, and a grandchild that leaves the session; each says its pid.
 FAMILY = """

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.packing import refuse_secrets
-from cluster.preflight import Needs, check_fits, declared_resources
+from au_dist.cluster.packing import refuse_secrets
+from au_dist.cluster.preflight import Needs, check_fits, declared_resources
 
 PATH = Path(__file__).resolve().parents[2] / "ray_config.yaml"
 CONFIG = yaml.safe_load(PATH.read_text())

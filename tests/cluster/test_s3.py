@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from au_dist.errors import StorageError
-from cluster import s3, s3_ceph
+from au_dist.cluster.local_s3 import ceph as s3_ceph
+from au_dist.cluster.local_s3 import server as s3
+from au_dist.core.errors import StorageError
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the user, which only root may")
@@ -35,7 +36,7 @@ def another_user() -> Iterator[None]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A store of this module's own, to stop, kill and damage; its path is longer than a socket's may be."""
     if absent := s3.missing_binaries():
-        pytest.skip(f"no S3 server: {', '.join(absent)} not installed (python -m cluster.s3 install)")
+        pytest.skip(f"no S3 server: {', '.join(absent)} not installed (python -m au_dist.cluster.local_s3 install)")
     directory = tmp_path_factory.mktemp("a folder with $spaces") / ("x" * 120)
     s3.up(directory)
     yield directory
@@ -251,7 +252,7 @@ def test_a_first_start_that_was_killed_is_begun_anew(tmp_path):
     if s3.missing_binaries():
         pytest.skip("no S3 server")
     directory = tmp_path / "store"
-    command = [sys.executable, "-m", "cluster.s3", "up", "--dir", str(directory)]
+    command = [sys.executable, "-m", "au_dist.cluster.local_s3", "up", "--dir", str(directory)]
     root = Path(s3.__file__).resolve().parents[1]
     child = subprocess.Popen(command, cwd=root, start_new_session=True)
     while not (directory / "run" / "mon.a").exists():
@@ -309,7 +310,7 @@ def test_a_directory_with_other_things_in_it_is_left_alone(tmp_path):
 def test_without_the_programs_the_way_to_them_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert s3.main(["up", "--dir", str(tmp_path / "store")]) == 2
-    assert "python -m cluster.s3 install" in capsys.readouterr().err
+    assert "python -m au_dist.cluster.local_s3 install" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
     assert s3.main(["install"]) == 2
     assert "no apt-get" in capsys.readouterr().err
@@ -335,7 +336,7 @@ def test_a_failed_installation_shows_what_apt_said(tmp_path, monkeypatch):
 
 
 def test_there_is_no_environment_without_a_store(tmp_path):
-    with pytest.raises(StorageError, match=r"no local S3 server.*cluster\.s3 up --dir"):
+    with pytest.raises(StorageError, match=r"no local S3 server.*local_s3 up --dir"):
         s3.environment(tmp_path / "nothing")
     assert s3.down(tmp_path / "nothing") is False
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from au_dist.config import Labels, Views
+from au_dist.config.sections import Labels, Views
+from au_dist.core.errors import ShardError, TrainError
 from au_dist.data.batches import Ahead, deal, make_batch
 from au_dist.data.decode import GREY, already, decode, in_threads, on_gpu, pixels
 from au_dist.data.labels import known
@@ -19,8 +20,7 @@ from au_dist.data.order import Block, Order, lanes_of
 from au_dist.data.pipeline import Source, plan_reads, read_block, read_parts, training_groups
 from au_dist.data.rows import COLUMNS, Reading, take
 from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_views, no_view
-from au_dist.errors import ShardError, TrainError
-from au_dist.shards import read_manifest, read_row_group
+from au_dist.shards.format import read_manifest, read_row_group
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 

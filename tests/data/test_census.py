@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from au_dist.config import Labels
+from au_dist.config.sections import Labels
+from au_dist.core.errors import RecipeError
 from au_dist.data.census import Census, mixed, take_census
 from au_dist.data.labels import allowed, known
 from au_dist.data.order import Group, Order
 from au_dist.data.pipeline import training_groups
-from au_dist.errors import RecipeError
-from au_dist.shards import decode_row, read_manifest, read_row_group
+from au_dist.shards.format import decode_row, read_manifest, read_row_group
 
 
 def row(video="a/b/v", first=0, frames=1000):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from au_dist.core.errors import RecipeError
 from au_dist.data.order import Group, Order, lanes_of
-from au_dist.errors import RecipeError
 
 orders = st.builds(
     lambda sizes, seed, lanes, mix: Order(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.config import Protocol
+from au_dist.config.protocol import Protocol
+from au_dist.core.errors import RecipeError
 from au_dist.data.splits import published_lists, split_subjects
-from au_dist.errors import RecipeError
 
 names = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=9, max_size=60)
 

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from au_dist.config import Engine as EngineConfig
-from au_dist.config import Optim
+from au_dist.config.running import Engine as EngineConfig
+from au_dist.config.running import Optim
 from au_dist.dist.world import World
 
 OPTIM = Optim(lr=1e-2, clip=0.5, weight_decay=0.01)

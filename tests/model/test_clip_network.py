@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from au_dist.config import Model, Predictive
+from au_dist.config.recipe import Predictive
+from au_dist.config.sections import Model
 from au_dist.dist.world import World
+from au_dist.methods.tasks import Predict, Regress
 from au_dist.model.clip_network import ClipNetwork, IntensityHeads
-from au_dist.train.tasks import Predict, Regress
 
 ALONE = World(0, 1, torch.device("cpu"))
 CONFIG = Model(width=8, squeeze=4, grid=2)

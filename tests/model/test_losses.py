@@ -10,7 +10,7 @@ from dense_aunce import dense_aunce
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from au_dist.errors import TrainError
+from au_dist.core.errors import TrainError
 from au_dist.model import tiles_plain
 from au_dist.model.losses import LOWEST, Candidates, aunce_loss, aunce_terms, detection_terms, draw_kinds
 

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from au_dist.config import Engine as EngineConfig
-from au_dist.config import Optim
+from au_dist.config.running import Engine as EngineConfig
+from au_dist.config.running import Optim
+from au_dist.core.errors import TrainError
 from au_dist.data.batches import Batch
 from au_dist.dist.collectives import add_up
 from au_dist.dist.world import World
-from au_dist.errors import TrainError
 from au_dist.model.norm import SharedBatchNorm, share
+from au_dist.runs.pulse import PHASES
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
-from au_dist.train.pulse import PHASES
 
 CLIPS = 4
 

@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from au_dist.errors import StorageError
+from au_dist.core.errors import StorageError
 from au_dist.train.saving import Saving
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from au_dist.core.errors import TrainError
 from au_dist.data.batches import Batch
 from au_dist.dist.world import World
-from au_dist.errors import TrainError
 from au_dist.train.tolerance import WINDOW, Tolerance
 
 ALONE = World(0, 1, torch.device("cpu"))

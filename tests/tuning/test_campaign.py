@@ -6,8 +6,8 @@ import pytest
 import yaml
 from campaign_files import RECIPE, write_campaign
 
-from au_dist.errors import RecipeError
-from tuning.campaign import claim, load_campaign
+from au_dist.core.errors import RecipeError
+from au_dist.tuning.campaign import claim, load_campaign
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "campaigns"
 

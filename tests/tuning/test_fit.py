@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.config import READING_TASKS, Recipe
-from au_dist.errors import ClusterError
-from tuning.fit import trials_at_once
+from au_dist.config.recipe import Recipe
+from au_dist.config.sections import READING_TASKS
+from au_dist.core.errors import ClusterError
+from au_dist.tuning.fit import trials_at_once
 
 NODES = st.lists(
     st.fixed_dictionaries({"CPU": st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5, 4.0]), "GPU": st.sampled_from([0.0, 2.0])}),

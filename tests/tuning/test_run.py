@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from campaign_files import write_campaign
 
-from au_dist import checkpoint
-from au_dist.errors import ClusterError, RecipeError, ShardError, TrainError
-from au_dist.storage import Store, open_store
-from tuning.campaign import load_campaign
-from tuning.report import REPORT
-from tuning.run import run_campaign
-from tuning.study import open_study
+from au_dist.core.errors import ClusterError, RecipeError, ShardError, TrainError
+from au_dist.storage.store import Store, open_store
+from au_dist.train import checkpoint
+from au_dist.tuning.campaign import load_campaign
+from au_dist.tuning.report import REPORT
+from au_dist.tuning.run import run_campaign
+from au_dist.tuning.study import open_study
 
 NODES = [{"CPU": 4.0}]
 
@@ -92,7 +92,7 @@ def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
     import ray
     from ray.util import placement_group_table
 
-    from tuning.trial import Training
+    from au_dist.tuning.trial import Training
 
     def states() -> set[str]:
         return {group["state"] for group in placement_group_table().values()}
@@ -139,8 +139,8 @@ def test_trials_that_fail_are_counted_and_do_not_end_the_campaign(
 DRIVER = """
 import sys
 from pathlib import Path
-from au_dist.jobs.session import ray_session
-from tuning.run import run_campaign
+from au_dist.runs.session import ray_session
+from au_dist.tuning.run import run_campaign
 with ray_session():
     found = run_campaign(Path(sys.argv[1]), sys.argv[2:], [{"CPU": 4.0}], lambda text: print(text, flush=True))
 print(found.summary)

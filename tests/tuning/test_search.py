@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from campaign_files import write_campaign
 
-from tuning.campaign import EarlyStopping, load_campaign
-from tuning.search import Halving, StudySearch
-from tuning.study import TrialState, open_study
+from au_dist.tuning.campaign import EarlyStopping, load_campaign
+from au_dist.tuning.search import Halving, StudySearch
+from au_dist.tuning.study import TrialState, open_study
 
 CONTINUE, STOP = "CONTINUE", "STOP"
 

@@ -6,9 +6,9 @@ from campaign_files import RECIPE, SPACE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.config import Recipe
-from au_dist.errors import RecipeError
-from tuning.space import check_space, distributions, leaves, parse_space, placed, simplex, values_of
+from au_dist.config.recipe import Recipe
+from au_dist.core.errors import RecipeError
+from au_dist.tuning.space import check_space, distributions, leaves, parse_space, placed, simplex, values_of
 
 BASE = {"name": "x", "shards": "s", "runs": "r", **RECIPE}
 

@@ -6,9 +6,9 @@ import pytest
 from campaign_files import write_campaign
 from s3_fixture import S3Store
 
-from au_dist.errors import StorageError
-from tuning.campaign import Campaign, load_campaign
-from tuning.study import JOURNAL, Study, open_study
+from au_dist.core.errors import StorageError
+from au_dist.tuning.campaign import Campaign, load_campaign
+from au_dist.tuning.study import JOURNAL, Study, open_study
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""Recipes as files: a YAML file, ``key=value`` to replace single values, and what does not fit said for a person.
+
+An unknown key is refused with the nearest right one.
+"""
+
+import difflib
+import json
+import re
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from au_dist.config.recipe import Recipe
+from au_dist.core.errors import RecipeError
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        RecipeError: The file is absent, not YAML, or not a mapping.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise RecipeError(
+            "There is no such file", where=path, fix="See examples/ for recipes to start from."
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(
+            "The file cannot be read as YAML", where=path, found=" ".join(str(error).split())[:200]
+        ) from error
+    if not isinstance(raw, dict):
+        raise RecipeError("The file has no keys", where=path, expected="keys and values", found=type(raw).__name__)
+    return raw
+
+
+def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of a raw recipe with ``a.b=value`` assignments applied; values are YAML.
+
+    Raises:
+        RecipeError: An assignment is malformed.
+    """
+    merged: dict[str, Any] = json.loads(json.dumps(raw))
+    for assignment in assignments:
+        key, sign, value = assignment.partition("=")
+        if not sign or not re.fullmatch(r"[a-z_][a-z0-9_.]*", key):
+            raise RecipeError("This is not an override", where=assignment, expected="key=value, e.g. optim.lr=0.001")
+        *path, last = key.split(".")
+        place = merged
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise RecipeError("This override goes below a plain value", where=assignment)
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError("The value of this override is not YAML", where=assignment) from error
+    return merged
+
+
+def parse(model: type[AnySection], raw: dict[str, Any], where: object) -> AnySection:
+    """Return a validated section.
+
+    Args:
+        model: The section's class.
+        raw: The raw mapping.
+        where: The file, for the message.
+
+    Raises:
+        RecipeError: A key is unknown (the nearest right one is named) or a value does not fit.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or None
+        more = f" ({error.error_count() - 1} more like this)" if error.error_count() > 1 else ""
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(model, first["loc"][:-1])
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+            fix = f"Did you mean `{near[0]}`?" if near else f"Known keys here: {', '.join(known)}."
+            raise RecipeError(f"Unknown key `{place}`{more}", where=where, fix=fix) from error
+        if first["type"] == "missing":
+            raise RecipeError(f"The key `{place}` is missing{more}", where=where) from error
+        found = None if first["loc"] == () else repr(first["input"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(
+            f"The value of `{place}` does not fit{more}" if place else "The file does not fit together",
+            where=where,
+            expected=message[0].lower() + message[1:] if place else None,
+            found=found if place else message,
+        ) from error
+
+
+def load_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
+    """Return the recipe in a YAML file with overrides applied.
+
+    Raises:
+        RecipeError: The file or an override does not fit.
+    """
+    return parse(Recipe, override(read_yaml(path), assignments), path)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return a recipe as YAML, every value spelled out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that are known at a place of a recipe."""
+    for part in path:
+        annotation: Any = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        if get_origin(annotation) in (Union, types.UnionType):
+            annotation = next((arg for arg in get_args(annotation) if arg is not type(None)), None)
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,114 @@
+"""The sections of a recipe that say how a run is carried out: batches, optimizer, engine, workers, checkpoints."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from au_dist.config.section import Section
+
+
+class Optim(Section):
+    """AdamW with linear warm-up and cosine decay to zero."""
+
+    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
+    clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
+    encoder: float = Field(1.0, ge=0, le=1, description="Learning rate of the image encoder, as a share of `lr`.")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Learning rate of each of the encoder's five stages, as a share of the next one's."
+    )
+    skip: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Share of the last 100 contrast sets that may be skipped: their loss is not finite.",
+    )
+    epochs: float = Field(10, gt=0, description="Length of the run; fractions are allowed.")
+
+
+class Batch(Section):
+    """How clips form steps; none of it depends on the number of workers.
+
+    Attributes:
+        clips: Clips of one optimizer step, over all workers.
+        contrast: Clips of one contrast set, over all workers; divides `clips`. All of `clips` when None.
+    """
+
+    clips: int = Field(64, ge=2)
+    contrast: int | None = Field(None, ge=2)
+
+
+class Engine(Section):
+    """DeepSpeed. All but `precision` may change when a run goes on.
+
+    Attributes:
+        zero: ZeRO stage: what the workers share out among them instead of each holding all of it. 0 nothing, 1 the
+            optimizer's state, 2 the gradients too, 3 the weights too.
+        precision: Number format of the products in the forward and backward pass; weights stay in fp32. ``fp16`` comes
+            with a loss scale that finds its own size, for GPUs without bf16.
+        activation_checkpointing: Keep only what goes into the encoder's stages, and compute the rest again in the
+            backward pass: less memory, up to a third more time.
+        offload: Keep the optimizer's state in the CPU's memory, and update there; needs `zero` 1 or more.
+    """
+
+    zero: Literal[0, 1, 2, 3] = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    activation_checkpointing: bool = False
+    offload: bool = False
+
+    @model_validator(mode="after")
+    def _offload_needs_zero(self) -> "Engine":
+        if self.offload and not self.zero:
+            raise ValueError("engine.offload needs engine.zero: 1 or more (stage 0 keeps the optimizer's state whole)")
+        return self
+
+
+class Workers(Section):
+    """The training workers.
+
+    Attributes:
+        count: How many; or the least and the most, `[1, 4]`: as many as there is room for, of the numbers that divide
+            `data.lanes`, growing and shrinking with the cluster.
+        cpus: CPUs of each, as Ray counts them.
+        gpus: GPUs of each.
+        max_failures: How often a lost worker is replaced before the run gives up.
+        start_timeout_s: Seconds to wait for the cluster to place all workers before the run ends with the arithmetic.
+    """
+
+    count: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = 2
+    cpus: float = Field(0.5, gt=0)
+    gpus: float = Field(0, ge=0)
+    max_failures: int = Field(3, ge=0)
+    start_timeout_s: float = Field(60, gt=0)
+
+    @property
+    def least(self) -> int:
+        """The least workers that the run goes on with."""
+        return self.count if isinstance(self.count, int) else min(self.count)
+
+    @property
+    def most(self) -> int:
+        """The most workers that the run takes."""
+        return self.count if isinstance(self.count, int) else max(self.count)
+
+
+class Keep(Section):
+    """Validation and checkpoints.
+
+    Attributes:
+        every: Steps between checkpoints; at the end of each epoch when None. Validation happens at each checkpoint.
+        last: Newest checkpoints to keep.
+        best: Best checkpoints to keep.
+        forever: Checkpoints whose step is a multiple of this are kept, too.
+        metric: Validation metric that says which is best (larger is better). `val_auc` or `val_f1` where labels are
+            occurrence; predictive coding has `val_accuracy`, intensity `val_icc`.
+        ledger: Write which clips each contrast set saw, for `au-dist verify-order`.
+    """
+
+    every: int | None = Field(None, ge=1)
+    last: int = Field(2, ge=1)
+    best: int = Field(1, ge=1)
+    forever: int | None = Field(None, ge=1)
+    metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] = "val_auc"
+    ledger: bool = False

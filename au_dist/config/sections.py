@@ -1,0 +1,138 @@
+"""The sections of a recipe that say what is read and what it goes through: data, labels, views, network, start."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from au_dist.config.protocol import Protocol
+from au_dist.config.section import Section
+
+
+class Views(Section):
+    """How far the random views of a clip differ from it; crops move by what `data.size` leaves of the stored crop.
+
+    Attributes:
+        flip: Chance of mirroring.
+        jitter: Chance of a change of colours at all.
+        colour: Brightness, contrast and saturation are multiplied by 1 - colour to 1 + colour.
+        hue: Hue is turned by at most this share of a full turn, either way.
+        grey: Chance of losing colour.
+        blur: Largest sigma of the blur in pixels.
+        each_frame: Frames of a clip have colours of their own, as in dense predictive coding; they share all else.
+    """
+
+    flip: float = Field(0.5, ge=0, le=1)
+    jitter: float = Field(0.8, ge=0, le=1)
+    colour: float = Field(0.4, ge=0, lt=1)
+    hue: float = Field(0.1, ge=0, le=0.5)
+    grey: float = Field(0.2, ge=0, le=1)
+    blur: float = Field(1.2, ge=0)
+    each_frame: bool = False
+
+
+class Labels(Section):
+    """The label budget: which frames' labels may be used, to train and to choose; test subjects keep all of theirs.
+
+    Attributes:
+        share: Share of the frames, drawn by a hash of (seed, frame); a larger share holds every smaller one.
+        noise: Share of the occurrence labels that are turned into their opposite, for experiments.
+        seed: Seed of the drawings; independent of the run's seed.
+    """
+
+    share: float = Field(1.0, gt=0, le=1)
+    noise: float = Field(0.0, ge=0, lt=0.5)
+    seed: int = Field(0, ge=0)
+
+
+#: Reading tasks of one worker at once: one reads while another's rows are used. They share `Data.cpus`.
+READING_TASKS = 2
+
+
+class Data(Section):
+    """What is read of each clip.
+
+    Attributes:
+        protocol: Which subjects train, validate and test.
+        aus: Action units to train on; all of the set when empty.
+        labels: The label budget.
+        balance: Clips are drawn the more often the rarer the action units in them are: the exponent of their repeat
+            factor (`au_dist.data.census`); 0 draws all alike.
+        corpora: Corpus → its share of an epoch's draws, in any unit; as many as there are clips when empty. The corpus
+            is the first part of a subject's name.
+        frames_per_clip: Frames drawn from each clip and epoch (all: the clip's length). Spread over the clip, but for
+            intensity in a row. Predictive coding takes `predictive.blocks` times `predictive.frames` instead.
+        size: Side of the network's input in pixels.
+        views: How far random views differ.
+        lanes: Streams that an epoch is dealt into; worker counts must divide it, and it must divide the contrast set.
+        mix: Row groups that are shuffled together.
+        prefetch: Blocks of clips that Ray Data reads ahead for each worker.
+        cpus: CPU share that Ray Data may use for the reading of each worker.
+        memory: Share of the cluster's object store that the reading of all workers together may fill.
+        decode: Where JPEGs are decoded: in the training ``worker``, in the reading ``tasks`` (machines without a GPU
+            then work for those with one; pixels travel, about ten times the bytes), or on the worker's ``gpu``.
+        unreadable: Share of the clips of the last 100 contrast sets that may be left out because they do not decode.
+    """
+
+    protocol: Protocol = Protocol()
+    aus: tuple[int, ...] = ()
+    labels: Labels = Labels()
+    balance: float = Field(0.0, ge=0, le=2)
+    corpora: dict[str, Annotated[float, Field(ge=0)]] = Field({})
+    frames_per_clip: int = Field(1, ge=1)
+    size: int = Field(56, ge=16)
+    views: Views = Views()
+    lanes: int = Field(8, ge=1)
+    mix: int = Field(8, ge=1)
+    prefetch: int = Field(4, ge=1)
+    cpus: float = Field(0.5, gt=0)
+    memory: float = Field(0.3, gt=0, le=1)
+    decode: Literal["worker", "tasks", "gpu"] = "worker"
+    unreadable: float = Field(0.01, ge=0, lt=1)
+
+
+#: `model.weights` that are fetched: the only ones, and only when a recipe says so.
+TORCHVISION = "torchvision"
+
+
+class Model(Section):
+    """The network.
+
+    Attributes:
+        encoder: Image encoder: ``tiny`` for CPUs, or one of torchvision.
+        weights: File of encoder weights (safetensors, torchvision's or our names), ``torchvision`` to fetch its best
+            ImageNet weights, or None for random initialisation.
+        norm: Normalisation of a ResNet: ``group``, or ``frozen`` statistics, which ImageNet weights bring and need.
+        width: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
+        squeeze: Channels that the branches see of each place on the face; 0 averages over places.
+        neighbours: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
+        grid: Cells along each side of the map of a frame, in networks that read clips; as many as the encoder has when
+            None. Fewer are cheaper, and see less.
+    """
+
+    encoder: Literal["tiny", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
+    weights: str | None = None
+    norm: Literal["group", "frozen"] = "group"
+    width: int = Field(64, ge=4)
+    squeeze: int = Field(24, ge=0)
+    neighbours: int = Field(4, ge=0)
+    grid: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "Model":
+        if self.weights == TORCHVISION and self.encoder == "tiny":
+            raise ValueError("torchvision has no weights for the encoder `tiny`")
+        if self.weights == TORCHVISION and self.encoder.startswith("resnet") and self.norm != "frozen":
+            raise ValueError("torchvision's ResNet weights need their statistics: set model.norm to frozen")
+        return self
+
+
+class Init(Section):
+    """Where the network's weights come from.
+
+    Attributes:
+        run: A run (its name below the same `runs`, or an address) or a pulled model folder.
+        checkpoint: ``best`` by the run's own validation metric, or ``last``.
+    """
+
+    run: str
+    checkpoint: Literal["best", "last"] = "last"

@@ -1,0 +1,42 @@
+"""Every corpus by its name on the command line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from au_dist.corpora import affwild2, bp4d, disfa, gft, plain
+from au_dist.corpora.label_files import LabelTable
+from au_dist.corpora.options import Options
+from au_dist.corpora.recordings import Found, Sequence
+from au_dist.corpora.tree import Tree
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """How one corpus is taken in.
+
+    Attributes:
+        title: Its name for people.
+        aus: The action units that the field uses, in order; none for videos without labels.
+        find: Finds its recordings in a tree.
+        labels: Reads the labels of a recording; None where there are none.
+        people: How many faces of a frame count, the larger first; 0 for all.
+        detect_side: Longest side, in pixels, at which faces are looked for: less where faces fill the frame.
+    """
+
+    title: str
+    aus: tuple[int, ...]
+    find: Callable[[Tree, Options], Found]
+    labels: Callable[[Sequence, Options], LabelTable] | None
+    people: int = 1
+    detect_side: int = 640
+
+
+CORPORA = {
+    "bp4d": Corpus("BP4D", bp4d.AUS, bp4d.find, bp4d.read_labels, detect_side=320),
+    "bp4d+": Corpus("BP4D+", bp4d.AUS, bp4d.find_plus, bp4d.read_labels, detect_side=320),
+    "disfa": Corpus("DISFA", disfa.AUS, disfa.find, disfa.read_labels, detect_side=320),
+    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels, detect_side=320),
+    "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels),
+    "affwild2": Corpus("Aff-Wild2", affwild2.AUS, affwild2.find, affwild2.read_labels),
+    "video": Corpus("videos without labels", (), plain.find, None, people=0),
+}

@@ -1,0 +1,117 @@
+"""DISFA and DISFA+: intensities of twelve action units, a text file each; occurrence is intensity above a threshold.
+
+A person has the same name in both corpora, so both give the same subject: ``disfa/SN001``.
+"""
+
+from collections import defaultdict
+
+from au_dist.core.errors import IngestError
+from au_dist.corpora.folder import VIDEO_SUFFIXES
+from au_dist.corpora.label_files import LabelTable, joined, occurrence_from, read_named_pictures, read_pairs
+from au_dist.corpora.options import Options
+from au_dist.corpora.published import bad_frames
+from au_dist.corpora.recordings import TOLERANCE, Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
+from au_dist.corpora.tree import Entry, Tree
+from au_dist.video.video import PICTURE_SUFFIXES
+
+AUS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
+
+FPS = 20.0
+
+LOOKED_FOR = ["videos such as Videos_LeftCamera/LeftVideoSN001_comp.avi", "or pictures such as SN001/0001.jpg"]
+LABELS_LOOKED_FOR = ["labels such as ActionUnit_Labels/SN001/SN001_au1.txt"]
+
+
+def find(tree: Tree, options: Options) -> Found:
+    """Find the recordings of DISFA.
+
+    Raises:
+        IngestError: There are none, or no labels.
+    """
+    labels: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for match, entry in tree.matching(r"[^/]*?(SN\d{3})_au(\d{1,2})\.txt", ".txt"):
+        labels[match[1].upper()].setdefault(f"intensity {int(match[2])}", entry)
+    films: dict[str, dict[str, Entry]] = {"left": {}, "right": {}}
+    for match, entry in tree.matching(r"(left|right)Video(SN\d{3})[^/]*\.\w+", *VIDEO_SUFFIXES):
+        films[match[1].lower()][match[2].upper()] = entry
+    folders = Folders()
+    for match, entry in tree.matching(r"(SN\d{3})/[^/]*?\d+\.\w+", *PICTURE_SUFFIXES):
+        folders.add((match[1].upper(),), entry)
+    notes = folders.notes()
+    pictures = {subject: found for (subject,), found in folders.chosen(prefer=options.camera).items()}
+    videos, other = films[options.camera], films["right" if options.camera == "left" else "left"]
+    if not videos and not pictures and not other:
+        raise nothing_found("DISFA", tree, LOOKED_FOR)
+    if not videos and not pictures:
+        raise IngestError(
+            f"There are no videos of the {options.camera} camera",
+            where=tree.root,
+            found=f"{len(other)} of the other",
+            fix="Choose the camera with --camera; labels are the same.",
+        )
+    if not labels:
+        raise no_labels("DISFA", tree, len(videos.keys() | pictures.keys()), LABELS_LOOKED_FOR)
+    sequences, aside = [], dict(tree.unreadable)
+    for subject in sorted(videos.keys() | pictures.keys()):
+        source = videos.get(subject) or pictures[subject][0][1]
+        if subject not in labels:
+            aside[source.where] = f"no labels of {subject}"
+            continue
+        bad = bad_frames("disfa", options.bad_frames).get(subject, ())
+        frames = Film(videos[subject], first=1) if subject in videos else Pictures(_from_one(pictures[subject]), FPS)
+        found = Sequence("disfa", f"disfa/{subject}", subject, frames, labels[subject], whole=True, dropped=bad)
+        sequences.append(found)
+        if missing := set(AUS) - {int(kind.split()[1]) for kind in labels[subject]}:
+            notes.append(f"{subject} has no label file of AU {', '.join(map(str, sorted(missing)))}.")
+    if lonely := labels.keys() - videos.keys() - pictures.keys():
+        notes.append(f"There are labels without a recording: {', '.join(sorted(lonely)[:6])}.")
+    return Found("disfa", tuple(sequences), aside, tuple(notes))
+
+
+def _from_one(pictures: tuple[tuple[int, Entry], ...]) -> tuple[tuple[int, Entry], ...]:
+    """Labels count from 1; pictures that count from 0 are moved."""
+    shift = 1 if pictures and pictures[0][0] == 0 else 0
+    return tuple((number + shift, entry) for number, entry in pictures)
+
+
+def find_plus(tree: Tree, options: Options) -> Found:
+    """Find the trials of DISFA+.
+
+    Raises:
+        IngestError: There are none, or no labels.
+    """
+    labels: dict[tuple[str, ...], dict[str, Entry]] = defaultdict(dict)
+    for match, entry in tree.matching(r"(SN\d{3})/([^/]+)/AU(\d{1,2})\.txt", ".txt"):
+        labels[match[1].upper(), match[2]].setdefault(f"intensity {int(match[3])}", entry)
+    folders = Folders()
+    for match, entry in tree.matching(r"(SN\d{3})/([^/]+)/\d+\.\w+", *PICTURE_SUFFIXES):
+        folders.add((match[1].upper(), match[2]), entry)
+    pictures = folders.chosen(prefer="images")
+    if not pictures:
+        raise nothing_found("DISFA+", tree, ["pictures such as Images/SN001/A1_AU1_TrailNo_1/000.jpg"])
+    if not labels:
+        raise no_labels("DISFA+", tree, len(pictures), ["labels such as Labels/SN001/A1_AU1_TrailNo_1/AU1.txt"])
+    sequences, aside = [], dict(tree.unreadable)
+    for key in sorted(pictures):
+        subject, trial = key
+        if key not in labels:
+            aside[pictures[key][0][1].where] = f"no labels of {subject}/{trial}"
+            continue
+        frames = Pictures(pictures[key], FPS)
+        sequences.append(Sequence("disfa+", f"disfa/{subject}", trial, frames, labels[key], whole=True))
+    note = f"DISFA+ does not say its frame rate; {FPS:g} a second is taken, that of DISFA."
+    return Found("disfa+", tuple(sequences), aside, (note, *folders.notes()))
+
+
+def read_labels(sequence: Sequence, options: Options) -> LabelTable:
+    """Read the label files of a recording; occurrence follows from intensity.
+
+    Raises:
+        IngestError: A file cannot be read.
+    """
+    reader = read_named_pictures if sequence.corpus == "disfa+" else read_pairs
+    tables = [
+        reader(entry.text(), entry.where, int(kind.split()[1])) for kind, entry in sorted(sequence.labels.items())
+    ]
+    table = joined(tables, sequence.where, TOLERANCE)
+    return LabelTable(table.number_L, occurrence_from(table.intensity, options.threshold), table.intensity)

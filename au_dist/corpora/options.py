@@ -1,0 +1,42 @@
+"""What a person may say about how a corpus is read."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from au_dist.core.errors import RecipeError
+from au_dist.corpora.layout import NAME, Layout
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a corpus is read; each corpus looks at what concerns it.
+
+    Attributes:
+        threshold: DISFA, DISFA+: intensity from which an action unit occurs.
+        frame_map: BP4D, BP4D+: pictures belong to labels ``by_name`` or by their place (``ordinal``); ``auto`` is the
+            first for BP4D and the second for BP4D+.
+        bad_frames: BP4D, DISFA: list of frames to leave out.
+        camera: DISFA: whose videos.
+        frames: ``coded``: from the first labelled frame to the last; ``all``: those around them too, without labels.
+        layout: GFT: how the tables are laid out; the shipped preset when None.
+        name: Videos without labels: name of the data set; ``video`` when None.
+        subjects: Videos without labels: each ``track`` is a subject, each ``file``, or each first ``folder``.
+    """
+
+    threshold: int = 2
+    frame_map: Literal["auto", "by_name", "ordinal"] = "auto"
+    bad_frames: Literal["none", "jaanet", "fgnet"] = "none"
+    camera: Literal["left", "right"] = "left"
+    frames: Literal["coded", "all"] = "coded"
+    layout: Layout | None = None
+    name: str | None = None
+    subjects: Literal["track", "file", "folder"] = "track"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= 5:
+            raise RecipeError(
+                "An option of the ingest is out of range", where="threshold", expected="1 to 5", found=self.threshold
+            )
+        if self.name is not None and not re.fullmatch(NAME, self.name):
+            raise RecipeError("This is no name of a data set", where="corpus", expected=NAME, found=self.name)

@@ -1,0 +1,247 @@
+"""A sequence: one recording of one person, where its pictures are and where its labels are.
+
+Importers make sequences by looking at a tree; everything after them is the same for every corpus.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Literal
+
+from au_dist.core.errors import IngestError
+from au_dist.corpora.tree import Entry, Tree
+from au_dist.video.faces import Detector, Face
+from au_dist.video.video import Frame, count, read_frames, read_picture
+
+#: A label file and the frames may differ by this many at the end; what is over is left out, with a note.
+TOLERANCE = 2
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Frames that are pictures.
+
+    Attributes:
+        numbered: (frame number, picture), in order.
+        fps: Frames per second.
+        cropped: Whether they are face crops already.
+    """
+
+    numbered: tuple[tuple[int, Entry], ...]
+    fps: float
+    cropped: bool = False
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames in a video file.
+
+    Attributes:
+        entry: The file.
+        first: Number of the first decoded frame, as the labels count.
+    """
+
+    entry: Entry
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One recording.
+
+    Attributes:
+        corpus: The data set.
+        subject: Who it is, with the corpus that the person belongs to (``disfa/SN001`` in DISFA+ too); None where
+            nobody says, and each track is a subject.
+        name: The recording, unique within the corpus.
+        frames: Where the frames are.
+        labels: Label files: what the importer calls them → where they are.
+        whole: Whether labels are given for every frame; if not, for a part of them.
+        side: Whose face counts where there are several: any, or that on one side of the picture.
+        dropped: Frame numbers that a list of bad frames names, (first, last) pairs.
+        segment: First coded frame, last, and how many, as published; None where nobody says.
+    """
+
+    corpus: str
+    subject: str | None
+    name: str
+    frames: Pictures | Film
+    labels: Mapping[str, Entry] = field(default_factory=dict)
+    whole: bool = False
+    side: Literal["any", "left", "right"] = "any"
+    dropped: tuple[tuple[int, int], ...] = ()
+    segment: tuple[int, int, int] | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it: subject and recording."""
+        return self.name if self.subject is None else f"{self.subject}/{self.name}"
+
+    @property
+    def where(self) -> str:
+        """Where it is, for a person."""
+        if isinstance(self.frames, Film):
+            return self.frames.entry.where
+        first = self.frames.numbered[0][1]
+        return f"{first.path if first.member else first.path.parent}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an importer found.
+
+    Attributes:
+        corpus: The data set's name.
+        sequences: In the order in which they are written: those of a subject together.
+        aside: What was set aside → why.
+        notes: What a person should know, a sentence each.
+        partitions: Name of a published part of the corpus → its subjects, with their corpus.
+    """
+
+    corpus: str
+    sequences: tuple[Sequence, ...]
+    aside: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    partitions: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the frames are face crops already."""
+        return any(isinstance(found.frames, Pictures) and found.frames.cropped for found in self.sequences)
+
+
+def read(
+    frames: Pictures | Film,
+    wanted: tuple[int, int] | None,
+    *,
+    threads: int = 1,
+    square_pixels: bool = True,
+    dropped: dict[str, int] | None = None,
+) -> Iterator[Frame]:
+    """Decode frames one by one, numbered as the labels count.
+
+    Args:
+        frames: Where they are.
+        wanted: First and last number of the frames that matter; others are not decoded where that saves work.
+        threads: Decoder threads.
+        square_pixels: Undo pixels that are not square.
+        dropped: Filled in place: reason → frames that did not come out.
+
+    Raises:
+        IngestError: Not one frame can be read.
+    """
+    dropped = {} if dropped is None else dropped
+    if isinstance(frames, Pictures):
+        yield from _pictures(frames, wanted, dropped)
+        return
+    with frames.entry.local() as path:
+        for frame in read_frames(path, threads=threads, square_pixels=square_pixels, dropped=dropped):
+            yield Frame(frame.number + frames.first, frame.time, frame.rgb_HWC)
+
+
+def _pictures(frames: Pictures, wanted: tuple[int, int] | None, dropped: dict[str, int]) -> Iterator[Frame]:
+    first = frames.numbered[0][0]
+    sound, error = 0, None
+    for number, entry in frames.numbered:
+        if wanted and not wanted[0] <= number <= wanted[1]:
+            continue
+        try:
+            picture = read_picture(BytesIO(entry.read()), entry.where)
+        except IngestError as problem:
+            error = error or problem
+            count(dropped, "picture not readable")
+            continue
+        sound += 1
+        yield Frame(number, (number - first) / frames.fps, picture)
+    if error and not sound:
+        raise error
+
+
+def numbered(entries: Iterable[Entry]) -> tuple[tuple[int, Entry], ...]:
+    """Return pictures by the number that their name ends with, whatever its padding."""
+    found = {}
+    for entry in entries:
+        if digits := re.search(r"\d+$", entry.stem):
+            found[int(digits[0])] = entry
+    return tuple(sorted(found.items()))
+
+
+class Folders:
+    """Pictures of recordings by the folder they are in: a recording may be there twice, as from two cameras."""
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[str, ...], dict[str, list[Entry]]] = {}
+
+    def add(self, key: tuple[str, ...], entry: Entry) -> None:
+        """Put a picture to its recording."""
+        folder = entry.name.rpartition("/")[0]
+        self.places.setdefault(key, {}).setdefault(folder, []).append(entry)
+
+    def chosen(self, prefer: str = "") -> dict[tuple[str, ...], tuple[tuple[int, Entry], ...]]:
+        """Return recording → numbered pictures of one of its folders.
+
+        Args:
+            prefer: A folder whose name has this comes first; then the one with more pictures.
+        """
+        found = {}
+        for key, folders in self.places.items():
+            folder = max(folders, key=lambda name: (prefer in name.lower(), len(folders[name]), name))
+            if pictures := numbered(folders[folder]):
+                found[key] = pictures
+        return found
+
+    def notes(self) -> list[str]:
+        """Say which recordings are there more than once."""
+        twice = sorted("/".join(key) for key, folders in self.places.items() if len(folders) > 1)
+        if not twice:
+            return []
+        more = " …" if len(twice) > 4 else ""
+        return [f"{len(twice)} recordings are in several folders ({', '.join(twice[:4])}{more}); one was taken."]
+
+
+def ordinal(pictures: tuple[tuple[int, Entry], ...]) -> tuple[tuple[int, Entry], ...]:
+    """Number pictures from 1, whatever their first name says; where one is missing, the others keep their places."""
+    first = pictures[0][0] if pictures else 0
+    return tuple((number - first + 1, entry) for number, entry in pictures)
+
+
+def sided(detect: Detector, side: str) -> Detector:
+    """Return a detector that sees only the face on one side of the picture: of two people, one is meant."""
+    if side == "any":
+        return detect
+
+    def one(frame: Frame) -> list[Face]:
+        half = frame.rgb_HWC.shape[1] / 2
+        middle = lambda face: float(face.box_4[0] + face.box_4[2]) / 2  # noqa: E731
+        faces = [face for face in detect(frame) if (middle(face) < half) == (side == "left")]
+        return sorted(faces, key=middle, reverse=side == "right")[:1]
+
+    return one
+
+
+def in_ranges(number: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    """Return whether a frame number is in one of several ranges, ends included."""
+    return any(first <= number <= last for first, last in ranges)
+
+
+def nothing_found(corpus: str, tree: Tree, looked_for: list[str]) -> IngestError:
+    """Return the error for a folder that is not this corpus: what was looked for and what was found."""
+    return IngestError(
+        f"This does not look like {corpus}",
+        where=tree.root,
+        expected="; ".join(looked_for),
+        found=tree.summary(),
+        fix="Give the folder that the archive unpacks to, or one above it.",
+    )
+
+
+def no_labels(corpus: str, tree: Tree, recordings: int, looked_for: list[str]) -> IngestError:
+    """Return the error for recordings without any label file."""
+    return IngestError(
+        f"There are {recordings} recordings of {corpus} here, but no labels",
+        where=tree.root,
+        expected="; ".join(looked_for),
+        found=tree.summary(),
+        fix="Put the folder of labels beside the recordings, or take them in without labels: `au-dist ingest video`.",
+    )

@@ -1,1 +1,0 @@
-"""The corpora that can be taken in: for each, how its files are found and its labels are read."""

@@ -1,0 +1,188 @@
+"""What the driver, Ray Train's controller and the workers of a run tell each other, through an actor."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from au_dist.runs.drain import draining
+from au_dist.runs.pulse import Place, late
+
+#: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
+BEAT_S, LATE_S = 2.0, 20.0
+
+Show = Callable[[dict[str, Any]], None]
+
+
+class Board:
+    """Rows of the record on their way to the driver, where the workers begin and are, and whether they are to stop.
+
+    Used as an actor, see `pinned`.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.step, self.leaving, self.moving = 0, False, False
+        self.places: dict[int, Place] = {}
+        self.homes: dict[int, str] = {}
+        self.over: set[int] = set()
+
+    def add(self, row: dict[str, Any]) -> bool:
+        """Add a row; return whether the workers are to stop."""
+        self.rows.append(row)
+        return self.leaving or self.moving
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the rows that were added since the last time."""
+        rows, self.rows = self.rows, []
+        return rows
+
+    def begin(self, step: int) -> int:
+        """Set the step that the workers begin with: that of the checkpoint which they all load."""
+        self.step, self.moving = step, False
+        self.places.clear()
+        self.homes.clear()
+        self.over.clear()
+        return step
+
+    def begun(self) -> int:
+        """Return the step that the workers begin with."""
+        return self.step
+
+    def beat(self, rank: int, home: str, node: str, number: int, phase: str, age_s: float) -> None:
+        """Note where a rank is, on which node by Ray's name, and how long it has been there."""
+        now = time.monotonic()
+        self.homes[rank] = home
+        self.places[rank] = Place(node, number, phase, now - age_s, now)
+
+    def ended(self, rank: int) -> None:
+        """Note that a rank has done its work."""
+        self.places.pop(rank, None)
+        self.homes.pop(rank, None)
+        self.over.add(rank)
+
+    def has_ended(self, rank: int) -> bool:
+        """Return whether a rank has done its work."""
+        return rank in self.over
+
+    def late(self, patience_s: float) -> list[str]:
+        """Return which ranks keep the others waiting."""
+        return late(self.places, time.monotonic(), patience_s)
+
+    def leave(self) -> None:
+        """Ask the workers to store a checkpoint and stop."""
+        self.leaving = True
+
+    def move(self, draining: set[str]) -> str | None:
+        """Ask the workers to store a checkpoint and begin elsewhere if some are on nodes that drain; return which."""
+        gone = [rank for rank, home in sorted(self.homes.items()) if home in draining]
+        if not gone or self.moving or self.leaving:
+            return None
+        self.moving = True
+        return ", ".join(f"rank {rank} on {self.places[rank].node}" for rank in gone if rank in self.places)
+
+    def moves(self) -> bool:
+        """Return whether the workers stopped to begin elsewhere."""
+        return self.moving and not self.leaving
+
+
+def pinned() -> Any:
+    """Return the handle of a new board; it lives and dies with the driver's node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+
+
+class Pulse:
+    """Says every few seconds where a rank is, from a thread: one that hangs says so, too.
+
+    Args:
+        board: The board's handle.
+        rank: The rank.
+    """
+
+    def __init__(self, board: Any, rank: int) -> None:
+        self.board, self.rank, self.node = board, rank, socket.gethostname()
+        self.home = ray.get_runtime_context().get_node_id()
+        self.place, self.over = ("computes", 0, time.monotonic()), threading.Event()
+        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+
+    def at(self, phase: str, number: int) -> None:
+        """Note where the rank is."""
+        self.place = (phase, number, time.monotonic())
+
+    def _beat(self) -> None:
+        while not self.over.wait(BEAT_S):
+            phase, number, since = self.place
+            self.board.beat.remote(self.rank, self.home, self.node, number, phase, time.monotonic() - since)
+
+    def close(self) -> None:
+        """Say no more."""
+        self.over.set()
+        self.board.ended.remote(self.rank)
+
+
+class Shown:
+    """Shows a board's rows while a block runs, and passes on that the run is to stop.
+
+    Args:
+        board: The board's handle.
+        show: Called with each row, in a thread.
+        stop: Set when the run is to stop.
+    """
+
+    def __init__(self, board: Any, show: Show, stop: threading.Event) -> None:
+        self.board, self.show, self.stop, self.over = board, show, stop, threading.Event()
+        self.looked, self.said, self.home = 0.0, set[str](), ray.get_runtime_context().get_node_id()
+        self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join(timeout=10)
+
+    def _poll(self) -> None:
+        while True:
+            last = self.over.is_set()
+            try:
+                if self.stop.is_set():
+                    ray.get(self.board.leave.remote(), timeout=10)
+                for row in ray.get(self.board.take.remote(), timeout=10):
+                    self.show(row)
+                if time.monotonic() - self.looked > BEAT_S:
+                    self.looked = time.monotonic()
+                    self._look()
+                    self._move()
+            except ray.exceptions.GetTimeoutError:
+                pass  # asked again
+            except ray.exceptions.RayError:
+                return
+            if last:
+                return
+            time.sleep(0.5)
+
+    def _look(self) -> None:
+        """Say which ranks keep the others waiting, each once while it does."""
+        lines = {line.partition(":")[0]: line for line in ray.get(self.board.late.remote(LATE_S), timeout=10)}
+        for who, line in lines.items():
+            if who not in self.said:
+                self.show({"late": line})
+        self.said = set(lines)
+
+    def _move(self) -> None:
+        """Have the workers leave nodes that drain; where the driver's own does, the run stops."""
+        nodes = draining()
+        if not nodes:
+            return
+        if self.stop.is_set():
+            return
+        if self.home in nodes:
+            self.show({"draining": "the driver's node: the run stops"})
+            self.stop.set()
+        elif who := ray.get(self.board.move.remote(nodes), timeout=10):
+            self.show({"draining": f"{who}: the run stores a checkpoint and goes on elsewhere"})

@@ -1,0 +1,73 @@
+"""What becomes of failures of workers: those that another start would meet again end a run, others are told."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.train import UserCallback
+from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
+
+from au_dist.core.errors import AuDistError, UnavailableError
+
+
+def our_error(error: BaseException) -> AuDistError | None:
+    """Return the first of our own errors among the causes of another."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        cause = waiting.pop(0)
+        if isinstance(cause, AuDistError):
+            return cause
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        failures = getattr(cause, "worker_failures", None) or {}
+        inner = (getattr(cause, name, None) for name in ("cause", "controller_failure", "__cause__", "__context__"))
+        more = (*failures.values(), *inner)
+        waiting += [item for item in more if isinstance(item, BaseException)]
+    return None
+
+
+def lost(errors: Mapping[int, BaseException]) -> str:
+    """Return in words which ranks failed; those whose process is gone alone, for they are why others fail."""
+    gone = {rank: words for rank, error in sorted(errors.items()) if (words := _gone(error))}
+    said = gone or {rank: _words(error) for rank, error in sorted(errors.items())}
+    return ", ".join(f"rank {rank} ({words})" for rank, words in said.items())
+
+
+def _words(error: BaseException) -> str:
+    text = str(getattr(error, "cause", None) or error).strip()
+    if re.search("by peer|Connection closed|Broken pipe", text):
+        return "it lost the connection to another"
+    return text.partition("\n")[0][:200]
+
+
+def _gone(error: BaseException) -> str:
+    if isinstance(error, WorkerHealthCheckTimeoutError):
+        return "no answer any more"
+    text = str(getattr(error, "health_check_failure", None) or error)
+    return "its process is gone" if "died" in text or "Died" in type(error).__name__ else ""
+
+
+class GiveUp(UserCallback):
+    """Ends a run, instead of starting its workers again, when what a worker met would be met again.
+
+    A missing shard or a full disk is; a store that is away, a lost process and what others say of its loss are not.
+
+    Args:
+        tell: Called with the words of `lost` where the workers are started again.
+    """
+
+    def __init__(self, tell: Callable[[str], object] = lambda words: None) -> None:
+        self.tell = tell
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Called in Ray Train's controller when workers have failed.
+
+        Raises:
+            AuDistError: The run is to end.
+        """
+        for error in worker_exceptions.values():
+            found = our_error(error)
+            if found is not None and not isinstance(found, UnavailableError):
+                raise found
+        self.tell(lost(worker_exceptions))

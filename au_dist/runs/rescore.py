@@ -1,0 +1,45 @@
+"""Score a checkpoint again on its validation subjects, from nothing but its own files and its shards."""
+
+from typing import Any
+
+import torch
+
+from au_dist.config.recipe import Recipe
+from au_dist.core.errors import CheckpointError
+from au_dist.dist.world import World
+from au_dist.runs.context import make_context
+from au_dist.storage.store import Store
+from au_dist.train import checkpoint
+
+
+def rescore(place: Store) -> dict[str, Any]:
+    """Compute a checkpoint's validation metrics anew, in this process; no Ray, no process group, no GPU.
+
+    Args:
+        place: The checkpoint's own folder.
+
+    Returns:
+        ``val_f1``, ``val_auc`` and ``thresholds``, as its training run computed them.
+
+    Raises:
+        CheckpointError: The checkpoint is incomplete, damaged, or of other shards than its recipe names now.
+        ShardError: The shards are missing or damaged.
+        StorageError: The store fails.
+    """
+    # Here, because it loads Ray Train and DeepSpeed.
+    from au_dist.runs.worker import make_module, validation_of
+
+    state = checkpoint.state(place)
+    context = make_context(Recipe.model_validate(state["recipe"]))
+    if context.manifest.sha256 != state["manifest"]:
+        raise CheckpointError(
+            "The shards are not the ones that this checkpoint was validated on",
+            where=place.uri,
+            expected=f"manifest {state['manifest'][:12]}",
+            found=f"manifest {context.manifest.sha256[:12]} at {context.store.uri}",
+        )
+    world = World(0, 1, torch.device("cpu"))
+    module = make_module(context, world, fresh=False)
+    module.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
+    module.eval()
+    return dict(validation_of(context, module, world)())

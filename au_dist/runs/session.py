@@ -1,0 +1,82 @@
+"""A connection to Ray: the cluster that an address names, or a small one inside this process."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from au_dist.core.errors import ClusterError
+from au_dist.storage.store import PORTABLE_S3
+
+#: Behaviour of Ray and its libraries that has no other door than the environment.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # A worker that does not answer for so long is taken for lost.
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+    # Those who wait for it will never part politely.
+    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    **PORTABLE_S3,
+}
+
+#: What only a Ray inside this process is told: it would warn of the many processes that small CPU shares allow, which
+#: are meant; and memory that a training step frees is kept for the next one, a tenth of a step's time on CPUs.
+EMBEDDED_ENVIRONMENT = {
+    "RAY_worker_maximum_startup_concurrency": "8",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
+
+#: Ray Data needs CPUs beside the workers; on a laptop Ray is told there are at least this many.
+EMBEDDED_CPUS = 4
+
+OBJECT_STORE_BYTES = 320 << 20
+
+
+@contextmanager
+def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> Iterator[None]:
+    """Connect to Ray for the length of a block.
+
+    Args:
+        address: A cluster's address; `RAY_ADDRESS` when None; without either, Ray is started in this process.
+        log_level: Level of Ray's own messages.
+
+    Raises:
+        ClusterError: The cluster does not answer.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    for name, text in {**ENVIRONMENT, **({} if address else EMBEDDED_ENVIRONMENT)}.items():
+        os.environ.setdefault(name, text)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options = {"log_to_driver": False, "logging_level": log_level, "configure_logging": True}
+    try:
+        if address:
+            ray.init(address=address, **options)
+        else:
+            ray.init(
+                num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
+                object_store_memory=OBJECT_STORE_BYTES,
+                # A dozen processes; a cluster started with `au-dist cluster up` has it.
+                include_dashboard=False,
+                **options,
+            )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ClusterError(
+            "The Ray cluster does not answer" if address else "Ray cannot be started",
+            where=address,
+            found=" ".join(str(error).split())[:200],
+            fix="Check the address, or start one with `au-dist cluster up`." if address else None,
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,209 @@
+"""Train a recipe: the driver's side. The same call again resumes, or says that the run is done."""
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from au_dist.config.files import dump_recipe
+from au_dist.config.recipe import Recipe
+from au_dist.core.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
+from au_dist.runs.context import Context, absolute, initial_weights, make_context
+from au_dist.runs.owner import take_over
+from au_dist.train import checkpoint
+from au_dist.train.plan import worker_counts
+
+if TYPE_CHECKING:
+    from au_dist.runs.board import Show
+
+#: Seconds between looks whether the cluster has room for another number of workers.
+RESIZE_S = 15.0
+
+#: Seconds that an elastic run waits for workers that Ray finds room for, before room is counted again; how often.
+COUNT_AGAIN_S, COUNT_AGAIN = 15.0, 10
+
+RESULT = "result.json"
+RECIPE = "recipe.yaml"
+
+
+def train(
+    recipe: Recipe,
+    show: "Show" = lambda row: None,
+    callbacks: tuple[Any, ...] = (),
+    stop: threading.Event | None = None,
+) -> dict[str, Any]:
+    """Train, resume, or find a run complete; Ray must be connected.
+
+    Args:
+        recipe: The run.
+        show: Called in this process with each row of the record as it is made.
+        callbacks: Ray Train callbacks.
+        stop: Set when the run is to store a checkpoint and stop.
+
+    Returns:
+        The run's result: name, place, steps, best step, metrics.
+
+    Raises:
+        AuDistError: What stopped the run, for a person.
+    """
+    context = make_context(absolute(recipe))
+    for count in worker_counts(context.recipe):
+        context.plan(count)
+    claim(context)
+    if context.run.exists(RESULT):
+        return json.loads(context.run.read(RESULT))
+    initial_weights(context)
+    _fit(context, show, callbacks, stop or threading.Event())
+    return finish(context)
+
+
+def claim(context: Context) -> None:
+    """Write the run's recipe, or check that the one that is there means the same.
+
+    Raises:
+        RecipeError: A run of this name exists with another recipe or on other shards.
+    """
+    recipe, run = context.recipe, context.run
+    text = f"# shards {context.manifest.sha256}\n{dump_recipe(recipe)}"
+    if run.create(RECIPE, text.encode()):
+        return
+    there = run.read(RECIPE).decode()
+    before = Recipe.model_validate(yaml.safe_load(there))
+    changed = sorted(_changes(before.science(), recipe.science()))
+    if f"# shards {context.manifest.sha256}" not in there:
+        changed.append("the shards themselves (another manifest hash)")
+    if changed:
+        raise RecipeError(
+            "A run of this name exists with another recipe",
+            where=run.uri,
+            found=f"changed: {'; '.join(changed)}",
+            fix="Give this run another name, or undo the change to resume that one.",
+        )
+
+
+def _changes(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = {*old, *new}
+        return [line for key in keys for line in _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
+    return [] if old == new else [f"{path} from {old} to {new}"]
+
+
+def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event) -> None:
+    import ray
+
+    from au_dist.runs.board import Shown, pinned
+
+    board, owner = pinned(), take_over(context.run)
+    try:
+        while True:
+            with Shown(board, show, stop):
+                _trainer(context, board, owner, callbacks).fit()
+            done = max(checkpoint.steps(context.run), default=0) == context.plan(1).steps
+            if done or not ray.get(board.moves.remote()):
+                return
+    except Exception as error:
+        raise _for_people(error, context) from error
+
+
+def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...]) -> Any:
+    """Return Ray Train's trainer of a run, which goes on from the newest whole checkpoint."""
+    import ray
+    import ray.data
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig
+
+    from au_dist.data.pipeline import LaneData, quiet
+    from au_dist.runs.elastic import LaneTrainer, lane_policy
+    from au_dist.runs.giving_up import GiveUp
+    from au_dist.runs.worker import train_worker
+
+    workers = context.recipe.workers
+    source = context.source()
+    accumulate = context.plan(1).accumulate
+    filesystem, path = context.run.filesystem()
+    resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
+    quiet()
+    counts = worker_counts(context.recipe)
+    elastic = len(counts) > 1
+    # Where nodes have just gone, Ray may believe for a while that there is room: an elastic run soon counts again.
+    patience = min(COUNT_AGAIN_S, workers.start_timeout_s) if elastic else workers.start_timeout_s
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(patience)
+
+    def position() -> int:
+        step, faults = context.resume_step()
+        if faults:
+            checkpoint.unseal(context.run, step)
+        for fault in faults:
+            board.add.remote({"step": step, "damaged": fault})
+        if step:
+            board.add.remote({"step": step, "resumed": True})
+        return int(ray.get(board.begin.remote(step))) * accumulate
+
+    scaling = ScalingConfig(
+        num_workers=(counts[0], counts[-1]) if elastic else counts[0],
+        use_gpu=workers.gpus > 0,
+        resources_per_worker=resources,
+        elastic_resize_monitor_interval_s=RESIZE_S,
+    )
+    return LaneTrainer(
+        train_worker,
+        policy=lane_policy(context, scaling) if elastic else None,
+        train_loop_config={"context": context, "board": board, "owner": owner},
+        scaling_config=scaling,
+        run_config=RunConfig(
+            name="ray",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            # Without a limit a group of workers that cannot be placed is asked for again without end.
+            failure_config=FailureConfig(
+                max_failures=workers.max_failures, controller_failure_limit=COUNT_AGAIN if elastic else 0
+            ),
+            callbacks=[GiveUp(lambda words: board.add.remote({"lost": words})), *callbacks],
+        ),
+        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
+        # Each rank's dataset is made by LaneData; this one only gives it its name.
+        datasets={"train": lambda: ray.data.range(1)},
+        dataset_config=LaneData(source, position),
+    )
+
+
+def _for_people(error: BaseException, context: Context) -> AuDistError:
+    """Return our own error among the causes of a failed run, or one that says what is known."""
+    from au_dist.runs.giving_up import our_error
+
+    last = [line for line in str(error).splitlines() if line.strip()]
+    return our_error(error) or RunStoppedError(
+        "The run stopped",
+        where=context.run.uri,
+        found=last[-1].strip()[:300] if last else type(error).__name__,
+        fix="The same command resumes from the last checkpoint; --debug shows the traceback.",
+    )
+
+
+def finish(context: Context) -> dict[str, Any]:
+    """Write and return the run's result after its last step."""
+    metric = context.recipe.keep.metric
+    last, best = checkpoint.newest(context.run), checkpoint.best(context.run, metric)
+    if last is None or best is None:
+        raise TrainError("The run ended without a checkpoint", where=context.run.uri)
+    steps = checkpoint.state(last)["plan"]["steps"]
+    if checkpoint.state(last)["step"] < steps:
+        raise ResumeError(
+            "The run was asked to stop",
+            where=context.run.uri,
+            found=f"step {checkpoint.state(last)['step']} of {steps}, stored",
+            fix="The same command goes on from there.",
+        )
+    result = {
+        "name": context.recipe.name,
+        "run": context.run.uri,
+        "steps": checkpoint.state(last)["step"],
+        "metric": metric,
+        "best_step": checkpoint.state(best)["step"],
+        "best": checkpoint.value(best, metric),
+        "last": checkpoint.state(last)["metrics"],
+    }
+    context.run.write(RESULT, json.dumps(result, indent=1).encode())
+    return result

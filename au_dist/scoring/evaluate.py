@@ -1,0 +1,200 @@
+"""Score a model on the test subjects: every labelled frame; a detector's thresholds are from validation subjects."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from au_dist.config.recipe import Recipe
+from au_dist.core.errors import ShardError
+from au_dist.core.metrics import average, intensity_per_au, per_au
+from au_dist.core.schema import au_name
+from au_dist.data.pipeline import quiet, score
+from au_dist.scoring.model import load_model, refuse_pretraining, thresholds_of
+from au_dist.scoring.report import write_report
+from au_dist.shards.format import read_manifest
+from au_dist.storage.store import Store, open_store
+from au_dist.train import checkpoint
+from au_dist.train.record import METRICS
+
+FOLDER = "evaluation"
+#: A scorer takes seconds to start: one more pays from so many frames on.
+FRAMES_PER_SCORER = 10_000
+
+REPORT = f"{FOLDER}/report.json"
+
+
+class Scorer:
+    """Maps clips to the scores of their frames; one per Ray Data actor.
+
+    Args:
+        place: Address of the checkpoint.
+        columns: Label columns of the model's action units.
+        aus: Label columns of the set.
+        side: Side of the stored frames in pixels.
+    """
+
+    def __init__(self, place: str, columns: list[int], aus: int, side: int) -> None:
+        self.model, self.columns, self.aus, self.side = load_model(place), columns, aus, side
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Return a row a frame: score, label and mask of each action unit, what is wrong with it, whether it is scored.
+
+        Where a network reads clips, a frame that does not decode takes its whole clip with it.
+        """
+        from au_dist.data.decode import pixels, stack
+        from au_dist.data.labels import intensity, occurrence
+
+        labels = intensity if self.model.intensities else occurrence
+        rows = table.to_pylist()
+        names = [f"{row['clip_id']} frame {index}" for row in rows for index in range(len(row["jpeg"]))]
+        frame_BHWC, found = stack((pixels(jpeg, self.side) for row in rows for jpeg in row["jpeg"]), self.side)
+        frames = len(names) // len(rows)
+        scored_B = np.ones(len(names), bool)
+        scored_B[list(found)] = False
+        if self.model.intensities:
+            scored_B = scored_B.reshape(-1, frames).all(1).repeat(frames)
+        y_BA, valid_BA = (
+            np.concatenate(part) for part in zip(*(labels(r, self.columns, self.aus) for r in rows), strict=True)
+        )
+        valid_BA[~scored_B] = False
+        return pa.table(
+            {
+                "score": list(self.model.scores(frame_BHWC, frames).astype(np.float32)),
+                "y": list(y_BA.astype(np.float32)),
+                "valid": list(valid_BA),
+                "fault": pa.array(
+                    [f"{n}: {found[k]}" if k in found else None for k, n in enumerate(names)], pa.string()
+                ),
+                "scored": scored_B,
+            }
+        )
+
+
+def evaluate(address: str, *, which: str = "best", runs: Store | None = None) -> dict[str, Any]:
+    """Score a run on its test subjects and write the report beside it; Ray must be connected.
+
+    Args:
+        address: A run, a run's name below `runs`, or a checkpoint.
+        which: ``best`` or ``last`` checkpoint of a run.
+        runs: Where bare names are looked up.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: There is no complete checkpoint, or it is of a pretraining.
+        ShardError: The shards are not those of the run, or not every row was scored.
+    """
+    place = checkpoint.find(address, which, runs)
+    state = checkpoint.state(place)
+    refuse_pretraining(place, state)
+    recipe = Recipe.model_validate(state["recipe"])
+    limits = thresholds_of(place, state) if recipe.task == "detection" else None
+    store = open_store(recipe.shards).check()
+    manifest = read_manifest(store)
+    if manifest.sha256 != state["manifest"]:
+        raise ShardError(
+            "The shards are not those that the run was trained on",
+            where=store.uri,
+            expected=f"manifest {state['manifest'][:12]}",
+            found=manifest.sha256[:12],
+        )
+    test = tuple(state["subjects"]["test"])
+    if not test:
+        raise ShardError(
+            "The run's protocol has no test subjects", where=place.uri, fix="Use a data.protocol.kind other than all."
+        )
+    quiet()
+    columns = [manifest.aus.index(au) for au in state["aus"]]
+    workers = recipe.workers
+    expected = sum(manifest.subjects[name].frames for name in test)
+    table = score(
+        store,
+        manifest,
+        test,
+        Scorer,
+        {"place": place.uri, "columns": columns, "aus": len(manifest.aus), "side": manifest.crop_recipe.size},
+        workers=min(workers.least, -(-expected // FRAMES_PER_SCORER)),
+        cpus=workers.cpus,
+        gpus=workers.gpus,
+    )
+    if table.num_rows != expected:
+        raise ShardError(
+            "Not every test frame was scored", where=store.uri, expected=f"{expected} frames", found=table.num_rows
+        )
+    faults = sorted(fault for fault in table["fault"].to_pylist() if fault)
+    refuse_unreadable(faults, expected, recipe.data.unreadable, store.uri)
+    score_NA, y_NA, valid_NA = (np.stack(table[name].to_pylist()) for name in ("score", "y", "valid"))
+    labelled = y_NA, valid_NA, score_NA
+    rows = intensity_per_au(*labelled) if limits is None else per_au(*labelled, limits)
+    scored = int(np.sum(table["scored"].to_numpy()))
+    report = _report(place, state, recipe, rows, expected, scored) | {"unreadable": faults}
+    run = open_store(report["run"])
+    plain = _plain(report)
+    run.write(REPORT, json.dumps(plain, indent=1).encode())
+    return {**report, "html": write_report(run.at(FOLDER), plain)}
+
+
+def refuse_unreadable(faults: list[str], frames: int, share: float, where: str) -> None:
+    """Refuse to judge by what is left of the test frames when too many do not decode.
+
+    Raises:
+        ShardError: More than that share of them.
+    """
+    if len(faults) > share * frames:
+        raise ShardError(
+            "Too many test frames do not decode",
+            where=where,
+            expected=f"at most {share:.3g} of {frames} (data.unreadable)",
+            found=f"{len(faults)}, e.g. {faults[0]}",
+            fix="Restore the shards; `au-dist doctor` checks the whole set.",
+        )
+
+
+def _report(
+    place: Store, state: dict[str, Any], recipe: Recipe, rows: list[dict[str, float]], frames: int, scored: int
+) -> dict[str, Any]:
+    run = place.parent.parent if place.parent.name == "checkpoints" else place
+    subjects = {name: len(names) for name, names in state["subjects"].items()}
+    lines = run.read(METRICS).decode().splitlines() if run.exists(METRICS) else []
+    curve = [json.loads(line) for line in lines]
+    return {
+        "run": run.uri,
+        "name": recipe.name,
+        "kind": recipe.task,
+        "checkpoint": place.uri,
+        "step": state["step"],
+        "recipe": state["recipe"],
+        "protocol": state["recipe"]["data"]["protocol"],
+        "stamp": f"Checkpoint{' and thresholds' if recipe.task == 'detection' else ''} chosen on "
+        f"{subjects['validation']} validation subjects{_budget(recipe)}; the {subjects['test']} test subjects chose "
+        "nothing.",
+        "subjects": subjects,
+        "rows_scored": scored,
+        "rows_expected": frames,
+        "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state["aus"], rows, strict=True)],
+        "average": {key: average(rows, key) for key in rows[0] if key not in ("frames", "threshold")},
+        "curves": {
+            "train": [row for row in curve if "loss" in row],
+            "validation": [row for row in curve if any(name.startswith("val_") for name in row)],
+        },
+        "versions": state["versions"],
+    }
+
+
+def _budget(recipe: Recipe) -> str:
+    labels = recipe.data.labels
+    used = f"{100 * labels.share:.3g} % of their labels" if labels.share < 1 else "their labels"
+    turned = f", {100 * labels.noise:.3g} % of them turned into their opposite" if labels.noise else ""
+    return f" (training and validation used {used}{turned})" if labels.share < 1 or turned else ""
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with NaN replaced by None: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,174 @@
+"""A trained model, out of a checkpoint: pictures of faces in, probabilities or intensities of action units out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from au_dist.config import recipe as config
+from au_dist.core.errors import CheckpointError
+from au_dist.core.schema import CropRecipe
+from au_dist.data.views import plain_views
+from au_dist.dist.world import World
+from au_dist.methods.tasks import Detect, Regress
+from au_dist.model.clip_network import ClipNetwork
+from au_dist.model.network import AUNetwork
+from au_dist.storage.store import Store
+from au_dist.train import checkpoint
+
+#: Crops that go through the network at once; as many as in validation.
+CHUNK = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A detector or regressor and what belongs to it.
+
+    Attributes:
+        task: Network and heads, in evaluation mode.
+        aus: Action units, in the order of the scores.
+        threshold_A: An action unit is called present where its score is at least this; float64. Chosen on the
+            validation subjects of the run. Empty for intensities.
+        clip_frames: Frames that a regressor reads in a row; 1 for a detector.
+        crop: How faces must be cut out for this model.
+        size: Side of the network's input in pixels.
+        uri: Address of the checkpoint.
+        state: Its `state.json`.
+        device: Where it computes.
+    """
+
+    task: Detect | Regress
+    aus: tuple[int, ...]
+    threshold_A: np.ndarray
+    clip_frames: int
+    crop: CropRecipe
+    size: int
+    uri: str
+    state: dict[str, Any]
+    device: torch.device
+
+    @property
+    def intensities(self) -> bool:
+        """Whether scores are intensities."""
+        return isinstance(self.task, Regress)
+
+    @torch.no_grad()
+    def scores(self, frame_BHWC: np.ndarray, frames: int = 1) -> np.ndarray:
+        """Return the probability of each action unit, or its intensity.
+
+        Args:
+            frame_BHWC: RGB crops made by `crop`, uint8; larger than `size` is cut at the centre, as in validation.
+            frames: How many of them in a row are a clip; a regressor remembers within clips.
+
+        Returns:
+            float32 [B, A]: probabilities, or intensities from 0 to 5.
+        """
+        found: list[np.ndarray] = [np.zeros((0, len(self.aus)), np.float32)]
+        size = max(1, CHUNK // frames) * frames
+        for start in range(0, len(frame_BHWC), size):
+            view = plain_views(np.ascontiguousarray(frame_BHWC[start : start + size]), self.size, self.device)
+            if isinstance(self.task, Regress):
+                score_BA = self.task.intensities(view, frames)
+            else:
+                score_BA = torch.sigmoid(self.task.logits(view).float())
+            found.append(score_BA.float().cpu().numpy())
+        return np.concatenate(found)
+
+
+def load_model(
+    address: str, which: str = "best", *, base: Store | None = None, device: torch.device | None = None
+) -> Model:
+    """Load a detector or regressor for inference; hashes are checked.
+
+    Args:
+        address: A checkpoint, a pulled model folder, a run, or a run's name below `base`.
+        which: ``best`` by the run's own metric, or ``last``; only for runs.
+        base: The place of runs that a bare name belongs to.
+        device: Where to compute; a GPU when there is one and this is None.
+
+    Raises:
+        CheckpointError: There is none, it is incomplete or damaged, or it is of a pretraining.
+        StorageError: The store fails.
+    """
+    place = checkpoint.find(address, which, base)
+    state = checkpoint.state(place)
+    refuse_pretraining(place, state)
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    aus = tuple(int(au) for au in state["aus"])
+    task = _network(place, state, len(aus))
+    try:
+        task.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
+    except RuntimeError as error:
+        raise CheckpointError(
+            "The weights do not fit the network that the checkpoint describes",
+            where=place.uri,
+            found=str(error).splitlines()[-1].strip()[:200],
+        ) from error
+    return Model(
+        task=task.eval().requires_grad_(False).to(device),
+        aus=aus,
+        threshold_A=np.zeros(0) if isinstance(task, Regress) else thresholds_of(place, state),
+        clip_frames=int(state["clip_frames"]) if isinstance(task, Regress) else 1,
+        crop=CropRecipe(**state["crop"]),
+        size=int(state["recipe"]["data"]["size"]),
+        uri=place.uri,
+        state=state,
+        device=device,
+    )
+
+
+def refuse_pretraining(place: Store, state: dict[str, Any]) -> None:
+    """Refuse a checkpoint that calls no action units.
+
+    Raises:
+        CheckpointError: It is of a pretraining.
+    """
+    recipe = state["recipe"]
+    if not recipe.get("task"):
+        raise CheckpointError(
+            "This checkpoint is of a pretraining: it has embeddings, but nothing that calls action units",
+            where=place.uri,
+            expected="a run of `task: detection` or `task: intensity`",
+            found=f"method: {recipe.get('method')}",
+            fix=f"Train `task: {'intensity' if recipe.get('method') == 'predictive' else 'detection'}` from it, with "
+            f"`init: {{run: {recipe.get('name')}}}`, and use that run.",
+        )
+
+
+def _network(place: Store, state: dict[str, Any], aus: int) -> Detect | Regress:
+    # The encoder's file of initial weights is not needed: all weights come from the checkpoint.
+    raw = {**state["recipe"]["model"], "weights": None}
+    try:
+        section = config.Model.model_validate(raw)
+    except ValidationError as error:
+        raise CheckpointError(
+            "The checkpoint describes a network that this version does not know",
+            where=place.uri,
+            found=raw,
+            fix=f"It was written with au-dist {state['versions'].get('au-dist')}.",
+        ) from error
+    world, size = World(0, 1, torch.device("cpu")), int(state["recipe"]["data"]["size"])
+    if state["recipe"]["task"] == "intensity":
+        return Regress(ClipNetwork(section, size), section, aus, 1, world)
+    return Detect(AUNetwork(section, aus, size), False, torch.ones(aus), world)
+
+
+def thresholds_of(place: Store, state: dict[str, Any]) -> np.ndarray:
+    """Return the thresholds [A] that a checkpoint's validation chose.
+
+    Raises:
+        CheckpointError: It has none.
+    """
+    found, aus = state.get("thresholds"), len(state["aus"])
+    if found is None or len(found) != aus or not np.isfinite(found).all():
+        raise CheckpointError(
+            "This checkpoint has no thresholds",
+            where=place.uri,
+            expected=f"one number for each of {aus} action units",
+            found=found,
+            fix="Use one that was validated on labelled subjects; one that was stored when a run was asked to stop was "
+            "not.",
+        )
+    return np.array(found, np.float64)

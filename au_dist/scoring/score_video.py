@@ -1,0 +1,178 @@
+"""The faces of a video, found, cut out by the model's own recipe and scored, in one pass."""
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from au_dist.core.errors import CheckpointError
+from au_dist.core.schema import CropRecipe
+from au_dist.data.decode import decode
+from au_dist.scoring.model import CHUNK, Model
+from au_dist.scoring.scored import ScoredVideo
+from au_dist.video.clips import TrackedCrop, stream_crops
+from au_dist.video.crops import encode
+from au_dist.video.faces import Face, open_detector
+from au_dist.video.video import Frame
+from au_dist.video.video_spec import VideoReport, VideoSpec
+
+#: At most twice this many frames give their faces to the picture.
+THUMBNAIL_FRAMES = 64
+
+#: Seconds between reports of progress.
+SHOW_S = 2.0
+
+Show = Callable[[dict[str, Any]], None]
+
+
+def video_spec(model: Model, **options: Any) -> VideoSpec:
+    """Return how faces are found for a model; `options` are fields of `VideoSpec`.
+
+    Raises:
+        RecipeError: An option is out of range.
+        CheckpointError: The model's crops were made by another version of the cropping code.
+    """
+    if model.crop.version != CropRecipe().version:
+        raise CheckpointError(
+            "The model was trained on crops of another version of the cropping code",
+            where=model.uri,
+            expected=f"version {CropRecipe().version}",
+            found=f"version {model.crop.version}",
+            fix="Ingest its corpus again and train anew, or use the version of au-dist that trained it.",
+        )
+    fitting = {"detector": "none"} if model.crop.alignment == "none" else {}
+    given = {name: value for name, value in options.items() if value is not None}
+    return VideoSpec(**{**fitting, **given})
+
+
+def score_video(
+    model: Model, video: Path, spec: VideoSpec, *, report: VideoReport | None = None, show: Show | None = None
+) -> tuple[ScoredVideo, list[tuple[int, TrackedCrop]]]:
+    """Find, cut out and score the faces of a video in one pass.
+
+    A crop goes through JPEG as the crops that were trained on did, so that a detector gives a video the same scores as
+    its ingested clips. Memory holds a few frames, one chunk of crops, and some hundred bytes a face and frame.
+
+    A model that reads clips reads each face's frames in runs as long as its clips, the second half of each again as the
+    first of the next. Interpolated places are read too, because clips have them, and not scored. Where the face is
+    lost, so is the memory of it.
+
+    Args:
+        model: The model.
+        video: The file.
+        spec: How faces are found.
+        report: Filled in place.
+        show: Is told about the progress.
+
+    Returns:
+        The scores, and faces of evenly spread frames with the index of their frame.
+
+    Raises:
+        IngestError: The video cannot be read.
+        RecipeError: Detector and the model's crops do not fit each other.
+    """
+    report = VideoReport(video) if report is None else report
+    looked_at: list[tuple[int, float]] = []
+    watch = _watching(video, spec, looked_at)
+    faces: list[tuple[int, int, float, float]] = []
+    scoring = _Scoring(model)
+    thumbnails: list[tuple[int, TrackedCrop]] = []
+    every, told = 1, monotonic()
+    for index, crops in enumerate(stream_crops(video, spec, model.crop, report=report, detector=watch)):
+        # Interpolated places have no score: nobody saw anything there.
+        seen = [found for found in crops if found.success]
+        for found in crops if model.clip_frames > 1 else seen:
+            crop = decode(encode(found.crop_SSC, model.crop.jpeg_quality), f"{video} frame {found.number}")
+            scoring.add(found.track, crop, found.success)
+            if found.success:
+                area = float(np.prod(found.box_4[2:] - found.box_4[:2]))
+                faces.append((index, found.track, found.confidence, area))
+        scoring.end_frame({found.track for found in crops})
+        if index % every == 0:
+            thumbnails += [(index, found) for found in seen]
+            if len({at for at, _ in thumbnails}) > 2 * THUMBNAIL_FRAMES:
+                every *= 2
+                thumbnails = [(at, found) for at, found in thumbnails if at % every == 0]
+        if show is not None and monotonic() - told > SHOW_S:
+            told = monotonic()
+            show({"frame": index + 1, "frames": report.header_frames, "time": looked_at[index][1], "faces": len(faces)})
+    scoring.end_frame(set())
+    at, track, confidence, area_N = zip(*faces, strict=True) if faces else ((), (), (), ())
+    scored = ScoredVideo(
+        number_T=np.array([number for number, _ in looked_at], np.int64),
+        time_T=np.array([time for _, time in looked_at], np.float64),
+        at_N=np.array(at, np.int64),
+        track_N=np.array(track, np.int64),
+        confidence_N=np.array(confidence, np.float32),
+        area_N=np.array(area_N, np.float32),
+        score_NA=scoring.scores(),
+    )
+    return scored, thumbnails
+
+
+class _Scoring:
+    """Scores crops in the order they come, those of one face in runs of the model's clip length.
+
+    A run begins with the second half of the one before, which is read again and not scored again: a memory that begins
+    empty in the middle of a video would drop what it knew, and scores would fall at every border.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        # Crops with their index in `found`, None for those that have no score.
+        self.runs: dict[int, list[tuple[int | None, np.ndarray]]] = {}
+        self.waiting: list[tuple[int | None, np.ndarray]] = []
+        self.found: list[np.ndarray] = []
+
+    def add(self, track: int, crop_SSC: np.ndarray, scored: bool) -> None:
+        """Take a face's next crop."""
+        run = self.runs.setdefault(track, [])
+        run.append((len(self.found) if scored else None, crop_SSC))
+        if scored:
+            self.found.append(np.zeros(len(self.model.aus), np.float32))
+        if len(run) == self.model.clip_frames:
+            self.waiting += run
+            self.runs[track] = [(None, crop) for _, crop in run[len(run) - len(run) // 2 :]]
+        if len(self.waiting) >= CHUNK:
+            self._score(self.waiting, self.model.clip_frames)
+            self.waiting.clear()
+
+    def end_frame(self, tracks: set[int]) -> None:
+        """End the runs of faces that are not among those of this frame."""
+        for track in [track for track in self.runs if track not in tracks]:
+            run = self.runs.pop(track)
+            if any(index is not None for index, _ in run):
+                self._score(run, len(run))
+
+    def scores(self) -> np.ndarray:
+        """Return the scores of all crops, in the order they came, float32 [N, A]."""
+        if self.waiting:
+            self._score(self.waiting, self.model.clip_frames)
+            self.waiting.clear()
+        return np.array(self.found, np.float32).reshape(-1, len(self.model.aus))
+
+    def _score(self, crops: list[tuple[int | None, np.ndarray]], frames: int) -> None:
+        rows = self.model.scores(np.stack([crop for _, crop in crops]), frames)
+        for (index, _), row in zip(crops, rows, strict=True):
+            if index is not None:
+                self.found[index] = row
+
+
+def _watching(video: Path, spec: VideoSpec, looked_at: list[tuple[int, float]]) -> Callable[[Frame], list[Face]]:
+    """Open the detector, and note the number and time of every frame it is shown: also of those without a face."""
+    folder = spec.landmarks is not None and spec.landmarks.is_dir()
+    detect = open_detector(
+        spec.detector,
+        landmarks=spec.landmarks / f"{video.stem}.csv" if folder and spec.landmarks else spec.landmarks,
+        min_confidence=spec.min_confidence,
+        detect_side=spec.detect_side,
+        threads=spec.threads,
+    )
+
+    def watch(frame: Frame) -> list[Face]:
+        looked_at.append((frame.number, frame.time))
+        return detect(frame)
+
+    return watch

@@ -1,0 +1,320 @@
+"""One door to object storage: ``s3://bucket/prefix`` or a folder, the same few verbs for both.
+
+Bulk bytes travel through pyarrow (whose retries outlast the restart of a store); objects that may be written once
+only go through s3fs, which can send ``If-None-Match: *``. S3 servers, keys and regions come from the usual ``AWS_*``
+environment variables. Errors of either client leave this module as `StorageError`.
+"""
+
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from au_dist.core.errors import AuDistError, StorageError
+from au_dist.storage.retries import PATIENCE_S, patiently, words_of
+
+#: Servers older than Ceph 18 refuse the checksums that current clients send by default.
+PORTABLE_S3 = {
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+#: Attempts of pyarrow at a request, about 50 s on a refusing store: longer than the restart of one.
+ATTEMPTS = 11
+
+Made = TypeVar("Made")
+
+
+def _verb(name: str, patience_s: float = PATIENCE_S) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    """Return what makes a method of `Store` patient, and its errors ours."""
+
+    def wrap(method: Callable[..., Made]) -> Callable[..., Made]:
+        @functools.wraps(method)
+        def call(self: "Store", *args: Any, **options: Any) -> Made:
+            path = next((argument for argument in args if isinstance(argument, str)), "")
+            uri = f"{self.uri}/{path}".rstrip("/")
+            try:
+                return patiently(lambda: method(self, *args, **options), name, uri, patience_s)
+            except AuDistError:
+                raise
+            except Exception as error:
+                found = " ".join(words_of(error).split())[:300]
+                raise StorageError(f"Cannot {name}", where=uri, found=found) from error
+
+        return call
+
+    return wrap
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+@functools.lru_cache(maxsize=8)
+def _s3(attempts: int, endpoint: str | None) -> Any:
+    """One pyarrow client a process: connections are reused."""
+    from pyarrow import fs
+
+    os.environ.update({k: v for k, v in PORTABLE_S3.items() if k not in os.environ})
+    scheme, _, host = (endpoint or "").rpartition("://")
+    return fs.S3FileSystem(
+        endpoint_override=host or None,
+        scheme=scheme or None,
+        connect_timeout=5,
+        request_timeout=30,
+        allow_delayed_open=True,
+        # The standard strategy has a quota of retries, which a store that refuses a fifth of its requests uses up.
+        retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=attempts),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _s3fs(endpoint: str | None) -> Any:
+    import s3fs
+
+    os.environ.update({k: v for k, v in PORTABLE_S3.items() if k not in os.environ})
+    config = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 5, "mode": "standard"}}
+    return s3fs.S3FileSystem(endpoint_url=endpoint, config_kwargs=config, skip_instance_cache=True)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A place in storage: a folder or a prefix of a bucket. Paths below it are relative, with ``/``.
+
+    Attributes:
+        uri: ``s3://bucket/prefix`` or an absolute path.
+    """
+
+    uri: str
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether this is an S3 store, not a folder."""
+        return self.uri.startswith("s3://")
+
+    def at(self, *parts: str) -> "Store":
+        """Return the place below this one."""
+        return Store("/".join([self.uri.rstrip("/"), *(part.strip("/") for part in parts if part)]))
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self.uri.rstrip("/").rpartition("/")[2]
+
+    @property
+    def parent(self) -> "Store":
+        """The place above this one."""
+        return Store(self.uri.rstrip("/").rpartition("/")[0] or "/")
+
+    def filesystem(self, attempts: int = ATTEMPTS) -> tuple[Any, str]:
+        """Return a pyarrow filesystem and the path of this place in it."""
+        from pyarrow import fs
+
+        if self.is_s3:
+            return _s3(attempts, os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")), self.uri[
+                5:
+            ]
+        return fs.LocalFileSystem(), self.uri
+
+    @_verb("use the store", patience_s=0)
+    def check(self) -> "Store":
+        """Return this store if it answers, quickly; what is below may be empty.
+
+        Raises:
+            StorageError: It cannot be reached, refuses the credentials, or the bucket does not exist.
+        """
+        if self.is_s3:
+            from pyarrow import fs
+
+            filesystem, path = self.filesystem(attempts=2)
+            bucket = path.partition("/")[0]
+            if filesystem.get_file_info(bucket).type.name == "NotFound":
+                raise StorageError(
+                    "The bucket does not exist", where=f"s3://{bucket}", fix="Create it or correct the address."
+                )
+            filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return self
+
+    @_verb("read")
+    def read(self, path: str) -> bytes:
+        """Return the bytes of an object.
+
+        Raises:
+            StorageError: It is not there, or the store fails.
+        """
+        filesystem, root = self.filesystem()
+        with filesystem.open_input_stream(f"{root}/{path}") as stream:
+            return bytes(stream.read())
+
+    @_verb("open")
+    def open(self, path: str) -> Any:
+        """Return a random-access pyarrow file of an object (ranged reads)."""
+        filesystem, root = self.filesystem()
+        return filesystem.open_input_file(f"{root}/{path}")
+
+    @_verb("write")
+    def write(self, path: str, data: bytes) -> None:
+        """Write an object whole: a reader sees the old bytes or the new ones, never a part."""
+        filesystem, root = self.filesystem()
+        if self.is_s3:
+            with filesystem.open_output_stream(f"{root}/{path}") as stream:
+                stream.write(data)
+        else:
+            with atomic_file(Path(root) / path) as file:
+                file.write(data)
+
+    @_verb("write")
+    def create(self, path: str, data: bytes) -> bool:
+        """Write an object only if it is not there yet; of several racing writers one wins.
+
+        Returns:
+            Whether this call wrote it.
+        """
+        if self.is_s3:
+            return self._create_object(path, data)
+        target = Path(self.uri) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _share(file.name)
+        try:
+            os.link(file.name, target)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(file.name)
+        return True
+
+    def _create_object(self, path: str, data: bytes) -> bool:
+        try:
+            _s3fs(_endpoint()).pipe_file(f"{self.uri[5:]}/{path}", data, mode="create")
+        except OSError as error:
+            answer = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+            if answer != "PreconditionFailed":
+                raise
+            # A retry after a lost reply meets its own object: that still is this writer's success.
+            return self.read(path) == data
+        return True
+
+    @_verb("upload")
+    def upload(self, local: Path, path: str) -> None:
+        """Copy a local file into storage."""
+        filesystem, root = self.filesystem()
+        with local.open("rb") as source:
+            if self.is_s3:
+                with filesystem.open_output_stream(f"{root}/{path}") as stream:
+                    shutil.copyfileobj(source, stream, 1 << 23)
+            else:
+                with atomic_file(Path(root) / path) as file:
+                    shutil.copyfileobj(source, file, 1 << 23)
+
+    @_verb("read")
+    def download(self, path: str, local: Path) -> str:
+        """Copy an object to a local file and return the sha256 of its bytes."""
+        digest = hashlib.sha256()
+        with self.open(path) as source, atomic_file(local) as target:
+            while chunk := source.read(1 << 23):
+                digest.update(chunk)
+                target.write(chunk)
+        return digest.hexdigest()
+
+    @_verb("read")
+    def sha256(self, path: str) -> str:
+        """Return the sha256 of an object's bytes, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        with self.open(path) as source:
+            while chunk := source.read(1 << 23):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    @_verb("list")
+    def list(self, path: str = "", recursive: bool = False) -> list[str]:
+        """Return the sorted paths below `path`, relative to this store; folders end with ``/``."""
+        from pyarrow import fs
+
+        filesystem, root = self.filesystem()
+        base = f"{root}/{path}".rstrip("/")
+        found = filesystem.get_file_info(fs.FileSelector(base, recursive=recursive, allow_not_found=True))
+        names = []
+        for info in found:
+            relative = info.path[len(root.rstrip("/")) + 1 :]
+            if relative and not Path(relative).name.startswith("."):
+                names.append(relative + ("/" if info.type == fs.FileType.Directory else ""))
+        return sorted(names)
+
+    def exists(self, path: str) -> bool:
+        """Return whether an object is there."""
+        return self.size(path) is not None
+
+    @_verb("look at")
+    def size(self, path: str) -> int | None:
+        """Return the bytes of an object, or None when it is not there."""
+        from pyarrow import fs
+
+        filesystem, root = self.filesystem()
+        info = filesystem.get_file_info(f"{root}/{path}")
+        return int(info.size) if info.type == fs.FileType.File else None
+
+    @_verb("delete")
+    def delete(self, path: str) -> None:
+        """Delete an object or everything below a folder; nothing happens when it is not there."""
+        from pyarrow import fs
+
+        filesystem, root = self.filesystem()
+        kind = filesystem.get_file_info(f"{root}/{path}".rstrip("/")).type
+        if kind == fs.FileType.Directory:
+            filesystem.delete_dir(f"{root}/{path}".rstrip("/"))
+        elif kind == fs.FileType.File:
+            filesystem.delete_file(f"{root}/{path}")
+
+
+def open_store(uri: str | os.PathLike[str]) -> Store:
+    """Return the store at an address.
+
+    Args:
+        uri: ``s3://bucket/prefix`` or a folder; ``~`` and relative paths are resolved.
+
+    Raises:
+        StorageError: The address is of a kind that is not known.
+    """
+    text = os.fspath(uri)
+    if text.startswith("s3://"):
+        if len(text) == len("s3://"):
+            raise StorageError("The address names no bucket", where=text, expected="s3://bucket/prefix")
+        return Store(text.rstrip("/"))
+    if "://" in text and not text.startswith("file://"):
+        raise StorageError("This kind of storage is not known", where=text, expected="s3://bucket/prefix or a folder")
+    return Store(str(Path(text.removeprefix("file://")).expanduser().absolute()))
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that gets its final name only when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _share(name)
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _share(name: str) -> None:
+    """Give a temporary file the permissions that an ordinary new file would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(name, 0o666 & ~umask)

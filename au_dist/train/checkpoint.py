@@ -1,0 +1,258 @@
+"""Checkpoints in storage: whole tensors as safetensors, what they mean as JSON, ``COMPLETE`` written last.
+
+    RUN/checkpoints/step-00000120/weights.safetensors     every parameter, fp32
+                                  optimizer.safetensors   the moments of every trained parameter
+                                  state.json              step, order position, seed, plan, recipe, metrics, ...
+                                  COMPLETE                sha256 and bytes of the three
+
+A folder without ``COMPLETE`` does not exist as far as anyone is concerned.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from au_dist.config.running import Keep
+from au_dist.core.errors import AbsentError, CheckpointError
+from au_dist.storage.store import Store, open_store
+
+if TYPE_CHECKING:
+    # Most of what asks about checkpoints never touches a tensor.
+    import torch
+
+STATE_VERSION = 1
+COMPLETE = "COMPLETE"
+WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+
+
+def folder(step: int) -> str:
+    """Return the path of a checkpoint below its run."""
+    return f"checkpoints/step-{step:08d}"
+
+
+def write(
+    run: Store,
+    step: int,
+    weights: dict[str, torch.Tensor],
+    optimizer: dict[str, torch.Tensor],
+    state: dict[str, Any],
+    check: Callable[[], None] = lambda: None,
+) -> int:
+    """Write a checkpoint, ``COMPLETE`` last; another one of the same step is replaced.
+
+    Args:
+        run: The run's place.
+        step: Steps done.
+        weights: Parameters and buffers by name.
+        optimizer: Moments by name.
+        state: What they mean.
+        check: Called before anything is deleted and before ``COMPLETE``; raises where this process must not write.
+
+    Returns:
+        Bytes written.
+    """
+    from safetensors.torch import save
+
+    check()
+
+    run.delete(folder(step))
+    files = {
+        WEIGHTS: save({name: tensor.contiguous() for name, tensor in weights.items()}),
+        OPTIMIZER: save({name: tensor.contiguous() for name, tensor in optimizer.items()}),
+        STATE: json.dumps({"version": STATE_VERSION, "step": step, **state}, indent=1).encode(),
+    }
+    seal = {}
+    for name, data in files.items():
+        run.write(f"{folder(step)}/{name}", data)
+        seal[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    check()
+    run.write(f"{folder(step)}/{COMPLETE}", json.dumps(seal, indent=1).encode())
+    return sum(len(data) for data in files.values())
+
+
+def steps(run: Store) -> list[int]:
+    """Return the steps of the complete checkpoints of a run, rising."""
+    found = run.list("checkpoints", recursive=True)
+    return sorted(int(path.split("/")[1].removeprefix("step-")) for path in found if path.endswith(f"/{COMPLETE}"))
+
+
+def seal(place: Store) -> dict[str, dict[str, Any]]:
+    """Return the files of a checkpoint with their bytes and hashes.
+
+    Args:
+        place: The checkpoint's own folder.
+
+    Raises:
+        CheckpointError: It has no ``COMPLETE``.
+    """
+    try:
+        return json.loads(place.read(COMPLETE))
+    except AbsentError as error:
+        found = place.list()
+        raise CheckpointError(
+            "This checkpoint is not complete" if found else "There is no checkpoint here",
+            where=place.uri,
+            expected=f"a file {COMPLETE}, which is written last",
+            found=", ".join(found) or "nothing",
+            fix="Its writer was stopped half-way; use another checkpoint or let the run resume." if found else None,
+        ) from error
+    except ValueError as error:
+        raise CheckpointError("The seal of this checkpoint cannot be read", where=f"{place.uri}/{COMPLETE}") from error
+
+
+def verified(place: Store, name: str) -> bytes:
+    """Return a file of a checkpoint after checking its hash.
+
+    Raises:
+        CheckpointError: It is incomplete, or the file is missing or damaged.
+    """
+    expected = seal(place).get(name)
+    data = place.read(name)
+    if expected is None or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        raise CheckpointError(
+            "A file of this checkpoint is damaged",
+            where=f"{place.uri}/{name}",
+            expected=f"sha256 {expected['sha256'][:12]}, {expected['bytes']} bytes" if expected else "a sealed file",
+            found=f"sha256 {hashlib.sha256(data).hexdigest()[:12]}, {len(data)} bytes",
+            fix="Use an older checkpoint of the run.",
+        )
+    return data
+
+
+def tensors(place: Store, name: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a verified file, on the CPU."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(verified(place, name))
+    except SafetensorError as error:
+        raise CheckpointError("These are not safetensors", where=f"{place.uri}/{name}", found=str(error)) from error
+
+
+@functools.lru_cache(maxsize=256)
+def state(place: Store) -> dict[str, Any]:
+    """Return the verified `state.json` of a checkpoint.
+
+    Raises:
+        CheckpointError: It is incomplete, damaged, or of another version.
+    """
+    found = json.loads(verified(place, STATE))
+    if found.get("version") != STATE_VERSION:
+        raise CheckpointError(
+            "This checkpoint is of another version",
+            where=f"{place.uri}/{STATE}",
+            expected=STATE_VERSION,
+            found=found.get("version"),
+        )
+    return found
+
+
+def newest(run: Store) -> Store | None:
+    """Return the newest complete checkpoint of a run, None when it has none."""
+    found = steps(run)
+    return run.at(folder(found[-1])) if found else None
+
+
+def intact(run: Store) -> tuple[Store | None, list[str]]:
+    """Return the newest checkpoint of a run whose every file is what was written, and what is wrong with newer ones."""
+    faults = []
+    for step in reversed(steps(run)):
+        place = run.at(folder(step))
+        try:
+            for name in seal(place):
+                verified(place, name)
+            state(place)
+        except (CheckpointError, AbsentError) as error:
+            faults.append(str(error))
+        else:
+            return place, faults
+    return None, faults
+
+
+def unseal(run: Store, beyond: int) -> None:
+    """Make the checkpoints after a step incomplete: a run goes on from that step."""
+    for step in steps(run):
+        if step > beyond:
+            run.delete(f"{folder(step)}/{COMPLETE}")
+
+
+def value(place: Store, metric: str) -> float:
+    """Return a metric of a checkpoint, minus infinity when it does not have it or is damaged."""
+    try:
+        number = state(place)["metrics"].get(metric)
+    except (CheckpointError, AbsentError):
+        return -math.inf
+    return -math.inf if number is None or math.isnan(number) else float(number)
+
+
+def best(run: Store, metric: str) -> Store | None:
+    """Return the complete checkpoint of a run with the largest metric (the earlier of equals), None without any."""
+    places = [run.at(folder(step)) for step in steps(run)]
+    return max(places, key=lambda place: value(place, metric), default=None)
+
+
+def find(address: str, which: str, base: Store | None = None) -> Store:
+    """Return a checkpoint's own folder.
+
+    Args:
+        address: A checkpoint, a pulled model folder, a run, or a run's name below `base`.
+        which: ``best`` by the run's own metric, or ``last``; only for runs.
+        base: The place of runs that a bare name belongs to.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    place = base.at(address) if base and "/" not in address else open_store(address)
+    if place.exists(COMPLETE):
+        return place
+    if not steps(place):
+        if place.list("checkpoints"):
+            seal(place.at(place.list("checkpoints")[-1]))
+        seal(place)
+    last = newest(place)
+    assert last is not None
+    return best(place, state(last)["recipe"]["keep"]["metric"]) or last if which == "best" else last
+
+
+def prune(run: Store, keep: Keep) -> None:
+    """Delete the checkpoints that are neither among the newest nor among the best nor kept for good."""
+    found = steps(run)
+    # The earlier of equals first, as `best` has it.
+    ranked = sorted(found, key=lambda step: -value(run.at(folder(step)), keep.metric))
+    good = {step for step in found if keep.forever and step % keep.forever == 0}
+    for step in set(found) - {*found[-keep.last :], *ranked[: keep.best], *good}:
+        # Unsealed first: a deletion cut short must not look complete.
+        run.delete(f"{folder(step)}/{COMPLETE}")
+        run.delete(folder(step))
+
+
+def pull(place: Store, target: Path) -> list[str]:
+    """Copy a checkpoint's weights and state to a folder, verifying every hash.
+
+    Args:
+        place: The checkpoint.
+        target: The folder; made, must be empty.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        CheckpointError: It is incomplete or damaged, or the folder is not empty. Nothing is left half-written.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise CheckpointError("The folder to pull into is not empty", where=target, fix="Choose another with --to.")
+    files = {name: verified(place, name) for name in (WEIGHTS, STATE)}
+    local = open_store(target)
+    for name, data in files.items():
+        local.write(name, data)
+    kept = {name: entry for name, entry in seal(place).items() if name in files}
+    local.write(COMPLETE, json.dumps(kept, indent=1).encode())
+    state.cache_clear()  # a folder, unlike a run's checkpoint, may have held another model before
+    return [*files, COMPLETE]

@@ -1,0 +1,218 @@
+"""Where the faces are in a frame: by a network, from a file, or the whole frame because it is a crop already.
+
+A detector is a function from a :class:`~au_dist.video.video.Frame` to the faces in it, best first.
+"""
+
+import csv
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from au_dist.core.errors import IngestError, RecipeError
+from au_dist.video.video import Frame
+
+DETECTORS = ("centerface", "landmarks", "none")
+
+#: Points of the 68-point convention that become our five: the eyes' outlines, the tip of the nose, the mouth's corners.
+EYE_A, EYE_B, NOSE, MOUTH_A, MOUTH_B = range(36, 42), range(42, 48), 30, 48, 54
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face in one frame, in pixels of the frame; pixel (0, 0) covers [0, 1) x [0, 1).
+
+    Attributes:
+        box_4: Left, top, right, bottom; float32.
+        landmarks_52: x and y of the eye centres, the tip of the nose and the corners of the mouth, the ones on the
+            left of an upright picture first; float32, NaN where there are none (detector ``none``).
+        confidence: 0 to 1.
+    """
+
+    box_4: np.ndarray
+    landmarks_52: np.ndarray
+    confidence: float
+
+    @property
+    def side(self) -> float:
+        """The longer side of the box in pixels."""
+        return float(np.max(self.box_4[2:] - self.box_4[:2]))
+
+
+Detector = Callable[[Frame], list[Face]]
+
+
+def open_detector(
+    name: str,
+    *,
+    landmarks: Path | None = None,
+    min_confidence: float = 0.5,
+    detect_side: int = 640,
+    threads: int = 1,
+) -> Detector:
+    """Open a detector.
+
+    Args:
+        name: ``centerface``, ``landmarks``, ``none``, or ``module:function`` for one of your own; the function takes
+            the options below as keywords and returns a detector.
+        landmarks: The CSV file of the video, for ``landmarks``.
+        min_confidence: Faces below this are left out.
+        detect_side: Longest side, in pixels, at which a network looks at the frame.
+        threads: Processor threads of a network.
+
+    Raises:
+        RecipeError: The name is unknown, or ``landmarks`` is missing.
+        IngestError: Weights are not installed, or the CSV file cannot be read.
+    """
+    if name == "none":
+        return whole_frame
+    if name == "landmarks":
+        if landmarks is None:
+            raise RecipeError(
+                "The detector 'landmarks' needs to know where the landmarks are",
+                where="detector",
+                fix="Give --landmarks a CSV file, or a folder with one CSV file per video of the same name.",
+            )
+        return _from_table(read_landmarks(landmarks), min_confidence)
+    if name == "centerface":
+        return _centerface(min_confidence, detect_side, threads)
+    if ":" in name:
+        options = {"landmarks": landmarks, "min_confidence": min_confidence}
+        return _own(name)(**options, detect_side=detect_side, threads=threads)
+    raise RecipeError(
+        "There is no such face detector",
+        where="detector",
+        expected=f"one of {', '.join(DETECTORS)}, or module:function",
+        found=repr(name),
+    )
+
+
+def whole_frame(frame: Frame) -> list[Face]:
+    """The detector ``none``: the frame is a crop already."""
+    height, width = frame.rgb_HWC.shape[:2]
+    nowhere: np.ndarray = np.full((5, 2), np.nan, np.float32)
+    return [Face(np.array([0, 0, width, height], np.float32), nowhere, 1.0)]
+
+
+def _centerface(min_confidence: float, detect_side: int, threads: int) -> Detector:
+    from au_dist.video.centerface import decode, network_input, open_network
+
+    run = open_network(threads)
+
+    def detect(frame: Frame) -> list[Face]:
+        picture, ratio = network_input(frame.rgb_HWC, detect_side)
+        heatmap, scale, offset, points = run(picture)
+        found = decode(heatmap[0], scale[0], offset[0], points[0], min_confidence)
+        return [
+            Face((box * ratio).astype(np.float32), (points_52 * ratio).astype(np.float32), float(confidence))
+            for box, points_52, confidence in zip(*found, strict=True)
+        ]
+
+    return detect
+
+
+def _own(name: str) -> Callable[..., Detector]:
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[..., Detector] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            "The face detector of your own cannot be imported",
+            where="detector",
+            expected="module:function, importable from here",
+            found=f"{name!r}: {error}",
+        ) from error
+    return found
+
+
+def _from_table(table: dict[int, list[Face]], min_confidence: float) -> Detector:
+    def detect(frame: Frame) -> list[Face]:
+        height, width = frame.rgb_HWC.shape[:2]
+        # Landmarks of another resolution or another video would otherwise become black crops.
+        return [
+            face
+            for face in table.get(frame.number, [])
+            if face.confidence >= min_confidence
+            and np.all(face.landmarks_52[:2].mean(0) >= 0)
+            and np.all(face.landmarks_52[:2].mean(0) < (width, height))
+        ]
+
+    return detect
+
+
+def read_landmarks(path: Path) -> dict[int, list[Face]]:
+    """Read a CSV file of 68 landmarks per frame, columns named as OpenFace names them.
+
+    Columns: ``frame`` (from 1; from 0 if some row says 0), ``x_0`` to ``x_67`` and ``y_0`` to ``y_67`` in pixels, and
+    where present ``success`` (rows with 0 are no face) and ``confidence`` (1 when absent). Others are ignored; several
+    rows of one frame are several faces. Spaces around names and values do not matter.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Frame number from 0 → faces, most confident first.
+
+    Raises:
+        IngestError: The file is absent, lacks columns, or holds what is no number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file, skipinitialspace=True)
+            header = [name.strip() for name in next(rows, [])]
+            column = {name: index for index, name in enumerate(header)}
+            _check_columns(path, column)
+            faces = [_face_of_row(path, line, row, column) for line, row in enumerate(rows, 2) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise IngestError("The landmarks cannot be read", where=path, expected="a CSV file", found=error) from error
+    first = min((number for number, _ in faces), default=1)
+    table: dict[int, list[Face]] = {}
+    for number, face in faces:
+        if face is not None:
+            table.setdefault(number - min(first, 1), []).append(face)
+    return {number: sorted(found, key=lambda face: -face.confidence) for number, found in table.items()}
+
+
+def _check_columns(path: Path, column: dict[str, int]) -> None:
+    needed = ["frame", *(f"{axis}_{point}" for axis in "xy" for point in (NOSE, *EYE_A, *EYE_B, MOUTH_A, MOUTH_B))]
+    missing = [name for name in needed if name not in column]
+    if missing:
+        raise IngestError(
+            "The landmarks lack columns",
+            where=path,
+            expected="frame, x_0 to x_67 and y_0 to y_67, as OpenFace names them",
+            found=f"no {', '.join(missing[:4])}" + (f" and {len(missing) - 4} more" if len(missing) > 4 else ""),
+            fix="Write the file with OpenFace's option -2Dfp, or rename the columns.",
+        )
+
+
+def _face_of_row(path: Path, line: int, row: list[str], column: dict[str, int]) -> tuple[int, Face | None]:
+    def value(name: str, default: float | None = None) -> float:
+        if default is not None and name not in column:
+            return default
+        text = row[column[name]] if column[name] < len(row) else ""
+        try:
+            return float(text)
+        except ValueError as error:
+            raise IngestError(
+                "A landmark is not a number", where=f"{path}, line {line}, column {name}", found=repr(text)
+            ) from error
+
+    number = value("frame")
+    if not number.is_integer() or number < 0:
+        raise IngestError("A frame number is not one", where=f"{path}, line {line}, column frame", found=number)
+    if value("success", 1.0) == 0.0:
+        return int(number), None
+    known = [point for point in range(68) if f"x_{point}" in column and f"y_{point}" in column]
+    at = {point: (value(f"x_{point}"), value(f"y_{point}")) for point in known}
+    points = [np.mean([at[point] for point in eye], axis=0) for eye in (EYE_A, EYE_B)]
+    landmarks = np.array([*points, at[NOSE], at[MOUTH_A], at[MOUTH_B]], np.float32)
+    confidence = value("confidence", 1.0)
+    if not np.isfinite(landmarks).all() or math.isnan(confidence):
+        return int(number), None
+    every = np.array(list(at.values()), np.float32)
+    box = np.concatenate([every.min(0), every.max(0)])
+    return int(number), Face(box, landmarks, min(max(confidence, 0.0), 1.0))

@@ -1,0 +1,145 @@
+"""Nonsense at the front door: one paragraph, exit code 2, nothing half-written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def au_dist(*arguments, timeout=120, cwd=ROOT, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "au_dist", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+def refused(run, *parts):
+    """Assert that a run ended with one paragraph that holds all parts."""
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    paragraph = run.stderr.strip().splitlines()[-1]
+    assert paragraph.startswith("error: ")
+    for part in parts:
+        assert part in paragraph
+
+
+@pytest.fixture
+def recipe(tmp_path, shards):
+    """A small valid recipe file, changed by nested keys."""
+
+    def write(**changes):
+        raw = {
+            "name": "x",
+            "shards": shards.uri,
+            "runs": str(tmp_path / "runs"),
+            "task": "detection",
+            "data": {"size": 32, "lanes": 2},
+            "batch": {"clips": 4},
+            **changes,
+        }
+        file = tmp_path / "recipe.yaml"
+        file.write_text(yaml.safe_dump(raw))
+        return file
+
+    return write
+
+
+def test_a_misspelt_key_names_the_nearest(recipe):
+    refused(au_dist("train", recipe(optim={"lerning_rate": 1})), "optim.lerning_rate", "optim")
+    refused(au_dist("train", recipe(bach={"clips": 4})), "Unknown key `bach`", "Did you mean `batch`?")
+
+
+def test_a_recipe_that_is_not_there():
+    refused(au_dist("train", "nowhere.yaml"), "no such file", "nowhere.yaml")
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(au_dist("ingest", "video", tmp_path / "empty", "--out", tmp_path / "out"), "no videos", "an empty folder")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_that_is_a_text_file(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "film.mp4").write_text("this is not a video")
+    refused(au_dist("ingest", "video", tmp_path / "in", "--out", tmp_path / "out"), "film.mp4")
+    assert not (tmp_path / "out").exists() or not any(tmp_path.joinpath("out").rglob("*.*"))
+
+
+def test_a_store_that_is_not_there():
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    refused(au_dist("doctor", "s3://bucket/x", **nowhere), "cannot be reached", "AWS_ENDPOINT_URL")
+
+
+@pytest.mark.s3
+def test_wrong_credentials(s3_store, recipe, tmp_path):
+    """Wherever a store is named: what is read, and what is written."""
+    wrong = {**s3_store.environment, "AWS_SECRET_ACCESS_KEY": "not-the-secret"}
+    address = f"s3://{s3_store.bucket}/x"
+    for arguments in (("doctor", address), ("synth", "--out", address), ("train", recipe(), f"runs={address}")):
+        run = au_dist(*arguments, **wrong)
+        refused(run, "refused the credentials", "AWS_ACCESS_KEY_ID")
+        assert "not-the-secret" not in run.stdout + run.stderr
+
+
+def test_a_folder_without_shards(tmp_path):
+    refused(au_dist("doctor", tmp_path), "no shards here", "manifest.json")
+
+
+def test_a_truncated_shard_and_a_changed_manifest(tmp_path, shards):
+    copy = tmp_path / "copy"
+    shutil.copytree(shards.uri, copy)
+    shard = next((copy / "shards").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-9])
+    refused(au_dist("doctor", copy), "1 faults")
+    manifest = copy / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"clip_frames": 4', '"clip_frames": 5'))
+    refused(au_dist("doctor", copy), "hash does not match")
+
+
+def test_a_checkpoint_without_complete(tmp_path):
+    (tmp_path / "run/checkpoints/step-00000004").mkdir(parents=True)
+    (tmp_path / "run/checkpoints/step-00000004/weights.safetensors").write_bytes(b"half")
+    refused(au_dist("pull", tmp_path / "run", "--to", tmp_path / "model"), "not complete", "COMPLETE")
+    assert not (tmp_path / "model").exists()
+
+
+def test_no_runs(tmp_path):
+    refused(au_dist("best", tmp_path), "No run here")
+    refused(au_dist("runs"), "AU_DIST_RUNS")
+
+
+def test_a_healthy_set(shards):
+    run = au_dist("doctor", shards.uri)
+    assert run.returncode == 0, run.stderr
+    assert "no fault" in run.stdout
+    assert "AU12" in run.stdout
+
+
+@pytest.mark.ray
+def test_more_workers_than_the_cluster_has(recipe, tmp_path):
+    refused(
+        au_dist("train", recipe(workers={"count": 64}, data={"size": 32, "lanes": 64})), "does not fit", "64 workers"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_folders_of_a_recipe_may_be_relative(recipe, shards, tmp_path):
+    """Workers have another working directory."""
+    shutil.copytree(shards.uri, tmp_path / "shards")
+    file = recipe(shards="shards", runs="runs", batch={"clips": 8}, optim={"epochs": 1}, model={"width": 8})
+    run = au_dist("train", file, cwd=tmp_path, timeout=240)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "runs/x/result.json").exists()

@@ -1,0 +1,83 @@
+"""Validation of clips does not depend on which of them go through the network together."""
+
+import numpy as np
+import pytest
+import torch
+
+from au_dist.config.recipe import Predictive
+from au_dist.config.sections import Labels, Model
+from au_dist.core.errors import TrainError
+from au_dist.dist.world import World
+from au_dist.methods import validate_clips
+from au_dist.methods.tasks import Predict, Regress
+from au_dist.methods.validate import unreadable
+from au_dist.methods.validate_clips import Clips, intensity_metrics, prediction_metrics
+from au_dist.model.clip_network import ClipNetwork
+from au_dist.shards.format import read_manifest, read_row_group
+
+ALONE = World(0, 1, torch.device("cpu"))
+CONFIG = Model(width=8, squeeze=4, grid=2)
+
+
+@pytest.fixture
+def rows(shards):
+    manifest = read_manifest(shards)
+    return [row for group in range(4) for row in read_row_group(shards, manifest.shards[0], group).to_pylist()]
+
+
+@pytest.mark.parametrize("chunk", [4, 12, 1000])
+def test_chunks_do_not_matter(rows, chunk, monkeypatch):
+    torch.manual_seed(0)
+    reader = ClipNetwork(CONFIG, 32)
+    foresight = Predict(reader, Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
+    regressor = Regress(reader, CONFIG, 2, 4, ALONE).eval()
+    expected = (
+        prediction_metrics(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE),
+        intensity_metrics(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE),
+    )
+    monkeypatch.setattr(validate_clips, "CHUNK", chunk)
+    found = (
+        prediction_metrics(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE),
+        intensity_metrics(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE),
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+    assert found[0]["val_chance"] == pytest.approx(1 / 8)  # two steps of four cells
+
+
+def test_a_perfect_prediction_is_always_right(rows, monkeypatch):
+    module = Predict(ClipNetwork(CONFIG, 32), Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
+    monkeypatch.setattr(module, "pairs", lambda x: (Predict.pairs(module, x)[1],) * 2)
+    assert prediction_metrics(module, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE)["val_accuracy"] == 1
+
+
+def test_clips_without_a_label_are_not_read_and_none_at_all_is_said(rows):
+    few = Clips(rows, [0], 12, Labels(share=0.1, seed=2), 32, 4)
+    assert 0 < len(few.rows) < len(rows)
+    assert few.y_NA.shape == few.valid_NA.shape == (4 * len(few.rows), 1)
+    assert few.valid_NA.any()
+    nothing = [{**row, "intensity": np.full(48, np.nan, np.float32)} for row in rows]
+    module = Regress(ClipNetwork(CONFIG, 32), CONFIG, 1, 4, ALONE).eval()
+    with pytest.raises(TrainError, match=r"data.labels"):
+        intensity_metrics(module, Clips(nothing, [0], 12, Labels(), 32, 4), 32, ALONE)
+
+
+def test_a_clip_that_does_not_decode_is_left_out_counted_and_listed(rows):
+    torch.manual_seed(0)
+    reader = ClipNetwork(CONFIG, 32)
+    foresight = Predict(reader, Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
+    regressor = Regress(reader, CONFIG, 2, 4, ALONE).eval()
+    damaged = [{**row, "jpeg": list(row["jpeg"])} for row in rows]
+    damaged[2]["jpeg"][3] = b"nothing"
+    without = rows[:2] + rows[3:]
+    for columns, metrics, module in (([], prediction_metrics, foresight), ([0, 3], intensity_metrics, regressor)):
+        clips = Clips(damaged, columns, 12, Labels(), 32, 4)
+        assert metrics(module, clips, 32, ALONE) == pytest.approx(
+            metrics(module, Clips(without, columns, 12, Labels(), 32, 4), 32, ALONE), rel=1e-4, abs=1e-6
+        )
+    with pytest.raises(TrainError, match=rf"at most 0.01 .*data.unreadable.*1 of {4 * len(rows)}.*frame 3: "):
+        unreadable([clips], 0.01, ALONE)
+    found = unreadable([clips], 0.5, ALONE)
+    assert found["val_unreadable"] == 1
+    assert found["unreadable"][0].startswith(f"{rows[2]['clip_id']} frame 3: ")
+    assert unreadable([Clips(rows, [0], 12, Labels(), 32, 4)], 0, ALONE) == {}

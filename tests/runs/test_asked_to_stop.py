@@ -1,0 +1,78 @@
+"""A run that is asked to stop stores where it is; damaged checkpoints and other commands do it no harm."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from au_dist.checks.verify_order import verify
+from au_dist.runs.owner import take_over
+from au_dist.storage.store import open_store
+from au_dist.train import checkpoint
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def run(tmp_path):
+    return open_store(tmp_path / "runs" / "run")
+
+
+def start(shards, folder):
+    recipe = {
+        "name": "run",
+        "shards": shards.uri,
+        "runs": str(folder / "runs"),
+        "method": "aunce",
+        "data": {"size": 32, "lanes": 2, "mix": 2, "cpus": 0.3},
+        "model": {"width": 8, "squeeze": 4},
+        "batch": {"clips": 4},
+        "optim": {"epochs": 60.0},
+        "keep": {"every": 20, "last": 3, "ledger": True},
+        "workers": {"count": 1, "cpus": 0.5, "max_failures": 2},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    command = [sys.executable, "-m", "au_dist", "train", str(folder / "recipe.yaml")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_beyond(run, step, process):
+    begun = time.monotonic()
+    while max([0, *checkpoint.steps(run)]) <= step and process.poll() is None and time.monotonic() - begun < 120:
+        time.sleep(0.05)
+
+
+def test_asked_to_stop_then_damaged_then_taken_over(shards, run, tmp_path):
+    process = start(shards, tmp_path)
+    wait_beyond(run, 0, process)
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, text
+    reached = checkpoint.steps(run)[-1]
+    assert f"step {reached} of " in text
+    assert "The same command goes on from there" in text
+    assert checkpoint.state(checkpoint.newest(run))["order"]["contrast_sets"] == reached
+    assert len((tmp_path / "runs/run/metrics.jsonl").read_text().splitlines()) >= reached
+
+    place = checkpoint.newest(run)
+    place.write(checkpoint.OPTIMIZER, place.read(checkpoint.OPTIMIZER)[:-9])
+    whole = checkpoint.steps(run)[-2]
+    process = start(shards, tmp_path)
+    wait_beyond(run, reached, process)
+    take_over(run)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, text
+    assert f"step-{reached:08d}/optimizer.safetensors" in text
+    assert f"step {whole:>6}  going on from here" in text
+    assert "Another command has taken over this run" in text
+    assert "Traceback" not in text
+    assert verify(run).faults == []
+    done = checkpoint.intact(run)[0]
+    rows = [json.loads(line) for line in run.read("metrics.jsonl").decode().splitlines()]
+    assert [row["step"] for row in rows if "lr" in row][: checkpoint.state(done)["step"]] == list(
+        range(1, checkpoint.state(done)["step"] + 1)
+    )

@@ -1,0 +1,48 @@
+"""The board of a run, without an actor around it: who is to stop, who has to move."""
+
+from au_dist.runs.board import Board
+
+
+def board_of(*homes):
+    board = Board()
+    board.begin(7)
+    for rank, home in enumerate(homes):
+        board.beat(rank, home, f"host-{home}", 0, "computes", 0.0)
+    return board
+
+
+def test_ranks_on_nodes_that_drain_are_asked_to_move_once():
+    board = board_of("a", "b", "b")
+    assert board.move({"c"}) is None
+    assert not board.add({})
+    assert board.move({"b", "c"}) == "rank 1 on host-b, rank 2 on host-b"
+    assert board.add({})  # the workers hear it with their next row
+    assert board.move({"b"}) is None
+    assert board.moves()
+
+
+def test_a_new_start_forgets_who_was_where():
+    board = board_of("a", "b")
+    board.move({"b"})
+    assert board.begin(9) == 9
+    assert not board.moves()
+    assert not board.add({})
+    assert board.move({"b"}) is None
+
+
+def test_a_run_that_is_to_stop_does_not_move():
+    board = board_of("a")
+    board.move({"a"})
+    board.leave()
+    assert not board.moves()
+    assert board.add({})
+
+
+def test_a_rank_that_has_ended_has_no_home():
+    board = board_of("a")
+    board.ended(0)
+    assert board.move({"a"}) is None
+    board = board_of("a")
+    board.leave()
+    assert board.move({"a"}) is None
+    assert not board.moves()

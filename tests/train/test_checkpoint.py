@@ -1,0 +1,114 @@
+"""Checkpoints: whole or not there, and every damage is named."""
+
+import pytest
+import torch
+
+from au_dist.config.running import Keep
+from au_dist.core.errors import CheckpointError, TakenOverError
+from au_dist.storage.store import open_store
+from au_dist.train import checkpoint
+
+
+def state(**metrics):
+    return {"metrics": metrics, "recipe": {"keep": {"metric": "val_auc"}}}
+
+
+@pytest.fixture
+def run(tmp_path):
+    store = open_store(tmp_path / "run")
+    for step, auc in ((2, 0.6), (4, 0.8), (6, 0.7)):
+        tensors = {"a": torch.full((3,), float(step))}
+        checkpoint.write(store, step, tensors, {"a/exp_avg": tensors["a"]}, state(val_auc=auc))
+    return store
+
+
+def test_newest_and_best(run):
+    assert checkpoint.steps(run) == [2, 4, 6]
+    assert checkpoint.state(checkpoint.newest(run))["step"] == 6
+    assert checkpoint.state(checkpoint.best(run, "val_auc"))["step"] == 4
+    assert checkpoint.find(run.uri, "best").name == "step-00000004"
+    assert checkpoint.find("run", "last", run.parent).name == "step-00000006"
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ({"last": 1}, [4, 6]),
+        ({"last": 1, "best": 2}, [4, 6]),
+        ({"last": 1, "best": 3}, [2, 4, 6]),
+        ({"last": 2}, [4, 6]),
+        ({"last": 1, "forever": 2}, [2, 4, 6]),
+    ],
+)
+def test_pruning_keeps_the_newest_the_best_and_what_is_for_good(run, keep, kept):
+    checkpoint.prune(run, Keep(**keep))
+    assert checkpoint.steps(run) == kept
+    assert run.list("checkpoints") == [f"checkpoints/step-{step:08d}/" for step in kept]
+
+
+def test_the_newest_whole_one_is_found_behind_damaged_ones(run):
+    assert checkpoint.intact(run)[0].name == "step-00000006"
+    place = run.at("checkpoints/step-00000006")
+    place.write(checkpoint.OPTIMIZER, place.read(checkpoint.OPTIMIZER)[:-3])
+    found, faults = checkpoint.intact(run)
+    assert found.name == "step-00000004"
+    assert len(faults) == 1
+    assert "step-00000006/optimizer.safetensors" in faults[0]
+    checkpoint.unseal(run, 4)
+    assert checkpoint.steps(run) == [2, 4]
+    assert checkpoint.intact(run) == (found, [])
+    run.delete("checkpoints/step-00000004/weights.safetensors")
+    run.write("checkpoints/step-00000002/COMPLETE", b"{")
+    found, faults = checkpoint.intact(run)
+    assert found is None
+    assert len(faults) == 2
+    # Damage is no reason to end: such a checkpoint is only never the best.
+    assert checkpoint.best(run, "val_auc").name == "step-00000004"
+
+
+def test_nothing_is_written_by_one_who_may_not(run):
+    def refused():
+        raise TakenOverError("gone")
+
+    tensors, before = {"a": torch.zeros(3)}, run.list("checkpoints", recursive=True)
+    with pytest.raises(TakenOverError):
+        checkpoint.write(run, 6, tensors, tensors, state(val_auc=1.0), refused)
+    assert run.list("checkpoints", recursive=True) == before
+    answers = iter([None, refused])
+    with pytest.raises(TakenOverError):
+        checkpoint.write(run, 8, tensors, tensors, state(val_auc=1.0), lambda: (next(answers) or (lambda: None))())
+    assert checkpoint.steps(run) == [2, 4, 6]
+
+
+def test_an_incomplete_checkpoint_does_not_exist(run, tmp_path):
+    run.delete("checkpoints/step-00000006/COMPLETE")
+    assert checkpoint.state(checkpoint.newest(run))["step"] == 4
+    with pytest.raises(CheckpointError, match=r"not complete.*COMPLETE"):
+        checkpoint.pull(run.at("checkpoints/step-00000006"), tmp_path / "model")
+    for step in (2, 4):
+        run.delete(f"checkpoints/step-0000000{step}/COMPLETE")
+    with pytest.raises(CheckpointError, match="not complete"):
+        checkpoint.find(run.uri, "best")
+
+
+def test_a_damaged_file_is_named(run, tmp_path):
+    place = run.at("checkpoints/step-00000004")
+    data = bytearray(place.read(checkpoint.WEIGHTS))
+    data[-1] ^= 1
+    place.write(checkpoint.WEIGHTS, bytes(data))
+    with pytest.raises(CheckpointError, match=r"damaged.*weights.safetensors"):
+        checkpoint.pull(place, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_pulled_models_are_whole(run, tmp_path):
+    checkpoint.pull(checkpoint.newest(run), tmp_path / "model")
+    place = checkpoint.find(str(tmp_path / "model"), "best")
+    torch.testing.assert_close(checkpoint.tensors(place, checkpoint.WEIGHTS)["a"], torch.full((3,), 6.0))
+    with pytest.raises(CheckpointError, match="not empty"):
+        checkpoint.pull(checkpoint.newest(run), tmp_path / "model")
+
+
+def test_nothing_is_said_where_nothing_is(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        checkpoint.find(str(tmp_path), "best")
