@@ -191,8 +191,8 @@ def cluster_of(count: int, folder: Path) -> Iterator[Nodes]:
 def child(recipe: str, events: str) -> None:
     """Train, and write what is shown with its time."""
     from au_dist.cli.terminal import asked_to_stop
-    from au_dist.config.files import load_recipe
     from au_dist.core.errors import AuDistError
+    from au_dist.recipes.files import load_recipe
     from au_dist.runs.session import ray_session
     from au_dist.runs.train import train
 

@@ -94,8 +94,9 @@ def ours(
     from au_dist.data.batches import deal, make_batch
     from au_dist.data.decode import in_threads
     from au_dist.data.order import Order, lanes_of
-    from au_dist.data.pipeline import Source, iterate, quiet, rank_datasets, training_groups
+    from au_dist.data.pipeline import Source, iterate, quiet, rank_datasets
     from au_dist.data.rows import Reading
+    from au_dist.data.splits import training_groups
     from au_dist.shards.format import read_manifest
     from au_dist.storage.store import open_store
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from au_dist.config.files import override, parse, read_yaml
-from au_dist.config.recipe import Recipe
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

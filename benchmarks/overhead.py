@@ -37,8 +37,9 @@ def worker(config: dict[str, Any]) -> None:
     import torch
 
     from au_dist.dist.deepspeed_engine import Engine
+    from au_dist.runs.assembly import make_module
     from au_dist.runs.host import RunHost
-    from au_dist.runs.worker import _batches, _world, make_module
+    from au_dist.runs.worker import _batches, _world
     from au_dist.train.ledger import Ledger
     from au_dist.train.loop import Loop
 
@@ -95,9 +96,9 @@ def measure(place: Path, turns: int) -> dict[str, list[float]]:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from au_dist.config.recipe import Recipe
     from au_dist.data.pipeline import LaneData, quiet
     from au_dist.ingest.synthetic import ingest_synthetic
+    from au_dist.recipes.recipe import Recipe
     from au_dist.runs.board import pinned
     from au_dist.runs.context import make_context
     from au_dist.runs.owner import take_over

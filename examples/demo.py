@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from au_dist.cli.terminal import Progress, table
-from au_dist.config.files import load_recipe
-from au_dist.config.recipe import Recipe
+from au_dist.recipes.files import load_recipe
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
 
 EXAMPLES = Path(__file__).parent

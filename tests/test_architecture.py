@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms, from below. A room imports what stands below it; those of one line know nothing of each other.
 LAYERS = [
     {"core": "errors, clips, action units, addressed seeds, metrics: what everything may know"},
-    {"config": "sections of recipes, every default value once; recipes as files; values by dotted path"},
+    {"config": "sections of recipes, every default value once; sections as files; values by dotted path"},
     {"storage": "one door to object storage: folders and buckets, retries, hedged and ranged reads"},
     {"shards": "the format on disk, its manifest, its writer"},
     {
@@ -23,7 +23,11 @@ LAYERS = [
         "dist": "ranks, collectives, the DeepSpeed engine",
     },
     {"corpora": "one importer a corpus, label files, what is published"},
-    {"synthetic": "rendered faces that action units move", "methods": "what is learnt, and how it is judged"},
+    {
+        "synthetic": "rendered faces that action units move",
+        "methods": "what is learnt, a file a method; how it is judged",
+    },
+    {"recipes": "what one run is: its sections and its method"},
     {"ingest": "recordings to shards", "train": "one run: plan, loop, checkpoints, ledger, record; no Ray"},
     {"runs": "where rooms meet to train: driver, workers, host, elasticity, preview"},
     {"scoring": "evaluation, report, models for inference, prediction", "checks": "doctor, label checks, order"},

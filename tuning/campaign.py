@@ -18,12 +18,13 @@ import yaml
 from pydantic import Field
 
 from au_dist.config.files import override, parse, read_yaml
-from au_dist.config.recipe import Recipe
+from au_dist.config.paths import differences, put
 from au_dist.config.section import Section
 from au_dist.config.sections import TORCHVISION
 from au_dist.core.errors import RecipeError
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
-from au_dist.tuning.space import Dimension, check_space, parse_space, placed
+from au_dist.tuning.space import Dimension, check_space, parse_space
 
 CAMPAIGN = "campaign.yaml"
 
@@ -83,7 +84,7 @@ class Campaign(Section):
             number: The trial's number in the study.
             values: Recipe values by path.
         """
-        return Recipe.model_validate(placed(self.recipe, {**values, "name": trial_name(number)}))
+        return Recipe.model_validate(put(self.recipe, {**values, "name": trial_name(number)}))
 
 
 def trial_name(number: int) -> str:
@@ -157,7 +158,7 @@ def claim(campaign: Campaign) -> None:
     text = dump_campaign(campaign)
     if place.create(CAMPAIGN, text.encode()):
         return
-    changed = sorted(_differences(_meaning(place.read(CAMPAIGN).decode()), _meaning(text)))
+    changed = sorted(differences(_meaning(place.read(CAMPAIGN).decode()), _meaning(text)))
     if changed:
         raise RecipeError(
             "A campaign of this name exists that searches something else",
@@ -174,13 +175,3 @@ def _meaning(text: str) -> dict[str, Any]:
     recipe = Recipe.model_validate(raw["recipe"]).model_dump(mode="json")
     outside = ("name", "runs", "shards", "workers")
     return {**raw, "recipe": {key: value for key, value in recipe.items() if key not in outside}}
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for key in {**old, **new}
-            for line in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        ]
-    return [] if old == new else [f"{path} from {old} to {new}"]

@@ -7,9 +7,9 @@ one of them must always find room.
 
 from collections.abc import Mapping, Sequence
 
-from au_dist.config.recipe import Recipe
 from au_dist.config.sections import READING_TASKS
 from au_dist.core.errors import ClusterError
+from au_dist.recipes.recipe import Recipe
 from au_dist.train.plan import worker_counts
 
 #: Ray counts resources in ten-thousandths.

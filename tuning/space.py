@@ -9,18 +9,18 @@ A key is a recipe's path, a value says how it is drawn:
 """
 
 import difflib
-import json
 import math
-import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from au_dist.config.files import parse
-from au_dist.config.recipe import METRICS, Recipe
+from au_dist.config.paths import leaves, put
 from au_dist.config.section import Section
 from au_dist.core.errors import RecipeError
+from au_dist.methods import METHODS
+from au_dist.recipes.recipe import Recipe
 
 Kind = Literal["highest", "mean", "view", "lowest"]
 
@@ -126,40 +126,14 @@ def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Rec
                 expected="a value that changes how well is learnt, not what is measured or where it runs",
                 fix="Set it in the campaign's recipe.",
             )
-        job = recipe.get("method") or recipe.get("task")
-        section = path.partition(".")[0]
-        if section in METRICS and section != job:
+        name, section = recipe.get("method") or recipe.get("task"), path.partition(".")[0]
+        if section in {method.name for method in METHODS} - {name}:
             kind = "method" if recipe.get("method") else "task"
-            raise RecipeError(f"`{path}` has no effect on this recipe", where=place, found=f"{kind}: {job}")
+            raise RecipeError(f"`{path}` has no effect on this recipe", where=place, found=f"{kind}: {name}")
         if (dimension.odds is not None) != (path == "aunce.odds"):
             raise RecipeError("`odds` is how aunce.odds is searched, and nothing else", where=place)
-        corners += [parse(Recipe, placed(recipe, {path: value}), place) for value in dimension.extremes()]
+        corners += [parse(Recipe, put(recipe, {path: value}), place) for value in dimension.extremes()]
     return corners
-
-
-def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Return the dotted paths of all plain values of a section, sections in sections included."""
-    found = []
-    for name, field in model.model_fields.items():
-        kind: Any = field.annotation
-        if get_origin(kind) in (Union, types.UnionType):
-            kind = next(arg for arg in get_args(kind) if arg is not type(None))
-        inner = get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
-        found += leaves(kind, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
-    return found
-
-
-def placed(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a raw recipe with values at dotted paths."""
-    merged: dict[str, Any] = json.loads(json.dumps(raw))
-    for path, value in values.items():
-        *parts, last = path.split(".")
-        section = merged
-        for part in parts:
-            section[part] = section.get(part) or {}
-            section = section[part]
-        section[last] = value
-    return merged
 
 
 def distributions(space: Space) -> dict[str, Any]:

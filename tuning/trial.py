@@ -10,8 +10,8 @@ from ray import tune
 from ray.train import UserCallback
 from ray.util.queue import Empty, Queue
 
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import AuDistError, ClusterError, RunStoppedError, StorageError
+from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.runs.session import ENVIRONMENT
 from au_dist.runs.train import train

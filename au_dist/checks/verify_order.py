@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import TrainError
+from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import Context, make_context
 from au_dist.runs.train import RECIPE
 from au_dist.shards.format import read_row_group

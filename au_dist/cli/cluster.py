@@ -67,7 +67,7 @@ def cluster_preflight(
     address: Address = None,
 ) -> None:
     """Check that a recipe's workers fit on the cluster."""
-    from au_dist.config.files import load_recipe
+    from au_dist.recipes.files import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
@@ -83,8 +83,7 @@ def submit(
 ) -> None:
     """Train a recipe as a Ray job on a cluster."""
     from au_dist.cluster import jobs
-    from au_dist.config.files import dump_recipe, load_recipe
-    from au_dist.runs.context import absolute
+    from au_dist.recipes.files import absolute, dump_recipe, load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     place, python = _job_address(address)

@@ -13,7 +13,7 @@ from au_dist.core.errors import ClusterError, RecipeError
 
 if TYPE_CHECKING:
     from au_dist.cluster.preflight import Needs
-    from au_dist.config.recipe import Recipe
+    from au_dist.recipes.recipe import Recipe
 
 Out = Annotated[str, typer.Option("--out", help="Where the shards go: s3://bucket/prefix or a folder.")]
 Address = Annotated[

@@ -25,13 +25,6 @@ from au_dist.cli.terminal import Progress, asked_to_stop, number, say, table
 app = typer.Typer()
 
 
-#: What `evaluate` prints of each kind of model, and under which title.
-MEASURES = {
-    "detection": {"f1": "F1", "auc": "AUC", "prevalence": "prevalence", "all_positive_f1": "F1 all positive"},
-    "intensity": {"icc": "ICC(3,1)", "pcc": "PCC", "mse": "MSE", "mae": "MAE", "mean": "mean intensity"},
-}
-
-
 @app.command()
 def train(
     recipe: RecipeFile,
@@ -39,7 +32,7 @@ def train(
     address: Address = None,
 ) -> None:
     """Train a recipe; the same command again resumes. SIGTERM stores a checkpoint and ends with exit code 75."""
-    from au_dist.config.files import load_recipe
+    from au_dist.recipes.files import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address), asked_to_stop() as stop:
@@ -62,7 +55,7 @@ def plan(
     address: Address = None,
 ) -> None:
     """Measure a recipe in short runs: speed, waiting, memory, hours, and what to change. Nothing of it is kept."""
-    from au_dist.config.files import load_recipe
+    from au_dist.recipes.files import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     with ray(address):
@@ -84,7 +77,7 @@ def evaluate(
         from au_dist.scoring.evaluate import evaluate as score
 
         report = score(run, which=which.value, runs=store(runs))
-    columns = MEASURES[report["kind"]]
+    columns = report["measures"]
     rows = [[row["name"], *(number(row[key]) for key in columns), f"{row['frames']:.0f}"] for row in report["aus"]]
     rows.append(["average", *(number(report["average"][key]) for key in columns), ""])
     table(["action unit", *columns.values(), "frames"], rows)

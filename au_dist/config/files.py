@@ -1,20 +1,18 @@
-"""Recipes as files: a YAML file, ``key=value`` to replace single values, and what does not fit said for a person.
+"""Sections as files: YAML, ``key=value`` to replace single values, and what does not fit said for a person.
 
 An unknown key is refused with the nearest right one.
 """
 
 import difflib
-import json
 import re
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from au_dist.config.recipe import Recipe
+from au_dist.config.paths import put, section_in
 from au_dist.core.errors import RecipeError
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
@@ -47,19 +45,13 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     Raises:
         RecipeError: An assignment is malformed.
     """
-    merged: dict[str, Any] = json.loads(json.dumps(raw))
+    merged = raw
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not re.fullmatch(r"[a-z_][a-z0-9_.]*", key):
             raise RecipeError("This is not an override", where=assignment, expected="key=value, e.g. optim.lr=0.001")
-        *path, last = key.split(".")
-        place = merged
-        for part in path:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                raise RecipeError("This override goes below a plain value", where=assignment)
         try:
-            place[last] = yaml.safe_load(value)
+            merged = put(merged, {key: yaml.safe_load(value)})
         except yaml.YAMLError as error:
             raise RecipeError("The value of this override is not YAML", where=assignment) from error
     return merged
@@ -99,27 +91,11 @@ def parse(model: type[AnySection], raw: dict[str, Any], where: object) -> AnySec
         ) from error
 
 
-def load_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
-    """Return the recipe in a YAML file with overrides applied.
-
-    Raises:
-        RecipeError: The file or an override does not fit.
-    """
-    return parse(Recipe, override(read_yaml(path), assignments), path)
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """Return a recipe as YAML, every value spelled out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that are known at a place of a recipe."""
+    """Return the keys that are known at a place of a section."""
     for part in path:
-        annotation: Any = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if get_origin(annotation) in (Union, types.UnionType):
-            annotation = next((arg for arg in get_args(annotation) if arg is not type(None)), None)
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        inner = section_in(model.model_fields[str(part)].annotation) if str(part) in model.model_fields else None
+        if inner is None:
             return []
-        model = annotation
+        model = inner
     return list(model.model_fields)

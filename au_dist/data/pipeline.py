@@ -22,8 +22,9 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from au_dist.config.sections import READING_TASKS
 from au_dist.data.decode import pixels
-from au_dist.data.order import Block, Group, Order, Piece, lanes_of
+from au_dist.data.order import Block, Order, Piece, lanes_of
 from au_dist.data.rows import COLUMNS, Reading, take
+from au_dist.data.splits import training_groups
 from au_dist.shards.format import Manifest, read_row_group
 from au_dist.storage.store import Store
 
@@ -84,17 +85,6 @@ class Source:
     cpus: float
     prefetch: int
     memory: float
-
-
-def training_groups(manifest: Manifest, subjects: tuple[str, ...]) -> tuple[Group, ...]:
-    """Return the row groups of some subjects, in the manifest's order."""
-    wanted = set(subjects)
-    return tuple(
-        Group(index, number, group.clips)
-        for index, shard in enumerate(manifest.shards)
-        for number, group in enumerate(shard.row_groups)
-        if group.subject in wanted
-    )
 
 
 @functools.cache

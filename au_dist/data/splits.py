@@ -9,6 +9,8 @@ from pathlib import Path
 from au_dist.config.protocol import Protocol
 from au_dist.core.errors import RecipeError
 from au_dist.core.seeds import word
+from au_dist.data.order import Group
+from au_dist.shards.format import Manifest
 
 #: Names of a published partition's test part, the first that a corpus has; Aff-Wild2 calls it validation.
 TEST_PARTS = ("test", "validation")
@@ -54,6 +56,17 @@ def split_subjects(
             found=f"{len(split.train)} to train, {len(split.validation)} to validate, {len(test)} to test",
         )
     return split
+
+
+def training_groups(manifest: Manifest, subjects: tuple[str, ...]) -> tuple[Group, ...]:
+    """Return the row groups of some subjects, in the manifest's order."""
+    wanted = set(subjects)
+    return tuple(
+        Group(index, number, group.clips)
+        for index, shard in enumerate(manifest.shards)
+        for number, group in enumerate(shard.row_groups)
+        if group.subject in wanted
+    )
 
 
 def _tested(names: list[str], protocol: Protocol, partitions: Mapping[str, Sequence[str]]) -> set[str]:

@@ -1,20 +1,20 @@
 """What a recipe means for one set of shards: split, columns, order. Computed alike by the driver and every worker."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from au_dist.config.recipe import Recipe
-from au_dist.config.sections import TORCHVISION
 from au_dist.core.errors import CheckpointError, RecipeError
 from au_dist.core.schema import au_names
 from au_dist.data.census import Census, mixed, take_census
 from au_dist.data.order import Order
-from au_dist.data.pipeline import Source, training_groups
+from au_dist.data.pipeline import Source
 from au_dist.data.rows import Reading
-from au_dist.data.splits import Split, corpus_of, split_subjects
+from au_dist.data.splits import Split, corpus_of, split_subjects, training_groups
+from au_dist.methods import METHODS
+from au_dist.methods.base import Method
+from au_dist.recipes.recipe import Recipe
 from au_dist.shards.format import Manifest, read_manifest
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
@@ -71,10 +71,10 @@ class Context:
             columns=self.columns,
             aus=len(self.manifest.aus),
             frames=recipe.frames,
-            run=recipe.reads_clips,
-            intensities=recipe.task == "intensity",
+            run=recipe.learns.clips,
+            intensities=recipe.learns.intensities,
             labels=data.labels,
-            views=2 if recipe.method == "aunce" else 1,
+            views=recipe.learns.views,
             draws=data.views,
         )
         return Source(
@@ -103,19 +103,6 @@ class Context:
         return [rows[column][2] for column in self.columns]
 
 
-def absolute(recipe: Recipe) -> Recipe:
-    """Return a recipe whose places do not depend on the working directory: workers and jobs have others."""
-    places = {"shards": open_store(recipe.shards).uri, "runs": open_store(recipe.runs).uri}
-    changed = recipe.model_copy(update=places)
-    if recipe.init and "/" in recipe.init.run:
-        init = recipe.init.model_copy(update={"run": open_store(recipe.init.run).uri})
-        changed = changed.model_copy(update={"init": init})
-    if recipe.model.weights not in (None, TORCHVISION):
-        model = recipe.model.model_copy(update={"weights": str(Path(recipe.model.weights).absolute())})
-        changed = changed.model_copy(update={"model": model})
-    return changed
-
-
 def make_context(recipe: Recipe) -> Context:
     """Read the manifest and deal subjects.
 
@@ -126,10 +113,10 @@ def make_context(recipe: Recipe) -> Context:
     """
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)
-    unlabelled = recipe.method == "predictive"
-    aus = () if unlabelled else recipe.data.aus or manifest.aus
+    method = recipe.learns
+    aus = (recipe.data.aus or manifest.aus) if method.labels else ()
     missing = [au for au in aus if au not in manifest.aus]
-    if missing or not (aus or unlabelled):
+    if missing or (method.labels and not aus):
         raise RecipeError(
             "The shards have no labels of these action units" if missing else "The shards have no labels",
             where="data.aus",
@@ -143,10 +130,10 @@ def make_context(recipe: Recipe) -> Context:
             expected=f"at most {manifest.crop_recipe.size}",
             found=recipe.data.size,
         )
-    if recipe.reads_clips and recipe.frames > manifest.clip_frames:
+    if method.clips and recipe.frames > manifest.clip_frames:
         raise RecipeError(
             "The clips are shorter than what is read of them",
-            where="predictive.blocks, predictive.frames" if unlabelled else "data.frames_per_clip",
+            where=method.frames_key,
             expected=f"at most {manifest.clip_frames} frames in a row",
             found=recipe.frames,
             fix="Lower these, or ingest longer clips.",
@@ -167,16 +154,17 @@ def make_context(recipe: Recipe) -> Context:
 
 def _census(recipe: Recipe, store: Store, manifest: Manifest, split: Split, columns: list[int]) -> Census | None:
     """Count the training labels where a budget, an uneven drawing or intensities need more than the manifest's sums."""
-    data, intensities = recipe.data, recipe.task == "intensity"
+    data, intensities = recipe.data, recipe.learns.intensities
     untouched = data.labels.share == 1 and not data.labels.noise and not data.balance
-    if recipe.method == "predictive" or (untouched and not intensities):
+    if recipe.learns.labels is None or (untouched and not intensities):
         return None
     groups = training_groups(manifest, split.train)
     return take_census(store, manifest, groups, columns, data.labels, intensities=intensities)
 
 
-def _kind(reads_clips: bool) -> str:
-    return "reads clips (predictive, intensity)" if reads_clips else "reads frames (aunce, detection)"
+def _kind(method: Method) -> str:
+    names = ", ".join(other.name for other in METHODS if other.clips == method.clips)
+    return f"reads {method.reads} ({names})"
 
 
 def initial_weights(context: Context) -> dict[str, Any]:
@@ -191,10 +179,10 @@ def initial_weights(context: Context) -> dict[str, Any]:
     place = checkpoint.find(recipe.init.run, recipe.init.checkpoint, open_store(recipe.runs))
     state = checkpoint.state(place)
     there = Recipe.model_validate(state["recipe"])
-    reads_clips = there.reads_clips
-    theirs_aus = context.aus if reads_clips and recipe.reads_clips else state["aus"]  # its network knows none
+    both_read_clips = there.learns.clips and recipe.learns.clips
+    theirs_aus = context.aus if both_read_clips else state["aus"]  # a network with a memory knows none
     for name, mine, theirs in (
-        ("kind of network", _kind(recipe.reads_clips), _kind(reads_clips)),
+        ("kind of network", _kind(recipe.learns), _kind(there.learns)),
         ("action units", au_names(context.aus), au_names(theirs_aus)),
         ("crop recipe", context.manifest.crop, state["crop"]),
         ("model", *(some.model.model_dump(mode="json", exclude={"weights"}) for some in (recipe, there))),

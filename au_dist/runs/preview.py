@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from au_dist.config.files import override, parse
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import AuDistError, TrainError
-from au_dist.runs.context import Context, absolute, make_context
+from au_dist.recipes.files import absolute
+from au_dist.recipes.recipe import Recipe
+from au_dist.runs.context import Context, make_context
 from au_dist.runs.train import train
 from au_dist.storage.store import open_store
 from au_dist.train.plan import BatchPlan

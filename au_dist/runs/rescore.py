@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import CheckpointError
 from au_dist.dist.world import World
+from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from au_dist.config.files import dump_recipe
-from au_dist.config.recipe import Recipe
+from au_dist.config.paths import differences
 from au_dist.core.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
-from au_dist.runs.context import Context, absolute, initial_weights, make_context
+from au_dist.recipes.files import absolute, dump_recipe
+from au_dist.recipes.recipe import Recipe
+from au_dist.runs.context import Context, initial_weights, make_context
 from au_dist.runs.owner import take_over
 from au_dist.train import checkpoint
 from au_dist.train.plan import worker_counts
@@ -71,7 +72,7 @@ def claim(context: Context) -> None:
         return
     there = run.read(RECIPE).decode()
     before = Recipe.model_validate(yaml.safe_load(there))
-    changed = sorted(_changes(before.science(), recipe.science()))
+    changed = sorted(differences(before.science(), recipe.science()))
     if f"# shards {context.manifest.sha256}" not in there:
         changed.append("the shards themselves (another manifest hash)")
     if changed:
@@ -81,13 +82,6 @@ def claim(context: Context) -> None:
             found=f"changed: {'; '.join(changed)}",
             fix="Give this run another name, or undo the change to resume that one.",
         )
-
-
-def _changes(old: Any, new: Any, path: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = {*old, *new}
-        return [line for key in keys for line in _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
-    return [] if old == new else [f"{path} from {old} to {new}"]
 
 
 def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import ShardError
-from au_dist.core.metrics import average, intensity_per_au, per_au
+from au_dist.core.metrics import average
 from au_dist.core.schema import au_name
 from au_dist.data.pipeline import quiet, score
-from au_dist.scoring.model import load_model, refuse_pretraining, thresholds_of
+from au_dist.recipes.recipe import Recipe
+from au_dist.scoring.model import load_model, scored_method, scoring_of, thresholds_of
 from au_dist.scoring.report import write_report
 from au_dist.shards.format import read_manifest
 from au_dist.storage.store import Store, open_store
@@ -44,16 +44,15 @@ class Scorer:
         Where a network reads clips, a frame that does not decode takes its whole clip with it.
         """
         from au_dist.data.decode import pixels, stack
-        from au_dist.data.labels import intensity, occurrence
 
-        labels = intensity if self.model.intensities else occurrence
+        labels = self.model.scoring.labels
         rows = table.to_pylist()
         names = [f"{row['clip_id']} frame {index}" for row in rows for index in range(len(row["jpeg"]))]
         frame_BHWC, found = stack((pixels(jpeg, self.side) for row in rows for jpeg in row["jpeg"]), self.side)
         frames = len(names) // len(rows)
         scored_B = np.ones(len(names), bool)
         scored_B[list(found)] = False
-        if self.model.intensities:
+        if self.model.clip_frames > 1:
             scored_B = scored_B.reshape(-1, frames).all(1).repeat(frames)
         y_BA, valid_BA = (
             np.concatenate(part) for part in zip(*(labels(r, self.columns, self.aus) for r in rows), strict=True)
@@ -89,9 +88,9 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     """
     place = checkpoint.find(address, which, runs)
     state = checkpoint.state(place)
-    refuse_pretraining(place, state)
+    scoring = scoring_of(scored_method(place, state))
     recipe = Recipe.model_validate(state["recipe"])
-    limits = thresholds_of(place, state) if recipe.task == "detection" else None
+    threshold_A = thresholds_of(place, state) if scoring.thresholds else np.zeros(0)
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)
     if manifest.sha256 != state["manifest"]:
@@ -127,10 +126,10 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     faults = sorted(fault for fault in table["fault"].to_pylist() if fault)
     refuse_unreadable(faults, expected, recipe.data.unreadable, store.uri)
     score_NA, y_NA, valid_NA = (np.stack(table[name].to_pylist()) for name in ("score", "y", "valid"))
-    labelled = y_NA, valid_NA, score_NA
-    rows = intensity_per_au(*labelled) if limits is None else per_au(*labelled, limits)
+    rows = scoring.judge(y_NA, valid_NA, score_NA, threshold_A)
     scored = int(np.sum(table["scored"].to_numpy()))
     report = _report(place, state, recipe, rows, expected, scored) | {"unreadable": faults}
+    report["measures"] = dict(scoring.measures)
     run = open_store(report["run"])
     plain = _plain(report)
     run.write(REPORT, json.dumps(plain, indent=1).encode())
@@ -168,7 +167,7 @@ def _report(
         "step": state["step"],
         "recipe": state["recipe"],
         "protocol": state["recipe"]["data"]["protocol"],
-        "stamp": f"Checkpoint{' and thresholds' if recipe.task == 'detection' else ''} chosen on "
+        "stamp": f"Checkpoint{'' if recipe.learns.intensities else ' and thresholds'} chosen on "
         f"{subjects['validation']} validation subjects{_budget(recipe)}; the {subjects['test']} test subjects chose "
         "nothing.",
         "subjects": subjects,

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
+from torch import nn
 
-from au_dist.config import recipe as config
 from au_dist.core.errors import CheckpointError
 from au_dist.core.schema import CropRecipe
 from au_dist.data.views import plain_views
 from au_dist.dist.world import World
-from au_dist.methods.tasks import Detect, Regress
-from au_dist.model.clip_network import ClipNetwork
-from au_dist.model.network import AUNetwork
+from au_dist.methods import METHODS, method_of
+from au_dist.methods.base import Method, Parts, Scoring
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
 
@@ -28,6 +28,7 @@ class Model:
 
     Attributes:
         task: Network and heads, in evaluation mode.
+        scoring: How the task calls action units.
         aus: Action units, in the order of the scores.
         threshold_A: An action unit is called present where its score is at least this; float64. Chosen on the
             validation subjects of the run. Empty for intensities.
@@ -39,7 +40,8 @@ class Model:
         device: Where it computes.
     """
 
-    task: Detect | Regress
+    task: nn.Module
+    scoring: Scoring
     aus: tuple[int, ...]
     threshold_A: np.ndarray
     clip_frames: int
@@ -52,7 +54,7 @@ class Model:
     @property
     def intensities(self) -> bool:
         """Whether scores are intensities."""
-        return isinstance(self.task, Regress)
+        return not self.scoring.thresholds
 
     @torch.no_grad()
     def scores(self, frame_BHWC: np.ndarray, frames: int = 1) -> np.ndarray:
@@ -69,11 +71,7 @@ class Model:
         size = max(1, CHUNK // frames) * frames
         for start in range(0, len(frame_BHWC), size):
             view = plain_views(np.ascontiguousarray(frame_BHWC[start : start + size]), self.size, self.device)
-            if isinstance(self.task, Regress):
-                score_BA = self.task.intensities(view, frames)
-            else:
-                score_BA = torch.sigmoid(self.task.logits(view).float())
-            found.append(score_BA.float().cpu().numpy())
+            found.append(self.scoring.scores(self.task, view, frames).float().cpu().numpy())
         return np.concatenate(found)
 
 
@@ -94,10 +92,10 @@ def load_model(
     """
     place = checkpoint.find(address, which, base)
     state = checkpoint.state(place)
-    refuse_pretraining(place, state)
+    method = scored_method(place, state)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     aus = tuple(int(au) for au in state["aus"])
-    task = _network(place, state, len(aus))
+    task = _module(method, place, state, len(aus))
     try:
         task.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
     except RuntimeError as error:
@@ -108,9 +106,10 @@ def load_model(
         ) from error
     return Model(
         task=task.eval().requires_grad_(False).to(device),
+        scoring=scoring_of(method),
         aus=aus,
-        threshold_A=np.zeros(0) if isinstance(task, Regress) else thresholds_of(place, state),
-        clip_frames=int(state["clip_frames"]) if isinstance(task, Regress) else 1,
+        threshold_A=thresholds_of(place, state) if scoring_of(method).thresholds else np.zeros(0),
+        clip_frames=int(state["clip_frames"]) if method.clips else 1,
         crop=CropRecipe(**state["crop"]),
         size=int(state["recipe"]["data"]["size"]),
         uri=place.uri,
@@ -119,40 +118,58 @@ def load_model(
     )
 
 
-def refuse_pretraining(place: Store, state: dict[str, Any]) -> None:
-    """Refuse a checkpoint that calls no action units.
+def scored_method(place: Store, state: dict[str, Any]) -> Method:
+    """Return the method of a checkpoint that calls action units.
 
     Raises:
-        CheckpointError: It is of a pretraining.
+        CheckpointError: It calls none: it is of a pretraining.
     """
     recipe = state["recipe"]
-    if not recipe.get("task"):
+    method = method_of(recipe.get("task") or recipe.get("method"))
+    if method.scoring is None:
+        after = next(other.name for other in METHODS if other.scoring and other.clips == method.clips)
+        tasks = " or ".join(f"`task: {other.name}`" for other in METHODS if other.scoring)
         raise CheckpointError(
             "This checkpoint is of a pretraining: it has embeddings, but nothing that calls action units",
             where=place.uri,
-            expected="a run of `task: detection` or `task: intensity`",
-            found=f"method: {recipe.get('method')}",
-            fix=f"Train `task: {'intensity' if recipe.get('method') == 'predictive' else 'detection'}` from it, with "
-            f"`init: {{run: {recipe.get('name')}}}`, and use that run.",
+            expected=f"a run of {tasks}",
+            found=f"method: {method.name}",
+            fix=f"Train `task: {after}` from it, with `init: {{run: {recipe.get('name')}}}`, and use that run.",
         )
+    return method
 
 
-def _network(place: Store, state: dict[str, Any], aus: int) -> Detect | Regress:
+def scoring_of(method: Method) -> Scoring:
+    """Return how a method calls action units, which it does."""
+    assert method.scoring is not None
+    return method.scoring
+
+
+def _module(method: Method, place: Store, state: dict[str, Any], aus: int) -> nn.Module:
     # The encoder's file of initial weights is not needed: all weights come from the checkpoint.
-    raw = {**state["recipe"]["model"], "weights": None}
+    raw = {**state["recipe"], "model": {**state["recipe"]["model"], "weights": None}, "init": {"run": place.uri}}
     try:
-        section = config.Model.model_validate(raw)
+        recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise CheckpointError(
             "The checkpoint describes a network that this version does not know",
             where=place.uri,
-            found=raw,
+            found=raw["model"],
             fix=f"It was written with au-dist {state['versions'].get('au-dist')}.",
         ) from error
-    world, size = World(0, 1, torch.device("cpu")), int(state["recipe"]["data"]["size"])
-    if state["recipe"]["task"] == "intensity":
-        return Regress(ClipNetwork(section, size), section, aus, 1, world)
-    return Detect(AUNetwork(section, aus, size), False, torch.ones(aus), world)
+    parts = Parts(
+        section=recipe.section,
+        model=recipe.model,
+        size=recipe.data.size,
+        frames=recipe.frames,
+        aus=aus,
+        rates=(0.5,) * aus,
+        seed=recipe.seed,
+        lanes=recipe.data.lanes,
+        pretrained=True,
+        world=World(0, 1, torch.device("cpu")),
+    )
+    return method.module(parts)
 
 
 def thresholds_of(place: Store, state: dict[str, Any]) -> np.ndarray:

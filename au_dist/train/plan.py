@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from au_dist.config.recipe import Recipe
 from au_dist.config.running import Optim
 from au_dist.core.errors import RecipeError
 from au_dist.data.order import fitting, lanes_of
+from au_dist.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from au_dist.config.files import dump_recipe, load_recipe, override, parse
-from au_dist.config.recipe import Recipe
+from au_dist.config.files import override, parse
 from au_dist.core.errors import RecipeError
+from au_dist.recipes.files import dump_recipe, load_recipe
+from au_dist.recipes.recipe import Recipe
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 MINIMAL = {"name": "a", "shards": "s", "runs": "r", "method": "aunce"}

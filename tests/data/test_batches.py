@@ -17,8 +17,9 @@ from au_dist.data.batches import Ahead, deal, make_batch
 from au_dist.data.decode import GREY, already, decode, in_threads, on_gpu, pixels
 from au_dist.data.labels import known
 from au_dist.data.order import Block, Order, lanes_of
-from au_dist.data.pipeline import Source, plan_reads, read_block, read_parts, training_groups
+from au_dist.data.pipeline import Source, plan_reads, read_block, read_parts
 from au_dist.data.rows import COLUMNS, Reading, take
+from au_dist.data.splits import training_groups
 from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_views, no_view
 from au_dist.shards.format import read_manifest, read_row_group
 

@@ -8,7 +8,7 @@ from au_dist.core.errors import RecipeError
 from au_dist.data.census import Census, mixed, take_census
 from au_dist.data.labels import allowed, known
 from au_dist.data.order import Group, Order
-from au_dist.data.pipeline import training_groups
+from au_dist.data.splits import training_groups
 from au_dist.shards.format import decode_row, read_manifest, read_row_group
 
 

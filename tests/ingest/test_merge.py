@@ -7,9 +7,9 @@ import pytest
 
 from au_dist.checks.doctor import examine
 from au_dist.config.files import override, parse
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import ShardError
 from au_dist.ingest.merge import merge, merged_aus, relabelled
+from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.shards.format import read_manifest
 from au_dist.shards.writer import read_part, write_shards

@@ -2,13 +2,15 @@
 
 import torch
 
-from au_dist.config.recipe import Aunce, Predictive
 from au_dist.config.running import Engine as EngineConfig
 from au_dist.config.running import Optim
 from au_dist.config.sections import Model
 from au_dist.data.order import lanes_of
 from au_dist.dist.world import World
-from au_dist.methods.tasks import Contrast, Detect, Predict, Regress
+from au_dist.methods.aunce import Aunce, AunceTask
+from au_dist.methods.detection import DetectionTask
+from au_dist.methods.intensity import IntensityTask
+from au_dist.methods.predictive import Predictive, PredictiveTask
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.network import AUNetwork
 
@@ -24,15 +26,15 @@ def module_of(kind: str, world: World) -> torch.nn.Module:
         config = Model(width=8, squeeze=4, grid=2)
         reader = ClipNetwork(config, SIZE)
         if kind == "predict":
-            return Predict(reader, Predictive(blocks=FRAMES, frames=1, steps=2), world)
-        return Regress(reader, config, AUS, FRAMES, world)
+            return PredictiveTask(reader, Predictive(blocks=FRAMES, frames=1, steps=2), world)
+        return IntensityTask(reader, config, AUS, FRAMES, world)
     network = AUNetwork(Model(width=8, squeeze=4, neighbours=2), AUS, SIZE)
     if kind == "detect":
-        return Detect(network, False, torch.tensor([1.0, 2.0, 3.0]), world)
+        return DetectionTask(network, False, torch.tensor([1.0, 2.0, 3.0]), world)
     odds = {"highest": (1, 0, 0, 0), "mean": (0, 1, 0, 0), "view": (0, 0, 1, 0), "mixed": (1, 1, 1, 1)}
     mode, name, draw = kind.split("/")
     config = Aunce(mode=mode, odds=odds[name], draw=draw)
-    return Contrast(network, config, torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world)
+    return AunceTask(network, config, torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world)
 
 
 def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dict:

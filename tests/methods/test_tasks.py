@@ -7,7 +7,7 @@ from task_jobs import AUS, CLIPS, FRAMES, SIZE, gradients, module_of
 
 from au_dist.config.sections import Model
 from au_dist.dist.world import World
-from au_dist.methods.tasks import Detect
+from au_dist.methods.detection import DetectionTask
 from au_dist.model.network import AUNetwork
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ def check(alone, together):
 
 def test_a_frozen_network_that_settles_keeps_its_statistics_while_it_is_not_training():
     network = AUNetwork(Model(width=8, squeeze=4, neighbours=2), 3, 16)
-    module = Detect(network, True, torch.ones(3), World(0, 1, torch.device("cpu")), settle=30)
+    module = DetectionTask(network, True, torch.ones(3), World(0, 1, torch.device("cpu")), settle=30)
     inputs = ((torch.randn(8, 3, 16, 16),), torch.zeros(8, 3), torch.ones(8, 3, dtype=torch.bool), 0)
     module.eval()
     before = network.norm.variance.clone()

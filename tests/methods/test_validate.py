@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from au_dist.methods.validate import identity, nearest, ridge
+from au_dist.methods.probe import identity, nearest, ridge
 
 
 def unit(*shape, seed=0):

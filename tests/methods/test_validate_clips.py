@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from au_dist.config.recipe import Predictive
 from au_dist.config.sections import Labels, Model
 from au_dist.core.errors import TrainError
 from au_dist.dist.world import World
-from au_dist.methods import validate_clips
-from au_dist.methods.tasks import Predict, Regress
-from au_dist.methods.validate import unreadable
-from au_dist.methods.validate_clips import Clips, intensity_metrics, prediction_metrics
+from au_dist.methods import clips as clips_module
+from au_dist.methods.clips import Clips
+from au_dist.methods.frames import unreadable
+from au_dist.methods.intensity import IntensityTask, intensity_metrics
+from au_dist.methods.predictive import Predictive, PredictiveTask, prediction_metrics
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.shards.format import read_manifest, read_row_group
 
@@ -29,13 +29,13 @@ def rows(shards):
 def test_chunks_do_not_matter(rows, chunk, monkeypatch):
     torch.manual_seed(0)
     reader = ClipNetwork(CONFIG, 32)
-    foresight = Predict(reader, Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
-    regressor = Regress(reader, CONFIG, 2, 4, ALONE).eval()
+    foresight = PredictiveTask(reader, Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
+    regressor = IntensityTask(reader, CONFIG, 2, 4, ALONE).eval()
     expected = (
         prediction_metrics(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE),
         intensity_metrics(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE),
     )
-    monkeypatch.setattr(validate_clips, "CHUNK", chunk)
+    monkeypatch.setattr(clips_module, "CHUNK", chunk)
     found = (
         prediction_metrics(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE),
         intensity_metrics(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE),
@@ -46,8 +46,8 @@ def test_chunks_do_not_matter(rows, chunk, monkeypatch):
 
 
 def test_a_perfect_prediction_is_always_right(rows, monkeypatch):
-    module = Predict(ClipNetwork(CONFIG, 32), Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
-    monkeypatch.setattr(module, "pairs", lambda x: (Predict.pairs(module, x)[1],) * 2)
+    module = PredictiveTask(ClipNetwork(CONFIG, 32), Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
+    monkeypatch.setattr(module, "pairs", lambda x: (PredictiveTask.pairs(module, x)[1],) * 2)
     assert prediction_metrics(module, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE)["val_accuracy"] == 1
 
 
@@ -57,7 +57,7 @@ def test_clips_without_a_label_are_not_read_and_none_at_all_is_said(rows):
     assert few.y_NA.shape == few.valid_NA.shape == (4 * len(few.rows), 1)
     assert few.valid_NA.any()
     nothing = [{**row, "intensity": np.full(48, np.nan, np.float32)} for row in rows]
-    module = Regress(ClipNetwork(CONFIG, 32), CONFIG, 1, 4, ALONE).eval()
+    module = IntensityTask(ClipNetwork(CONFIG, 32), CONFIG, 1, 4, ALONE).eval()
     with pytest.raises(TrainError, match=r"data.labels"):
         intensity_metrics(module, Clips(nothing, [0], 12, Labels(), 32, 4), 32, ALONE)
 
@@ -65,8 +65,8 @@ def test_clips_without_a_label_are_not_read_and_none_at_all_is_said(rows):
 def test_a_clip_that_does_not_decode_is_left_out_counted_and_listed(rows):
     torch.manual_seed(0)
     reader = ClipNetwork(CONFIG, 32)
-    foresight = Predict(reader, Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
-    regressor = Regress(reader, CONFIG, 2, 4, ALONE).eval()
+    foresight = PredictiveTask(reader, Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
+    regressor = IntensityTask(reader, CONFIG, 2, 4, ALONE).eval()
     damaged = [{**row, "jpeg": list(row["jpeg"])} for row in rows]
     damaged[2]["jpeg"][3] = b"nothing"
     without = rows[:2] + rows[3:]

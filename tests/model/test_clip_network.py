@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from au_dist.config.recipe import Predictive
 from au_dist.config.sections import Model
 from au_dist.dist.world import World
-from au_dist.methods.tasks import Predict, Regress
+from au_dist.methods.intensity import IntensityTask
+from au_dist.methods.predictive import Predictive, PredictiveTask
 from au_dist.model.clip_network import ClipNetwork, IntensityHeads
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -20,7 +20,7 @@ def frames(count=6, clips=2, seed=0):
 def regressor(**changes):
     torch.manual_seed(0)
     config = CONFIG.model_copy(update=changes)
-    return Regress(ClipNetwork(config, 32), config, 3, 6, ALONE)
+    return IntensityTask(ClipNetwork(config, 32), config, 3, 6, ALONE)
 
 
 @pytest.mark.parametrize("encoder", ["tiny", "resnet18", "swin_t"])
@@ -82,7 +82,7 @@ def test_the_head_sees_places():
 
 def test_blocks_are_means_of_their_frames_and_the_last_are_predicted():
     torch.manual_seed(0)
-    module = Predict(ClipNetwork(CONFIG, 32), Predictive(blocks=3, frames=2, steps=1), ALONE).eval()
+    module = PredictiveTask(ClipNetwork(CONFIG, 32), Predictive(blocks=3, frames=2, steps=1), ALONE).eval()
     found, true = module.pairs(frames())
     maps = module.network.maps(frames()).unflatten(0, (2, 3, 2)).mean(2)
     torch.testing.assert_close(true, maps[:, 2:].permute(0, 1, 3, 4, 2).reshape(-1, 8))

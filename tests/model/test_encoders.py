@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torchvision import models
 
-from au_dist.config.recipe import Recipe
 from au_dist.config.running import Optim
 from au_dist.config.sections import Model
 from au_dist.core.errors import CheckpointError
 from au_dist.model.encoders import STAGES, make_encoder, recompute, stages
+from au_dist.recipes.recipe import Recipe
 from au_dist.train.plan import rate_shares
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import ShardError, TrainError
+from au_dist.recipes.recipe import Recipe
 from au_dist.runs.train import train
 from au_dist.scoring.evaluate import evaluate, refuse_unreadable
 from au_dist.shards.writer import write_shards

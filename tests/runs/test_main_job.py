@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from au_dist.checks.verify_order import verify
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import CheckpointError, RecipeError, TrainError
+from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.runs.listing import best_run, list_runs, pull
 from au_dist.runs.train import train

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from campaign_files import RECIPE
 
-from au_dist.config.recipe import Recipe
 from au_dist.core.errors import CheckpointError
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 
@@ -20,8 +20,8 @@ def stored(recipe: Recipe) -> tuple[Store, dict[str, Any]]:
     import torch
 
     from au_dist.dist.world import World
+    from au_dist.runs.assembly import make_module, validation_of
     from au_dist.runs.context import make_context
-    from au_dist.runs.worker import make_module, validation_of
 
     context, world = make_context(recipe), World(0, 1, torch.device("cpu"))
     module = make_module(context, world)

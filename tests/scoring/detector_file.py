@@ -9,11 +9,11 @@ import av
 import numpy as np
 import torch
 
-from au_dist.config.recipe import Recipe
 from au_dist.core.schema import CropRecipe
 from au_dist.dist.world import World
-from au_dist.methods.tasks import Detect
+from au_dist.methods.detection import DetectionTask
 from au_dist.model.network import AUNetwork
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 
@@ -33,12 +33,12 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate({**raw, "model": {"width": 8, "neighbours": 2}, **changes})
 
 
-def network(of: Recipe) -> Detect:
+def network(of: Recipe) -> DetectionTask:
     """Random weights, with heads strong enough that the scores of different pictures differ."""
     generator = torch.Generator().manual_seed(5)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        detect = Detect(
+        detect = DetectionTask(
             AUNetwork(of.model, len(AUS), of.data.size), False, torch.ones(len(AUS)), World(0, 1, torch.device("cpu"))
         )
     with torch.no_grad():

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.config.recipe import Recipe
 from au_dist.config.sections import READING_TASKS
 from au_dist.core.errors import ClusterError
+from au_dist.recipes.recipe import Recipe
 from au_dist.tuning.fit import trials_at_once
 
 NODES = st.lists(

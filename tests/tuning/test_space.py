@@ -6,9 +6,10 @@ from campaign_files import RECIPE, SPACE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.config.recipe import Recipe
+from au_dist.config.paths import put as placed
 from au_dist.core.errors import RecipeError
-from au_dist.tuning.space import check_space, distributions, leaves, parse_space, placed, simplex, values_of
+from au_dist.recipes.recipe import Recipe
+from au_dist.tuning.space import check_space, distributions, leaves, parse_space, simplex, values_of
 
 BASE = {"name": "x", "shards": "s", "runs": "r", **RECIPE}
 

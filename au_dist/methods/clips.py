@@ -1,4 +1,4 @@
-"""Validation of networks that read clips: intensities of labelled frames, or how well the next blocks are foreseen."""
+"""Clips that a network with a memory is judged by."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,14 +7,12 @@ import numpy as np
 import torch
 
 from au_dist.config.sections import Labels
-from au_dist.core.metrics import average, intensity_per_au
 from au_dist.data.decode import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import gather_objects
 from au_dist.dist.world import World
-from au_dist.methods.tasks import Predict, Regress
-from au_dist.methods.validate import CHUNK, joined
+from au_dist.methods.frames import CHUNK
 
 
 class Clips:
@@ -76,54 +74,3 @@ def inputs_of_all(clips: Clips, size: int, world: World) -> Iterator[tuple[torch
         chunk = next(inputs, None)
         empty = torch.zeros(clips.frames, 3, size, size, device=world.device)
         yield (empty, False) if chunk is None else (chunk, True)
-
-
-@torch.no_grad()
-def intensity_metrics(module: Regress, clips: Clips, size: int, world: World) -> dict[str, Any]:
-    """Return metrics over the labelled validation frames of all ranks: means over action units.
-
-    Args:
-        module: The regressor, in evaluation mode.
-        clips: This rank's validation clips.
-        size: Side of the network's input in pixels.
-        world: This process among the workers.
-    """
-    found = [np.zeros((0, clips.y_NA.shape[1]), np.float32)]
-    for x_BCHW, real in inputs_of_all(clips, size, world):
-        found_BA = module.intensities(x_BCHW, clips.frames).float().cpu().numpy()
-        found += [found_BA] if real else []
-    found_NA, y_NA, valid_NA = joined((np.concatenate(found), clips.y_NA, clips.valid_NA), world)
-    rows = intensity_per_au(y_NA, valid_NA, found_NA)
-    return {f"val_{name}": average(rows, name) for name in ("icc", "pcc", "mse", "mae")}
-
-
-@torch.no_grad()
-def prediction_metrics(module: Predict, clips_of: Clips, size: int, world: World) -> dict[str, Any]:
-    """Return how well the next blocks of validation clips are foreseen.
-
-    `val_accuracy` is the share of predicted cells whose nearest true cell among those of the same clip, in all steps
-    that are predicted, is their own; `val_chance` what guessing would give.
-
-    Args:
-        module: The predictor, in evaluation mode.
-        clips_of: This rank's validation clips.
-        size: Side of the network's input in pixels.
-        world: This process among the workers.
-    """
-    right, cells, chance, seen = 0.0, 0.0, 0.0, 0
-    for x_BCHW, real in inputs_of_all(clips_of, size, world):
-        query_QC, key_QC = module.pairs(x_BCHW)
-        if not real:
-            continue
-        if module.config.normalise:
-            query_QC, key_QC = (torch.nn.functional.normalize(x, dim=1) for x in (query_QC, key_QC))
-        # Within clips: which clips go through the network together depends on the number of workers.
-        clips = len(x_BCHW) // clips_of.frames
-        query_BPC, key_BPC = (x.unflatten(0, (clips, -1)) for x in (query_QC, key_QC))
-        found_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)[clips_of.whole_M[seen : seen + clips]]
-        right += float((found_BP == torch.arange(found_BP.shape[1], device=found_BP.device)).sum())
-        cells += found_BP.numel()
-        chance += len(found_BP)
-        seen += clips
-    right, cells, chance = np.sum(gather_objects((right, cells, chance), world), axis=0).tolist()
-    return {"val_accuracy": right / max(1.0, cells), "val_chance": chance / max(1.0, cells)}

@@ -1,7 +1,5 @@
-"""Validation on subjects that do not train: scores of every labelled frame, or a linear probe of the embeddings."""
+"""Frames that a module is judged by: read once, scored again and again, thresholds chosen among them."""
 
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -19,9 +17,6 @@ from au_dist.dist.world import World
 
 #: Frames that go through the network at once.
 CHUNK = 128
-
-#: Validation frames that are compared with each other to see how well embeddings know who is seen.
-IDENTITY_FRAMES = 2000
 
 
 class Unreadable(Protocol):
@@ -161,104 +156,11 @@ def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dic
         frames: These frames.
         world: This process among the workers.
     """
-    return _judged(*joined((score_NA, frames.y_NA, frames.valid_NA), world))
+    return judged(*joined((score_NA, frames.y_NA, frames.valid_NA), world))
 
 
-def _judged(score_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
+def judged(score_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
+    """Return metrics and the thresholds with the highest F1; arguments and thresholds are of validation frames."""
     limits = thresholds(y_NA, valid_NA, score_NA)
     rows = per_au(y_NA, valid_NA, score_NA, limits)
     return {"val_f1": average(rows, "f1"), "val_auc": average(rows, "auc"), "thresholds": limits.tolist()}
-
-
-def probe_metrics(
-    train_NAD: np.ndarray, train: Frames, validation_NAD: np.ndarray, validation: Frames, world: World
-) -> dict[str, Any]:
-    """Return what embeddings know: the labels of validation frames, and who is seen in them.
-
-    `val_f1`, `val_auc` and the thresholds are those of a ridge regression fitted on training frames, `val_knn_auc` that
-    of the nearest training frames; `val_identity` is the share of validation frames whose nearest other frame shows the
-    same subject (`identity`), `val_identity_chance` what guessing would give.
-
-    Args:
-        train_NAD: Embeddings of this rank's training frames.
-        train: These frames.
-        validation_NAD: Embeddings of this rank's validation frames.
-        validation: These frames.
-        world: This process among the workers.
-    """
-    z_NAD, y_NA, valid_NA = joined((train_NAD, train.y_NA, train.valid_NA), world)
-    ridge_NA, knn_NA = (np.zeros(validation_NAD.shape[:2], np.float32) for _ in range(2))
-    for index in range(y_NA.shape[1]):
-        known = valid_NA[:, index]
-        if known.any() and len(validation_NAD):
-            ridge_NA[:, index] = ridge(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
-            knn_NA[:, index] = nearest(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
-    ridge_NA, knn_NA, judged_y_NA, judged_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
-    few = _few(validation, world)
-    lists = ([names[index] for index in few] for names in (validation.subjects, validation.videos, validation.clips))
-    parts = gather_objects((validation_NAD[few], *lists), world)
-    seen_ND = np.concatenate([part[0].reshape(len(part[0]), -1) for part in parts if len(part[0])])
-    who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
-    return {
-        **_judged(ridge_NA, judged_y_NA, judged_NA),
-        "val_knn_auc": average(per_au(judged_y_NA, judged_NA, knn_NA, np.zeros(judged_NA.shape[1])), "auc"),
-        "val_identity": who,
-        "val_identity_chance": chance,
-    }
-
-
-def _few(frames: Frames, world: World) -> list[int]:
-    """Return which of this rank's frames are asked who they show, about `IDENTITY_FRAMES` over all ranks.
-
-    They belong to the frames' names: any number of workers asks the same ones. Those that did not decode are not asked.
-    """
-    step = max(1, -(-sum(gather_objects(len(frames.frames), world)) // IDENTITY_FRAMES))
-    names = (name for _, name in frames.frames)
-    return [k for k, name in enumerate(names) if zlib.crc32(name.encode()) % step == 0 and name not in frames.faults]
-
-
-def nearest(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, neighbours: int = 20) -> np.ndarray:
-    """Return the mean label of the nearest rows by cosine, for new rows; all vectors have length one."""
-    count = min(neighbours, len(x_ND))
-    place_MK = np.argpartition(-(new_MD @ x_ND.T), count - 1, axis=1)[:, :count]
-    return y_N[place_MK].mean(1)
-
-
-def identity(z_ND: np.ndarray, subjects: list[str], videos: list[str], clips: list[str]) -> tuple[float, float]:
-    """Return how well embeddings tell who is seen: the share of frames whose nearest frame is of the same subject.
-
-    Frames of the same video are not asked, because background and light would answer; where a subject has one video
-    only, frames of the same clip are not.
-
-    Args:
-        z_ND: Embeddings of frames.
-        subjects: Whose.
-        videos: Of which video, unique over subjects.
-        clips: Of which clip.
-
-    Returns:
-        The share, and the mean share of frames of the same subject among those that could have been chosen; NaN when
-        no frame has one to choose.
-    """
-    who_N = np.unique(subjects, return_inverse=True)[1]
-    several = min(Counter(dict(zip(videos, subjects, strict=True)).values()).values(), default=0) > 1
-    apart_N = np.unique(videos if several else clips, return_inverse=True)[1]
-    z_ND = z_ND / np.linalg.norm(z_ND, axis=1, keepdims=True).clip(min=1e-12)
-    like_NN = np.where(apart_N[:, None] == apart_N, -np.inf, z_ND @ z_ND.T)
-    asked_N = np.isfinite(like_NN).any(1)
-    if not asked_N.any():
-        return float("nan"), float("nan")
-    same_NN = who_N[:, None] == who_N
-    others_NN = np.isfinite(like_NN)
-    found_N = same_NN[np.arange(len(who_N)), like_NN.argmax(1)]
-    chance_N = (same_NN & others_NN).sum(1) / others_NN.sum(1).clip(min=1)
-    return float(found_N[asked_N].mean()), float(chance_N[asked_N].mean())
-
-
-def ridge(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, strength: float = 1e-3) -> np.ndarray:
-    """Return ridge-regression predictions for new rows; the strength is relative to the variance of the rows."""
-    mean_D, mean = x_ND.mean(0), y_N.mean()
-    x_ND = (x_ND - mean_D).astype(np.float64)
-    gram_DD = x_ND.T @ x_ND
-    gram_DD[np.diag_indices_from(gram_DD)] += strength * np.trace(gram_DD) / len(gram_DD) + 1e-9
-    return (new_MD - mean_D) @ np.linalg.solve(gram_DD, x_ND.T @ (y_N - mean)) + mean

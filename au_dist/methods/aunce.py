@@ -1,0 +1,150 @@
+"""AUNCE: contrastive pretraining with re-weighted negatives and sampled positives (docs/methods.md)."""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from au_dist.config.section import Section
+from au_dist.core.seeds import torch_seed
+from au_dist.dist.collectives import add_up, gather, total
+from au_dist.dist.world import World
+from au_dist.methods.base import Held, Method, Parts, Validation, full_precision
+from au_dist.methods.frames import Frames, outputs
+from au_dist.methods.probe import probe_metrics
+from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, draw_kinds
+from au_dist.model.network import AUNetwork
+from au_dist.model.norm import share
+
+#: Training clips that the probe is fitted on, over all ranks, and frames of each.
+PROBE_CLIPS, PROBE_FRAMES = 512, 2
+
+
+class Aunce(Section):
+    """The contrastive loss with re-weighted negatives and sampled positives.
+
+    Attributes:
+        mode: ``corrected`` (own positives out, mean over positives only, missing labels masked, the rarer state of
+            each action unit is the minority) or ``released`` (as the official code).
+        temperature: Temperature of the similarities.
+        beta_majority: Exponent of the negatives of an anchor in the commoner state.
+        beta_minority: Exponent of the negatives of an anchor in the rarer state.
+        odds: Odds of the positive kinds: highest similarity, mean, other view, lowest similarity.
+        draw: Whether a kind is drawn for each action unit of a contrast set (``action_unit``, as in the official code)
+            or for each of its anchors too (``anchor``).
+    """
+
+    mode: Literal["corrected", "released"] = "corrected"
+    temperature: float = Field(0.5, gt=0)
+    beta_majority: float = Field(0.8, gt=0)
+    beta_minority: float = Field(1.2, gt=0)
+    odds: tuple[float, float, float, float] = (0.2, 0.6, 0.2, 0.0)
+    draw: Literal["action_unit", "anchor"] = "action_unit"
+
+    @model_validator(mode="after")
+    def _odds_are_odds(self) -> "Aunce":
+        if min(self.odds) < 0 or sum(self.odds) <= 0:
+            raise ValueError("odds must not be negative and must not all be zero")
+        return self
+
+
+class AunceTask(nn.Module):
+    """AUNCE pretraining.
+
+    Args:
+        network: The action-unit network.
+        config: The method's section of the recipe.
+        minority_A: The rarer label of each action unit among the training subjects.
+        seed: The run's seed; the kinds of positives belong to (seed, contrast set).
+        lanes: Lanes that a contrast set is dealt from.
+        world: This process among the workers.
+    """
+
+    def __init__(
+        self, network: AUNetwork, config: Aunce, minority_A: torch.Tensor, seed: int, lanes: int, world: World
+    ) -> None:
+        super().__init__()
+        self.network, self.config, self.seed, self.lanes, self.world = network, config, seed, lanes, world
+        share(network, lambda x: add_up(x, world))
+        self.register_buffer("minority_A", minority_A, persistent=False)
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's loss of one contrast set.
+
+        Args:
+            views: Two views, each [B, 3, H, W].
+            y_BA: Occurrence in {0, 1}.
+            valid_BA: Whether it is known.
+            contrast_set: Number of the contrast set in the run.
+        """
+        z_MAD = self.network(torch.cat(views)).float()
+        anchor = Candidates(z_MAD, y_BA.repeat(2, 1), valid_BA.repeat(2, 1))
+        everyone = Candidates(
+            gather(z_MAD, self.world),
+            gather(anchor.y_NA, self.world),
+            gather(anchor.valid_NA.to(torch.uint8), self.world).bool(),
+        )
+        anchors, aus = anchor.y_NA.shape
+        device = z_MAD.device
+        index_M = torch.arange(anchors, device=device)
+        released = self.config.mode == "released"
+        with full_precision(device):
+            loss_MA, counts_MA = aunce_terms(
+                anchor,
+                everyone,
+                index_M + self.world.rank * anchors,
+                index_M.roll(anchors // 2) + self.world.rank * anchors,
+                self._kinds(contrast_set, anchors, aus).to(device),
+                torch.ones_like(self.minority_A) if released else self.minority_A,
+                temperature=self.config.temperature,
+                beta=(self.config.beta_majority, self.config.beta_minority),
+                mode=self.config.mode,
+            )
+        count_A = total(counts_MA.sum(0).float(), self.world)
+        return self.world.size * aunce_mean(loss_MA.sum(0), count_A, len(everyone.z_NAD), self.config.mode)
+
+    def _kinds(self, contrast_set: int, anchors: int, aus: int) -> torch.Tensor:
+        """Return the kinds of this rank's anchors; drawn for the whole set, so that N workers draw what one draws."""
+        generator = torch.Generator().manual_seed(torch_seed(self.seed, "kinds", contrast_set))
+        if self.config.draw == "action_unit":
+            return draw_kinds(self.config.odds, aus, generator)
+        # Two views; of each the lanes in turn, which ranks take in turn (`data.order.lanes_of`).
+        mine = self.lanes // self.world.size
+        shape = (2, mine, self.world.size, anchors // 2 // mine, aus)
+        return draw_kinds(self.config.odds, shape, generator)[:, :, self.world.rank].reshape(anchors, aus)
+
+
+def _module(parts: Parts) -> nn.Module:
+    network = AUNetwork(parts.model, parts.aus, parts.size)
+    minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in parts.rates])
+    return AunceTask(network, parts.section, minority_A, parts.seed, parts.lanes, parts.world)
+
+
+def _validation(module: AunceTask, held: Held) -> Validation:
+    """A linear probe of the embeddings of training frames, asked about validation frames."""
+    validation = Frames(held.rows("validation", None), held.columns, held.aus, held.labels, held.side)
+    rows = held.rows("train", PROBE_CLIPS)
+    train = Frames(rows, held.columns, held.aus, held.labels, held.side, take=PROBE_FRAMES)
+
+    def embeddings(frames: Frames) -> Any:
+        return outputs(module.network, frames, held.size, len(held.columns), held.world)
+
+    def metrics() -> dict[str, Any]:
+        train_NAD = embeddings(train)
+        return probe_metrics(train_NAD, train, embeddings(validation), validation, held.world)
+
+    return Validation((train, validation), metrics)
+
+
+AUNCE = Method(
+    name="aunce",
+    supervised=False,
+    section=Aunce,
+    metrics=("val_auc", "val_f1"),
+    views=2,
+    module=_module,
+    validation=_validation,
+)

@@ -1,0 +1,113 @@
+"""Occurrence detection: binary cross-entropy on known labels, as a linear probe or through the whole network."""
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from au_dist.config.section import Section
+from au_dist.core.metrics import per_au
+from au_dist.data.labels import occurrence
+from au_dist.dist.collectives import add_up, total
+from au_dist.dist.world import World
+from au_dist.methods.base import Held, Method, Parts, Scoring, Validation
+from au_dist.methods.frames import Frames, detection_metrics, outputs
+from au_dist.model.losses import detection_terms
+from au_dist.model.network import AUNetwork, LinearHeads
+from au_dist.model.norm import share
+
+#: Contrast sets in which a frozen network that was never trained collects its running statistics.
+SETTLE = 30
+
+#: The largest weight of the positive frames of an action unit.
+MOST_WEIGHT = 10.0
+
+
+class Detection(Section):
+    """Occurrence detection on top of a pretrained or fresh network.
+
+    Attributes:
+        train: ``probe`` trains one linear layer per action unit on a frozen network, ``all`` fine-tunes everything.
+        balance: Weight the positive frames of an action unit by its training odds (capped at 10).
+    """
+
+    train: Literal["probe", "all"] = "probe"
+    balance: bool = True
+
+
+class DetectionTask(nn.Module):
+    """Occurrence detection: binary cross-entropy on known labels.
+
+    Args:
+        network: The action-unit network; frozen when `probe`.
+        probe: Whether only the heads are trained.
+        weight_A: Weight of positive frames.
+        world: This process among the workers.
+        settle: Contrast sets in which a frozen network that was never trained collects the running statistics of its
+            normalisation; a trained one brings them.
+    """
+
+    def __init__(self, network: AUNetwork, probe: bool, weight_A: torch.Tensor, world: World, settle: int = 0) -> None:
+        super().__init__()
+        self.network, self.probe, self.world, self.settle = network, probe, world, settle
+        share(network, lambda x: add_up(x, world))
+        self.heads = LinearHeads(network.aus, network.width)
+        self.register_buffer("weight_A", weight_A, persistent=False)
+        if probe:
+            network.requires_grad_(False)
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's loss of one micro-batch; arguments as for `AunceTask`, one view."""
+        if self.probe:
+            self.network.train(self.training and contrast_set < self.settle)
+        logit_BA = self.logits(views[0])
+        loss, count = detection_terms(logit_BA.float(), y_BA, valid_BA, self.weight_A)
+        return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
+
+    def logits(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return logits [B, A]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.probe):
+            z_BAD = self.network(x_BCHW)
+        return self.heads(z_BAD)
+
+
+def _module(parts: Parts) -> nn.Module:
+    network = AUNetwork(parts.model, parts.aus, parts.size)
+    odds = [min(MOST_WEIGHT, (1 - rate) / rate) if rate > 0 else 1.0 for rate in parts.rates]
+    weight_A = torch.tensor(odds if parts.section.balance else [1.0] * parts.aus)
+    settle = 0 if parts.pretrained else SETTLE
+    return DetectionTask(network, parts.section.train == "probe", weight_A, parts.world, settle)
+
+
+def _validation(module: DetectionTask, held: Held) -> Validation:
+    validation = Frames(held.rows("validation", None), held.columns, held.aus, held.labels, held.side)
+
+    def metrics() -> dict[str, Any]:
+        logits_NA = torch.from_numpy(outputs(module.logits, validation, held.size, len(held.columns), held.world))
+        return detection_metrics(torch.sigmoid(logits_NA).numpy(), validation, held.world)
+
+    return Validation((validation,), metrics)
+
+
+def _scores(module: DetectionTask, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
+    return torch.sigmoid(module.logits(x_BCHW).float())
+
+
+DETECTION = Method(
+    name="detection",
+    supervised=True,
+    section=Detection,
+    metrics=("val_auc", "val_f1"),
+    module=_module,
+    validation=_validation,
+    scoring=Scoring(
+        scores=_scores,
+        labels=occurrence,
+        judge=per_au,
+        measures={"f1": "F1", "auc": "AUC", "prevalence": "prevalence", "all_positive_f1": "F1 all positive"},
+        thresholds=True,
+        scale=1.0,
+    ),
+)

@@ -1,0 +1,108 @@
+"""Recipes: what one run is, typed and frozen. Default values live in `au_dist.config` and in the methods, once.
+
+Rooms are handed their own section, never the whole recipe. Files: `au_dist.recipes.files`.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from au_dist.config.running import Batch, Engine, Keep, Optim, Workers
+from au_dist.config.section import Section
+from au_dist.config.sections import Data, Init, Model
+from au_dist.methods import METHODS, method_of
+from au_dist.methods.aunce import Aunce
+from au_dist.methods.base import Method
+from au_dist.methods.detection import Detection
+from au_dist.methods.predictive import Predictive
+
+
+class Recipe(Section):
+    """One run.
+
+    Attributes:
+        name: The run's name: its folder below `runs`.
+        shards: Address of the set of shards.
+        runs: Address below which runs are stored.
+        method: Pretraining method; exactly one of `method` and `task`.
+        task: Supervised task; exactly one of `method` and `task`.
+        seed: Seed of initialisation, order, views and odds.
+        init: Weights to start from; random when None.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    shards: str
+    runs: str
+    method: Literal["aunce", "predictive"] | None = None
+    task: Literal["detection", "intensity"] | None = None
+    seed: int = Field(0, ge=0)
+    init: Init | None = None
+    data: Data = Data()
+    model: Model = Model()
+    aunce: Aunce = Aunce()
+    predictive: Predictive = Predictive()
+    detection: Detection = Detection()
+    optim: Optim = Optim()
+    batch: Batch = Batch()
+    engine: Engine = Engine()
+    workers: Workers = Workers()
+    keep: Keep = Keep()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metric_of_the_method(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        name, keep = raw.get("method") or raw.get("task"), raw.get("keep", {})
+        own = {method.name: method.metrics[0] for method in METHODS}
+        if isinstance(name, str) and name in own and isinstance(keep, dict) and "metric" not in keep:
+            return {**raw, "keep": {**keep, "metric": own[name]}}
+        return raw
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Recipe":
+        if (self.method is None) == (self.task is None):
+            names = [", ".join(m.name for m in METHODS if m.supervised == supervised) for supervised in (False, True)]
+            raise ValueError(
+                f"give exactly one of `method` (pretraining: {names[0]}) and `task` (supervised: {names[1]})"
+            )
+        method = self.learns
+        if self.keep.metric not in method.metrics:
+            raise ValueError(f"keep.metric is {self.keep.metric}, but {method.name} has {', '.join(method.metrics)}")
+        if self.data.decode == "gpu" and not self.workers.gpus:
+            raise ValueError("data.decode: gpu needs workers.gpus")
+        for refusal in method.refusals(self.section, self.data):
+            raise ValueError(refusal)
+        if self.model.norm == "frozen" and self.model.weights is None and self.init is None:
+            raise ValueError("model.norm: frozen has no statistics of its own: give model.weights or init")
+        return self
+
+    @property
+    def learns(self) -> Method:
+        """The method or the task."""
+        return method_of(self.method or self.task)
+
+    @property
+    def section(self) -> Any:
+        """The section of the method or the task; None where it has none."""
+        return getattr(self, self.learns.name) if self.learns.section else None
+
+    @property
+    def frames(self) -> int:
+        """Frames of each clip."""
+        return self.learns.frames(self.section, self.data)
+
+    def science(self) -> dict[str, Any]:
+        """Return what determines the result: everything but names, places and machines."""
+        places = dict.fromkeys(("name", "runs", "shards", "workers", "keep"), True)
+        machines = {
+            "data": {"cpus", "prefetch", "memory", "unreadable"},
+            "engine": {"zero", "offload", "activation_checkpointing"},
+        }
+        return self.model_dump(mode="json", exclude={**places, **machines})
+
+    def hash(self) -> str:
+        """Return 12 hexadecimal digits that identify `science`."""
+        return hashlib.sha256(json.dumps(self.science(), sort_keys=True).encode()).hexdigest()[:12]
