@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from au_dist.cluster import local
+from au_dist.compat.names import CHATTY_LOGGERS
 from au_dist.core.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # in Ray's own order
 _TIMEOUT_S = 5.0
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ray": 10001}
-_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ def connect(address: str | None = None) -> "JobSubmissionClient":
     _knock(address)
     from ray.job_submission import JobSubmissionClient
 
-    for name in _CHATTY:
+    for name in CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     with _without_address_variables():
         return asked(lambda: JobSubmissionClient(address, headers=headers), address)

@@ -5,7 +5,6 @@ The only module that knows ray.data. What an epoch takes of each clip travels, n
 
 import functools
 import logging
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +16,7 @@ import ray.data
 import ray.train
 from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, ExecutionResources
 
-# The class that `DataContext.custom_execution_callback_classes` asks for has no public door.
-from ray.data._internal.execution.execution_callback import ExecutionCallback
-
+from au_dist.compat.ray import SchedulerThrottle
 from au_dist.config.sections import READING_TASKS
 from au_dist.data.decode import pixels
 from au_dist.data.order import Block, Order, Piece, lanes_of
@@ -42,20 +39,6 @@ HEAD_SETS = 2
 
 #: Clips whose pixels a reading task holds at once.
 DECODED_CLIPS = 8
-
-
-class Breath(ExecutionCallback):
-    """Makes Ray Data's scheduler pause after each of its steps.
-
-    While a consumer is slower than the reading, the scheduler asks again and again without waiting whether it may go
-    on. It runs in a thread of the training worker: that halves the speed of training (docs/decisions/0005).
-    """
-
-    PAUSE_S = 0.02
-
-    def on_execution_step(self, executor: Any) -> None:
-        """Called by Ray Data after each step."""
-        time.sleep(self.PAUSE_S)
 
 
 @dataclass(frozen=True)
@@ -209,7 +192,7 @@ def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
         dataset = items.map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus)
         dataset.context.execution_options = options
         dataset.context.target_max_block_size = BLOCK_BYTES
-        dataset.context.custom_execution_callback_classes = [Breath]
+        dataset.context.custom_execution_callback_classes = [SchedulerThrottle]
         found.append(dataset)
     return found
 
@@ -292,7 +275,7 @@ def score(
             num_gpus=gpus,
         )
     )
-    dataset.context.custom_execution_callback_classes = [Breath]
+    dataset.context.custom_execution_callback_classes = [SchedulerThrottle]
     return pa.concat_tables(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 

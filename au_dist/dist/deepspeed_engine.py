@@ -7,7 +7,6 @@ another number of workers and at another ZeRO stage, and nothing is pickled (doc
 import dataclasses
 import gc
 import math
-import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from au_dist.compat.deepspeed import load_deepspeed
 from au_dist.config.running import Engine as EngineConfig
 from au_dist.config.running import Optim
 from au_dist.dist.loss_scale import LossScale
@@ -27,23 +27,6 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 _SCALE = "loss_scale"
 
 _PRODUCTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def _deepspeed() -> Any:
-    """Import DeepSpeed so that it needs no compiler: its CPU collectives would be compiled at the first use."""
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    os.environ.setdefault("DS_IGNORE_CUDA_DETECTION", "1")
-    import logging
-
-    import deepspeed
-    from deepspeed.utils import logger
-
-    logger.setLevel(logging.WARNING)
-    if not torch.cuda.is_available():
-        # A private name (docs/decisions/0002-deepspeed-without-a-compiler.md).
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    return deepspeed
 
 
 def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int, world: int) -> dict[str, Any]:
@@ -96,7 +79,7 @@ class Engine:
         world: World,
         shares: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        deepspeed = _deepspeed()
+        deepspeed = load_deepspeed()
         self.world, self.module = world, module.to(world.device)
         if engine.precision in _PRODUCTS:
             # Around the module's own forward pass, where DeepSpeed's engine leaves it alone. Weights, gradients and

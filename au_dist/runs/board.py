@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from au_dist.runs.drain import draining
+from au_dist.compat.ray import draining
 from au_dist.runs.pulse import Place, late
 
 #: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.train import UserCallback
-from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
 
+from au_dist.compat.ray import is_unresponsive
 from au_dist.core.errors import AuDistError, UnavailableError
 
 
@@ -42,7 +42,7 @@ def _words(error: BaseException) -> str:
 
 
 def _gone(error: BaseException) -> str:
-    if isinstance(error, WorkerHealthCheckTimeoutError):
+    if is_unresponsive(error):
         return "no answer any more"
     text = str(getattr(error, "health_check_failure", None) or error)
     return "its process is gone" if "died" in text or "Died" in type(error).__name__ else ""

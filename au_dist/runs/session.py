@@ -1,5 +1,6 @@
 """A connection to Ray: the cluster that an address names, or a small one inside this process."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -59,16 +60,19 @@ def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> I
         return
     options = {"log_to_driver": False, "logging_level": log_level, "configure_logging": True}
     try:
-        if address:
-            ray.init(address=address, **options)
-        else:
-            ray.init(
-                num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
-                object_store_memory=OBJECT_STORE_BYTES,
-                # A dozen processes; a cluster started with `au-dist cluster up` has it.
-                include_dashboard=False,
-                **options,
-            )
+        # Ray would put the current folder on the import path of all workers, and start its processes there: a file of
+        # the user's named `numpy.py` would break them.
+        with contextlib.chdir("/"):
+            if address:
+                ray.init(address=address, **options)
+            else:
+                ray.init(
+                    num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    # A dozen processes; a cluster started with `au-dist cluster up` has it.
+                    include_dashboard=False,
+                    **options,
+                )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(
             "The Ray cluster does not answer" if address else "Ray cannot be started",

@@ -1,5 +1,6 @@
 """Train a recipe: the driver's side. The same call again resumes, or says that the run is done."""
 
+import functools
 import json
 import os
 import threading
@@ -106,10 +107,11 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
     import ray
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
 
+    from au_dist.compat.ray import PolicyTrainer
     from au_dist.data.pipeline import LaneData, quiet
-    from au_dist.runs.elastic import LaneTrainer, lane_policy
+    from au_dist.runs.elastic import lane_policy
     from au_dist.runs.giving_up import GiveUp
     from au_dist.runs.worker import train_worker
 
@@ -141,9 +143,9 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
         resources_per_worker=resources,
         elastic_resize_monitor_interval_s=RESIZE_S,
     )
-    return LaneTrainer(
+    trainer = functools.partial(PolicyTrainer, policy=lane_policy(context, scaling)) if elastic else TorchTrainer
+    return trainer(
         train_worker,
-        policy=lane_policy(context, scaling) if elastic else None,
         train_loop_config={"context": context, "board": board, "owner": owner},
         scaling_config=scaling,
         run_config=RunConfig(

@@ -4,16 +4,16 @@ import pytest
 from ray.train import ScalingConfig
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
 
+from au_dist.compat import ray as compat
+from au_dist.compat.ray import SteppedPolicy
 from au_dist.core.errors import ClusterError
-from au_dist.runs import elastic
-from au_dist.runs.elastic import Fitting
 
 
 @pytest.fixture
 def gone(monkeypatch):
     """The nodes that drain; no Ray is asked."""
     nodes = set()
-    monkeypatch.setattr(elastic, "draining", lambda: nodes)
+    monkeypatch.setattr(compat, "draining", lambda: nodes)
     return nodes
 
 
@@ -21,7 +21,7 @@ def gone(monkeypatch):
 def policy(gone):
     steps = [4]
     config = ScalingConfig(num_workers=(2, 8), resources_per_worker={"CPU": 0.5})
-    made = Fitting(config, 8, 0.0, lambda: steps[-1])
+    made = SteppedPolicy(config, (2, 4, 8), 0.0, lambda: steps[-1])
     made.steps = steps
     return made
 
@@ -44,7 +44,7 @@ def test_a_running_group_changes_its_size_when_a_checkpoint_was_stored(policy, m
     wanted = ResizeDecision(num_workers=4, resources_per_worker={"CPU": 0.5})
     name = "make_decision_for_running_worker_group"
     monkeypatch.setattr(ElasticScalingPolicy, name, lambda *_: wanted)
-    monkeypatch.setattr(elastic, "LOOK_S", 0.0)
+    monkeypatch.setattr(compat, "LOOK_S", 0.0)
     for _ in range(3):
         assert isinstance(policy.make_decision_for_running_worker_group(None, None), NoopDecision)
     policy.steps.append(8)

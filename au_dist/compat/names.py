@@ -1,0 +1,106 @@
+"""Every name of Ray and DeepSpeed that their makers call private, why it is used, and what would take its place.
+
+`tests/compat/test_names.py` fails with these words when a release has moved one of them. pyproject.toml bounds the
+releases (docs/decisions/0010-versions.md).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PrivateName:
+    """A private name.
+
+    Attributes:
+        name: Module, and the path in it after a colon.
+        takes: The parameters that it is called with or overridden with; None where it is no function.
+        why: What it is used for.
+        instead: What would replace it.
+        every_run: Whether every run depends on it; otherwise only elastic ones.
+    """
+
+    name: str
+    takes: tuple[str, ...] | None
+    why: str
+    instead: str
+    every_run: bool = True
+
+
+_POLICY = "ray.train.v2._internal.execution.scaling_policy:ElasticScalingPolicy"
+_OWN_POLICY = "a public way to hand Ray Train a scaling policy, or sizes in steps in ScalingConfig"
+
+PRIVATE_NAMES = (
+    PrivateName(
+        "ray.data._internal.execution.execution_callback:ExecutionCallback.on_execution_step",
+        ("self", "executor"),
+        "makes Ray Data's scheduler pause between its steps (docs/decisions/0005-what-a-run-waits-for.md)",
+        "a public class for DataContext.custom_execution_callback_classes, which is public itself",
+    ),
+    PrivateName(
+        "ray._private.state:state.get_draining_nodes",
+        (),
+        "tells which nodes are about to go, as Ray Train asks it itself (docs/decisions/0008-elastic.md)",
+        "a public list of draining nodes; ray.train.get_preemption_info is a barrier of all workers",
+    ),
+    PrivateName(
+        "ray.train.v2._internal.exceptions:WorkerHealthCheckTimeoutError",
+        None,
+        "tells a worker that does not answer any more from one that failed",
+        "a public exception of Ray Train",
+    ),
+    PrivateName(
+        "deepspeed.ops:__compatible_ops__",
+        None,
+        "keeps DeepSpeed from compiling its CPU collectives (docs/decisions/0002-deepspeed-without-a-compiler.md)",
+        "a setting of DeepSpeed that leaves them out",
+    ),
+    PrivateName(
+        f"{_POLICY}._count_possible_workers",
+        ("self", "reserved_resources"),
+        "rounds the number of workers down to one that shares the lanes; draining nodes are no room",
+        _OWN_POLICY,
+        every_run=False,
+    ),
+    PrivateName(
+        f"{_POLICY}.make_decision_for_non_running_worker_group",
+        ("self",),
+        "ends a run that has no room for its smallest group for too long",
+        _OWN_POLICY,
+        every_run=False,
+    ),
+    PrivateName(
+        f"{_POLICY}.make_decision_for_running_worker_group",
+        ("self", "worker_group_state", "worker_group_status"),
+        "changes the number of workers when a checkpoint has just been stored",
+        _OWN_POLICY,
+        every_run=False,
+    ),
+    PrivateName(
+        "ray.train.v2._internal.execution.scaling_policy:ResizeDecision",
+        None,
+        "is what a scaling policy answers",
+        _OWN_POLICY,
+        every_run=False,
+    ),
+    PrivateName(
+        "ray.train.v2._internal.execution.scaling_policy:NoopDecision",
+        None,
+        "is what a scaling policy answers",
+        _OWN_POLICY,
+        every_run=False,
+    ),
+    PrivateName(
+        "ray.train.torch:TorchTrainer._initialize_and_run_controller",
+        ("self", "controller_init_kwargs"),
+        "hands the scaling policy to Ray Train",
+        _OWN_POLICY,
+        every_run=False,
+    ),
+)
+
+#: Loggers of Ray that say what nobody needs to know.
+CHATTY_LOGGERS = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
