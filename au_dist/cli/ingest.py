@@ -43,7 +43,7 @@ def ingest(
     quality: Annotated[int, typer.Option(help="JPEG quality of the crops.")] = 92,
     eye_distance: Annotated[float, typer.Option(help="Between the eyes, as a share of the side: the margin.")] = 0.38,
     detector: Annotated[
-        str | None, typer.Option(help="centerface, landmarks, none (crops already), or module:function.")
+        str | None, typer.Option(help="centerface, landmarks, none (crops already), or FILE.py:function.")
     ] = None,
     landmarks: Annotated[Path | None, typer.Option(help="Landmark CSV, or a folder of them.")] = None,
     min_face: Annotated[int, typer.Option(help="Smallest face in pixels.")] = 32,
@@ -97,7 +97,7 @@ def ingest(
     )
     found = CORPORA[corpus].find(look(path.absolute()), options)
     spec = VideoSpec(
-        detector=detector or ("none" if found.cropped else "centerface"),
+        detector=_placed(detector) if detector else "none" if found.cropped else "centerface",
         clip_frames=clip_frames,
         stride=stride,
         max_faces=CORPORA[corpus].people,
@@ -116,6 +116,12 @@ def ingest(
             found, open_store(out), recipe, parallel=parallel, most_aside=max_aside, show=watch
         )
     _print(out, manifest, summary, recipe, found.notes)
+
+
+def _placed(detector: str) -> str:
+    """Return a detector as every process finds it: workers have other working directories."""
+    file, colon, function = detector.rpartition(":")
+    return f"{Path(file).absolute()}:{function}" if colon and file.endswith(".py") else detector
 
 
 def _cluster_cpus() -> int:

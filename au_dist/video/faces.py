@@ -5,7 +5,9 @@ A detector is a function from a :class:`~au_dist.video.video.Frame` to the faces
 
 import csv
 import importlib
+import importlib.util
 import math
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +58,8 @@ def open_detector(
     """Open a detector.
 
     Args:
-        name: ``centerface``, ``landmarks``, ``none``, or ``module:function`` for one of your own; the function takes
+        name: ``centerface``, ``landmarks``, ``none``, or for one of your own ``FILE.py:function`` or
+            ``module:function`` (of an installed module); the function takes
             the options below as keywords and returns a detector.
         landmarks: The CSV file of the video, for ``landmarks``.
         min_confidence: Faces below this are left out.
@@ -85,7 +88,7 @@ def open_detector(
     raise RecipeError(
         "There is no such face detector",
         where="detector",
-        expected=f"one of {', '.join(DETECTORS)}, or module:function",
+        expected=f"one of {', '.join(DETECTORS)}, or FILE.py:function",
         found=repr(name),
     )
 
@@ -115,17 +118,29 @@ def _centerface(min_confidence: float, detect_side: int, threads: int) -> Detect
 
 
 def _own(name: str) -> Callable[..., Detector]:
-    module, _, function = name.partition(":")
+    module, _, function = name.rpartition(":")
     try:
-        found: Callable[..., Detector] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+        found: Callable[..., Detector] = getattr(_loaded(module), function)
+    except (OSError, ImportError, AttributeError, SyntaxError) as error:
         raise RecipeError(
             "The face detector of your own cannot be imported",
             where="detector",
-            expected="module:function, importable from here",
+            expected="FILE.py:function, or FILE.py:function of an installed module",
             found=f"{name!r}: {error}",
         ) from error
     return found
+
+
+def _loaded(name: str) -> types.ModuleType:
+    """Import a module by its name, or from a file."""
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _from_table(table: dict[int, list[Face]], min_confidence: float) -> Detector:

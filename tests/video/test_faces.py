@@ -91,7 +91,10 @@ def test_unknown_and_own_detectors(tmp_path, monkeypatch):
         "def build(*, min_confidence, **_):\n    return lambda frame: [min_confidence, frame.number]\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert open_detector("own_detector:build", min_confidence=0.25)(Frame(7, 0.0, np.zeros((2, 2, 3)))) == [0.25, 7]
+    for name in ("own_detector:build", f"{tmp_path}/own_detector.py:build"):
+        assert open_detector(name, min_confidence=0.25)(Frame(7, 0.0, np.zeros((2, 2, 3)))) == [0.25, 7]
+    with pytest.raises(RecipeError, match=r"cannot be imported.*FILE.py:function"):
+        open_detector(f"{tmp_path}/absent.py:build")
 
 
 HEADER = ["frame", "confidence", "success", *(f"{axis}_{point}" for axis in "xy" for point in range(68))]
