@@ -8,8 +8,8 @@ environment variables. Errors of either client leave this module as `StorageErro
 import functools
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,17 +181,17 @@ class Store:
             return self._create_object(path, data)
         target = Path(self.uri) / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _share(file.name)
+        name = _beside(target)
         try:
-            os.link(file.name, target)
+            with _new(name) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(name, target)
         except FileExistsError:
             return False
         finally:
-            os.unlink(file.name)
+            name.unlink(missing_ok=True)
         return True
 
     def _create_object(self, path: str, data: bytes) -> bool:
@@ -300,21 +300,23 @@ def open_store(uri: str | os.PathLike[str]) -> Store:
 def atomic_file(target: Path) -> Iterator[IO[bytes]]:
     """Yield a file that gets its final name only when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    name = _beside(target)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _new(name) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _share(name)
         os.replace(name, target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
 
 
-def _share(name: str) -> None:
-    """Give a temporary file the permissions that an ordinary new file would have."""
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(name, 0o666 & ~umask)
+def _beside(target: Path) -> Path:
+    """Return a name that nobody uses in the folder of a file; hidden, so that nobody lists it."""
+    return target.with_name(f".{secrets.token_hex(8)}.partial")
+
+
+def _new(path: Path) -> IO[bytes]:
+    """Open a new file with the permissions that an ordinary one has; `tempfile` gives it to its owner alone."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb")
