@@ -1,5 +1,6 @@
 """What the driver, Ray Train's controller and the workers of a run tell each other, through an actor."""
 
+import _thread
 import socket
 import threading
 import time
@@ -90,9 +91,14 @@ class Board:
         return self.moving and not self.leaving
 
 
+def own_node() -> str:
+    """Return the id of the node that this process runs on."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
 def pinned() -> Any:
     """Return the handle of a new board; it lives and dies with the driver's node."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = NodeAffinitySchedulingStrategy(own_node(), soft=False)
     return ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
 
 
@@ -106,7 +112,7 @@ class Pulse:
 
     def __init__(self, board: Any, rank: int) -> None:
         self.board, self.rank, self.node = board, rank, socket.gethostname()
-        self.home = ray.get_runtime_context().get_node_id()
+        self.home = own_node()
         self.place, self.over = ("computes", 0, time.monotonic()), threading.Event()
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
@@ -132,11 +138,15 @@ class Shown:
         board: The board's handle.
         show: Called with each row, in a thread.
         stop: Set when the run is to stop.
+        end: Ends the run where the workers cannot be asked to stop any more; by default as Ctrl-C does.
     """
 
-    def __init__(self, board: Any, show: Show, stop: threading.Event) -> None:
+    def __init__(
+        self, board: Any, show: Show, stop: threading.Event, end: Callable[[], None] = _thread.interrupt_main
+    ) -> None:
         self.board, self.show, self.stop, self.over = board, show, stop, threading.Event()
-        self.looked, self.said, self.home = 0.0, set[str](), ray.get_runtime_context().get_node_id()
+        self.end, self.deaf = end, False
+        self.looked, self.said, self.home = 0.0, set[str](), own_node()
         self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
 
     def __enter__(self) -> None:
@@ -160,11 +170,20 @@ class Shown:
                     self._move()
             except ray.exceptions.GetTimeoutError:
                 pass  # asked again
-            except ray.exceptions.RayError:
-                return
+            except ray.exceptions.RayError as error:
+                self._lost(error)
             if last:
                 return
             time.sleep(0.5)
+
+    def _lost(self, error: Exception) -> None:
+        """Say once that nothing is heard of the run; one that is to stop cannot be asked to, and is ended."""
+        if not self.deaf:
+            self.deaf = True
+            self.show({"late": f"nothing is heard of the run any more: {str(error).partition(chr(10))[0][:200]}"})
+        if self.stop.is_set() and not self.over.is_set():
+            self.over.set()
+            self.end()
 
     def _look(self) -> None:
         """Say which ranks keep the others waiting, each once while it does."""

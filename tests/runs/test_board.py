@@ -1,6 +1,11 @@
 """The board of a run, without an actor around it: who is to stop, who has to move."""
 
-from au_dist.runs.board import Board
+import threading
+
+import ray
+
+from au_dist.runs import board as board_module
+from au_dist.runs.board import Board, Shown
 
 
 def board_of(*homes):
@@ -46,3 +51,25 @@ def test_a_rank_that_has_ended_has_no_home():
     board.leave()
     assert board.move({"a"}) is None
     assert not board.moves()
+
+
+class Dead:
+    """The handle of a board whose actor has died."""
+
+    def __getattr__(self, name):
+        raise ray.exceptions.RayActorError
+
+    def __reduce__(self):
+        raise TypeError
+
+
+def test_a_run_that_cannot_be_asked_to_stop_is_ended(monkeypatch):
+    monkeypatch.setattr(board_module, "own_node", lambda: "a")
+    rows, ended, stop = [], threading.Event(), threading.Event()
+    shown = Shown(Dead(), rows.append, stop, ended.set)
+    with shown:
+        assert not ended.wait(0.7)  # a run that nobody stops goes on
+        stop.set()
+        assert ended.wait(5)
+    assert len(rows) == 1
+    assert "nothing is heard" in rows[0]["late"]
