@@ -2,13 +2,14 @@
 # make demo STORE=s3   the same on a real S3 server that this starts and stops
 # make test            the whole test suite
 # make check           lint, types and the fast tests
+# make mutants         break one promise after another: the fast tests must notice (minutes; NAMES= for some)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORE  ?= folder
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test check mutants format lock clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml requirements.lock
@@ -38,6 +39,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -m "not slow and not ray and not s3 and not gpu"
+
+mutants: $(READY)
+	$(BIN)/python tests/mutants.py $(NAMES)
 
 format: $(READY)
 	$(BIN)/ruff format .

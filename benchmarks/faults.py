@@ -319,7 +319,7 @@ def peace_for(case: Case, place: Path, base: Store, peace: Run) -> Run:
     like = Run(place, "clean", clean, base.at("runs"), {}, job=INTENSITY, frames=2).start().finish()
     last = checkpoint.newest(like.store)
     assert last is not None
-    shards_of(base.at("spoilt"), PAIRS, checkpoint.state(last)["subjects"]["train"][0])
+    shards_of(base.at("spoilt"), PAIRS, checkpoint.state(last).subjects.train[0])
     return like
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def _enter(rank: int, size: int, port: int, function: Callable[..., Any], argume
     )
     os.environ["DS_ACCELERATOR"] = "cpu"
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=size)
+    # Ranks that do not agree wait for each other.
+    dist.init_process_group("gloo", rank=rank, world_size=size, timeout=timedelta(seconds=60))
     torch.save(function(World(rank, size, torch.device("cpu")), *arguments), Path(out) / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

@@ -172,6 +172,7 @@ def _meaning(text: str) -> dict[str, Any]:
     """Return what determines a campaign's result: everything but places, machines and its length."""
     raw = {key: value for key, value in yaml.safe_load(text).items() if key not in FREE}
     # Through the recipe: what was written before a key existed means its default.
-    recipe = Recipe.model_validate(raw["recipe"]).model_dump(mode="json")
+    recipe = Recipe.model_validate(raw["recipe"])
     outside = ("name", "runs", "shards", "workers")
-    return {**raw, "recipe": {key: value for key, value in recipe.items() if key not in outside}}
+    found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
+    return {**raw, "recipe": put(found, {"keep.metric": recipe.metric})}

@@ -160,7 +160,7 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
         StorageError: The store fails.
         TrainError: No trial has a checkpoint with a metric.
     """
-    place, metric = campaign.place, campaign.base().keep.metric
+    place, metric = campaign.place, campaign.base().metric
     rows = table(campaign, trials)
     for row in rows:
         found = checkpoint.best(open_store(row.run), metric) if row.state in ("finished", "stopped early") else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from au_dist.core.errors import AuDistError, RecipeError, TrainError
-from au_dist.runs.context import initial_weights, make_context
+from au_dist.runs.context import make_context, starting_point
 from au_dist.train.plan import worker_counts
 from au_dist.tuning.campaign import Campaign, claim, load_campaign, trial_name
 from au_dist.tuning.fit import trials_at_once
@@ -70,7 +70,7 @@ def check_runs(campaign: Campaign, where: Path) -> None:
     Raises:
         AuDistError: What stands in the way.
     """
-    initial_weights(make_context(campaign.base()))
+    starting_point(make_context(campaign.base()))
     for recipe in check_space(campaign.space, campaign.recipe, where):
         make_context(recipe).plan(worker_counts(recipe)[-1])
 
@@ -106,7 +106,7 @@ def _search(campaign: Campaign, study: Study, at_once: int, show: Show) -> None:
     if not search.left:
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    past, metric = study.trials(), campaign.base().keep.metric
+    past, metric = study.trials(), campaign.base().metric
     filesystem, path = campaign.place.filesystem()
     tuner = tune.Tuner(
         tune.with_resources(Trial, TRIAL_RESOURCES),

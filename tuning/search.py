@@ -31,7 +31,7 @@ class StudySearch(Searcher):
     def __init__(self, campaign: Campaign, study: Study, show: Show) -> None:
         super().__init__()
         self._campaign, self._study, self._show = campaign, study, show
-        self._metric_name = campaign.base().keep.metric
+        self._metric_name = campaign.base().metric
         trials = study.trials()
         self._waiting = [trial.number for trial in trials if trial.state == "unfinished"]
         self._new = max(0, campaign.trials - len(trials))

@@ -3,11 +3,15 @@
 import math
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from au_dist.train.events import Event, StepDone
 
 
 def say(text: str = "", err: bool = False) -> None:
@@ -16,56 +20,63 @@ def say(text: str = "", err: bool = False) -> None:
 
 
 class Progress:
-    """Prints the record of a run: validations, and a step every few seconds."""
+    """Prints what happens in a run: validations, and a step every few seconds."""
 
     def __init__(self, every_s: float = 3.0) -> None:
         self.every_s, self.last = every_s, 0.0
 
-    def __call__(self, row: dict[str, Any]) -> None:
-        """Print a row if it is time."""
-        import time
+    def __call__(self, event: "Event") -> None:
+        """Print an event if it is time."""
+        from au_dist.train import events
 
-        if faults := row.get("unreadable"):
-            say(f"step {row['step']:>6}  left out: {len(faults)} frames do not decode, e.g. {faults[0]}")
-        if fault := row.get("damaged"):
-            return say(f"a checkpoint is left out: {fault}")
-        if gone := row.get("draining"):
-            return say(f"a node is about to go: {gone}", err=True)
-        if lost := row.get("lost"):
-            return say(
-                f"workers failed: {lost}; the run goes on from its last checkpoint if they may start again", err=True
-            )
-        if late := row.get("late"):
-            return say(f"the run waits: {late}", err=True)
-        if row.get("resumed"):
-            return say(f"step {row['step']:>6}  going on from here")
-        if stored := row.get("stored"):
-            mib = stored["bytes"] / 2**20
-            spent = f"; validated in {stored['validated_s']:.1f} s" if "validated_s" in stored else ""
-            return say(f"step {row['step']:>6}  stored {mib:.1f} MiB in {stored['seconds']:.1f} s{spent}")
-        if "steps" not in row:
-            numbers = {name: value for name, value in row.items() if isinstance(value, float)}
-            found = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-            say(f"step {row['step']:>6}  {found}")
-            return
-        if lost := row.get("skipped_clips"):
-            say(f"step {row['step']:>6}  skipped: the loss is not finite, with {len(lost)} clips, e.g. {lost[0]}")
-        if "left_out" in row:
-            say(
-                f"step {row['step']:>6}  left out: the gradient is too large for fp16; loss scale {row['loss_scale']:g}"
-            )
+        match event:
+            case events.StepDone():
+                self._step(event)
+            case events.Validated():
+                _left_out(event.step, event.metrics.get("unreadable", ()))
+                numbers = {name: value for name, value in event.metrics.items() if isinstance(value, float)}
+                found = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+                say(f"step {event.step:>6}  {found}")
+            case events.Stored():
+                spent = "" if event.validated_s is None else f"; validated in {event.validated_s:.1f} s"
+                say(f"step {event.step:>6}  stored {event.bytes / 2**20:.1f} MiB in {event.seconds:.1f} s{spent}")
+            case events.Resumed():
+                say(f"step {event.step:>6}  going on from here")
+            case events.CheckpointDamaged():
+                say(f"a checkpoint is left out: {event.fault}")
+            case events.Waiting():
+                say(f"the run waits: {event.words}", err=True)
+            case events.NodesDraining():
+                say(f"a node is about to go: {event.words}", err=True)
+            case events.WorkersLost():
+                on = "the run goes on from its last checkpoint if they may start again"
+                say(f"workers failed: {event.words}; {on}", err=True)
+
+    def _step(self, event: "StepDone") -> None:
+        _left_out(event.step, event.unreadable)
+        begin = f"step {event.step:>6}"
+        if lost := event.skipped_clips:
+            say(f"{begin}  skipped: the loss is not finite, with {len(lost)} clips, e.g. {lost[0]}")
+        if event.grad_norm is None:
+            say(f"{begin}  left out: the gradient is too large for fp16; loss scale {event.loss_scale:g}")
             return
         now = time.monotonic()
-        if now - self.last < self.every_s and row["step"] != row["steps"]:
+        if now - self.last < self.every_s and event.step != event.steps:
             return
         self.last = now
-        minutes, seconds = divmod(round(row["eta_s"]), 60)
+        minutes, seconds = divmod(round(event.eta_s), 60)
+        loss = math.nan if event.loss is None else event.loss
         say(
-            f"step {row['step']:>6}/{row['steps']}  epoch {row['epoch']:.2f}  loss {row.get('loss', math.nan):.4f}  "
-            f"grad {row['grad_norm']:.3f}  lr {row['lr']:.2e}  {row['clips_per_s']:.0f} clips/s  "
-            f"data wait {row['data_wait']:.0%}  left {minutes}:{seconds:02d}"
-            + (f"  sets without a label {row['unlabelled_sets']}" if "unlabelled_sets" in row else "")
+            f"{begin}/{event.steps}  epoch {event.epoch:.2f}  loss {loss:.4f}  grad {event.grad_norm:.3f}  "
+            f"lr {event.lr:.2e}  {event.clips_per_s:.0f} clips/s  data wait {event.data_wait:.0%}  "
+            f"left {minutes}:{seconds:02d}"
+            + (f"  sets without a label {event.unlabelled_sets}" if event.unlabelled_sets else "")
         )
+
+
+def _left_out(step: int, faults: Sequence[str]) -> None:
+    if faults:
+        say(f"step {step:>6}  left out: {len(faults)} frames do not decode, e.g. {faults[0]}")
 
 
 @contextmanager

@@ -101,8 +101,8 @@ class Keep(Section):
         last: Newest checkpoints to keep.
         best: Best checkpoints to keep.
         forever: Checkpoints whose step is a multiple of this are kept, too.
-        metric: Validation metric that says which is best (larger is better). `val_auc` or `val_f1` where labels are
-            occurrence; predictive coding has `val_accuracy`, intensity `val_icc`.
+        metric: Validation metric that says which is best (larger is better); the method's own when None: `val_auc`
+            (or `val_f1`) where labels are occurrence, `val_accuracy` of predictive coding, `val_icc` of intensity.
         ledger: Write which clips each contrast set saw, for `au-dist verify-order`.
     """
 
@@ -110,5 +110,5 @@ class Keep(Section):
     last: int = Field(2, ge=1)
     best: int = Field(1, ge=1)
     forever: int | None = Field(None, ge=1)
-    metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] = "val_auc"
+    metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] | None = None
     ledger: bool = False

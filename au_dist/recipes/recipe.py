@@ -50,17 +50,6 @@ class Recipe(Section):
     workers: Workers = Workers()
     keep: Keep = Keep()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _metric_of_the_method(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict):
-            return raw
-        name, keep = raw.get("method") or raw.get("task"), raw.get("keep", {})
-        own = {method.name: method.metrics[0] for method in METHODS}
-        if isinstance(name, str) and name in own and isinstance(keep, dict) and "metric" not in keep:
-            return {**raw, "keep": {**keep, "metric": own[name]}}
-        return raw
-
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         if (self.method is None) == (self.task is None):
@@ -69,8 +58,8 @@ class Recipe(Section):
                 f"give exactly one of `method` (pretraining: {names[0]}) and `task` (supervised: {names[1]})"
             )
         method = self.learns
-        if self.keep.metric not in method.metrics:
-            raise ValueError(f"keep.metric is {self.keep.metric}, but {method.name} has {', '.join(method.metrics)}")
+        if self.metric not in method.metrics:
+            raise ValueError(f"keep.metric is {self.metric}, but {method.name} has {', '.join(method.metrics)}")
         if self.data.decode == "gpu" and not self.workers.gpus:
             raise ValueError("data.decode: gpu needs workers.gpus")
         for refusal in method.refusals(self.section, self.data):
@@ -88,6 +77,11 @@ class Recipe(Section):
     def section(self) -> Any:
         """The section of the method or the task; None where it has none."""
         return getattr(self, self.learns.name) if self.learns.section else None
+
+    @property
+    def metric(self) -> str:
+        """The validation metric that says which checkpoint is best."""
+        return self.keep.metric or self.learns.metrics[0]
 
     @property
     def frames(self) -> int:

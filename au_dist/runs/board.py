@@ -12,35 +12,36 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from au_dist.compat.ray import draining
 from au_dist.runs.pulse import Place, late
+from au_dist.train.events import Event, NodesDraining, Waiting
 
 #: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
 BEAT_S, LATE_S = 2.0, 20.0
 
-Show = Callable[[dict[str, Any]], None]
+Show = Callable[[Event], None]
 
 
 class Board:
-    """Rows of the record on their way to the driver, where the workers begin and are, and whether they are to stop.
+    """Events on their way to the driver, where the workers begin and are, and whether they are to stop.
 
     Used as an actor, see `pinned`.
     """
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.events: list[Event] = []
         self.step, self.leaving, self.moving = 0, False, False
         self.places: dict[int, Place] = {}
         self.homes: dict[int, str] = {}
         self.over: set[int] = set()
 
-    def add(self, row: dict[str, Any]) -> bool:
-        """Add a row; return whether the workers are to stop."""
-        self.rows.append(row)
+    def add(self, event: Event) -> bool:
+        """Add an event; return whether the workers are to stop."""
+        self.events.append(event)
         return self.leaving or self.moving
 
-    def take(self) -> list[dict[str, Any]]:
-        """Return the rows that were added since the last time."""
-        rows, self.rows = self.rows, []
-        return rows
+    def take(self) -> list[Event]:
+        """Return the events that were added since the last time."""
+        events, self.events = self.events, []
+        return events
 
     def begin(self, step: int) -> int:
         """Set the step that the workers begin with: that of the checkpoint which they all load."""
@@ -132,11 +133,11 @@ class Pulse:
 
 
 class Shown:
-    """Shows a board's rows while a block runs, and passes on that the run is to stop.
+    """Shows a board's events while a block runs, and passes on that the run is to stop.
 
     Args:
         board: The board's handle.
-        show: Called with each row, in a thread.
+        show: Called with each event, in a thread.
         stop: Set when the run is to stop.
         end: Ends the run where the workers cannot be asked to stop any more; by default as Ctrl-C does.
     """
@@ -162,8 +163,8 @@ class Shown:
             try:
                 if self.stop.is_set():
                     ray.get(self.board.leave.remote(), timeout=10)
-                for row in ray.get(self.board.take.remote(), timeout=10):
-                    self.show(row)
+                for event in ray.get(self.board.take.remote(), timeout=10):
+                    self.show(event)
                 if time.monotonic() - self.looked > BEAT_S:
                     self.looked = time.monotonic()
                     self._look()
@@ -180,7 +181,7 @@ class Shown:
         """Say once that nothing is heard of the run; one that is to stop cannot be asked to, and is ended."""
         if not self.deaf:
             self.deaf = True
-            self.show({"late": f"nothing is heard of the run any more: {str(error).partition(chr(10))[0][:200]}"})
+            self.show(Waiting(f"nothing is heard of it any more: {str(error).partition(chr(10))[0][:200]}"))
         if self.stop.is_set() and not self.over.is_set():
             self.over.set()
             self.end()
@@ -190,7 +191,7 @@ class Shown:
         lines = {line.partition(":")[0]: line for line in ray.get(self.board.late.remote(LATE_S), timeout=10)}
         for who, line in lines.items():
             if who not in self.said:
-                self.show({"late": line})
+                self.show(Waiting(line))
         self.said = set(lines)
 
     def _move(self) -> None:
@@ -201,7 +202,7 @@ class Shown:
         if self.stop.is_set():
             return
         if self.home in nodes:
-            self.show({"draining": "the driver's node: the run stops"})
+            self.show(NodesDraining("the driver's node: the run stops"))
             self.stop.set()
         elif who := ray.get(self.board.move.remote(nodes), timeout=10):
-            self.show({"draining": f"{who}: the run stores a checkpoint and goes on elsewhere"})
+            self.show(NodesDraining(f"{who}: the run stores a checkpoint and goes on elsewhere"))

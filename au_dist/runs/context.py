@@ -84,7 +84,7 @@ class Context:
             reading=reading,
             decode=data.decode == "tasks",
             take=plan.take,
-            sets=plan.steps * plan.accumulate,
+            sets=plan.sets(plan.steps),
             cpus=data.cpus,
             prefetch=data.prefetch,
             memory=data.memory,
@@ -93,7 +93,7 @@ class Context:
     def resume_step(self) -> tuple[int, list[str]]:
         """Return the step of the newest checkpoint that is whole, 0 without one, and what is wrong with newer ones."""
         place, faults = checkpoint.intact(self.run)
-        return 0 if place is None else int(checkpoint.state(place)["step"]), faults
+        return 0 if place is None else checkpoint.state(place).step, faults
 
     def rates(self) -> list[float]:
         """Occurrence rate of each trained action unit in the training labels that may be used; NaN without labels."""
@@ -167,31 +167,32 @@ def _kind(method: Method) -> str:
     return f"reads {method.reads} ({names})"
 
 
-def initial_weights(context: Context) -> dict[str, Any]:
-    """Return the network's weights that the recipe starts from; empty for a random start.
+def starting_point(context: Context) -> Store | None:
+    """Return the checkpoint whose network the recipe starts from, None for a random start; nothing of it is loaded.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it is of other action units, crops or another network.
+        CheckpointError: There is no such checkpoint, or it is of other action units, crops or another network, or it
+            was trained on subjects that validate or test here.
     """
     recipe = context.recipe
     if recipe.init is None:
-        return {}
+        return None
     place = checkpoint.find(recipe.init.run, recipe.init.checkpoint, open_store(recipe.runs))
     state = checkpoint.state(place)
-    there = Recipe.model_validate(state["recipe"])
+    there = state.run_recipe
     both_read_clips = there.learns.clips and recipe.learns.clips
-    theirs_aus = context.aus if both_read_clips else state["aus"]  # a network with a memory knows none
+    theirs_aus = context.aus if both_read_clips else state.aus  # a network with a memory knows none
     for name, mine, theirs in (
         ("kind of network", _kind(recipe.learns), _kind(there.learns)),
         ("action units", au_names(context.aus), au_names(theirs_aus)),
-        ("crop recipe", context.manifest.crop, state["crop"]),
+        ("crop recipe", context.manifest.crop, state.crop),
         ("model", *(some.model.model_dump(mode="json", exclude={"weights"}) for some in (recipe, there))),
     ):
         if mine != theirs:
             raise CheckpointError(
                 f"The checkpoint to start from is of another {name}", where=place.uri, expected=mine, found=theirs
             )
-    leaked = sorted(set(state["subjects"]["train"]) & {*context.split.validation, *context.split.test})
+    leaked = sorted(set(state.subjects.train) & {*context.split.validation, *context.split.test})
     if leaked and context.split.test:
         raise CheckpointError(
             "The checkpoint to start from was trained on subjects that validate or test here",
@@ -199,5 +200,15 @@ def initial_weights(context: Context) -> dict[str, Any]:
             found=f"{len(leaked)} of them, e.g. {leaked[0]}",
             fix="Give both recipes the same data.protocol.",
         )
-    weights = checkpoint.tensors(place, checkpoint.WEIGHTS)
+    return place
+
+
+def initial_weights(context: Context) -> dict[str, Any]:
+    """Load and return the network's weights that the recipe starts from; empty for a random start.
+
+    Raises:
+        CheckpointError: As `starting_point`, or the weights are damaged.
+    """
+    place = starting_point(context)
+    weights = {} if place is None else checkpoint.tensors(place, checkpoint.WEIGHTS)
     return {name: tensor for name, tensor in weights.items() if name.startswith("network.")}

@@ -20,10 +20,12 @@ from au_dist.runs.board import Pulse
 from au_dist.runs.context import Context
 from au_dist.runs.owner import check_owner
 from au_dist.train import checkpoint
+from au_dist.train.events import Recorded, Stored
 from au_dist.train.ledger import Ledger
 from au_dist.train.plan import BatchPlan
 from au_dist.train.record import Record
 from au_dist.train.saving import Saving
+from au_dist.train.state import CheckpointState, OrderPosition, Subjects
 
 #: Seconds that failing ranks wait for the leading one to store its record.
 PATIENCE_S = 60
@@ -68,12 +70,12 @@ class RunHost:
         self._answer: Any = None
         self._leaving = False
 
-    def record(self, row: dict[str, Any]) -> None:
-        """Record and show a row; only the leading rank does."""
+    def record(self, event: Recorded) -> None:
+        """Record and show what happened; only the leading rank does."""
         if self._record is None:
             return
-        self._record.add(row)
-        self._answer = self.board.add.remote(row)
+        self._record.add(event)
+        self._answer = self.board.add.remote(event)
         if self._record.due():
             self.saving.meanwhile(self._send)
 
@@ -100,16 +102,15 @@ class RunHost:
         if self._record is not None:
             state = checkpoint_state(self.context, self.plan, step, metrics)
             spent, self._spent = self._spent, {}
-            self.saving.begin(step, lambda: self._store(step, weights, moments, state, spent))
+            self.saving.begin(step, lambda: self._store(weights, moments, state, spent))
 
-    def _store(self, step: int, weights: Any, moments: Any, state: dict[str, Any], spent: dict[str, float]) -> None:
+    def _store(self, weights: Any, moments: Any, state: CheckpointState, spent: dict[str, float]) -> None:
         run, begun = self.context.run, time.monotonic()
         self._send()
-        written = checkpoint.write(run, step, weights, moments, state, lambda: check_owner(run, self.owner))
-        seconds = time.monotonic() - begun
-        self.board.add.remote({"step": step, "stored": {"bytes": written, "seconds": seconds, **spent}})
+        written = checkpoint.write(run, weights, moments, state, lambda: check_owner(run, self.owner))
+        self.board.add.remote(Stored(step=state.step, bytes=written, seconds=time.monotonic() - begun, **spent))
         check_owner(run, self.owner)
-        checkpoint.prune(run, self.context.recipe.keep)
+        checkpoint.prune(run, self.context.recipe.keep, self.context.recipe.metric)
 
     def _send(self) -> None:
         assert self._record is not None
@@ -145,25 +146,25 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: number for name, number in metrics.items() if not isinstance(number, list)}
 
 
-def checkpoint_state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
+def checkpoint_state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]) -> CheckpointState:
     """Return what a checkpoint says of itself."""
     versions = {name: importlib.metadata.version(name) for name in ("au-dist", "torch", "ray", "deepspeed", "numpy")}
-    return {
-        "step": step,
-        "order": {"seed": context.recipe.seed, "contrast_sets": step * plan.accumulate},
-        "plan": vars(plan),
-        "metrics": numbers(metrics),
-        "thresholds": metrics.get("thresholds"),
-        "clip_frames": context.manifest.clip_frames,
-        "aus": list(context.aus),
-        "crop": context.manifest.crop,
-        "subjects": vars(context.split),
-        "recipe": context.recipe.model_dump(mode="json"),
-        "recipe_hash": context.recipe.hash(),
-        "manifest": context.manifest.sha256,
-        "versions": versions,
-        "commit": commit(),
-    }
+    return CheckpointState(
+        step=step,
+        order=OrderPosition(seed=context.recipe.seed, contrast_sets=plan.sets(step)),
+        plan=plan,
+        metrics=numbers(metrics),
+        thresholds=metrics.get("thresholds"),
+        clip_frames=context.manifest.clip_frames,
+        aus=context.aus,
+        crop=context.manifest.crop,
+        subjects=Subjects(**vars(context.split)),
+        recipe=context.recipe.model_dump(mode="json"),
+        recipe_hash=context.recipe.hash(),
+        manifest=context.manifest.sha256,
+        versions=versions,
+        commit=commit(),
+    )
 
 
 def peak_memory(device: torch.device) -> float:

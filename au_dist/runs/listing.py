@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from au_dist.core.errors import CheckpointError
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
 
@@ -60,20 +61,20 @@ def _run_paths(base: Store, path: str, depth: int) -> list[str]:
 
 def _row(base: Store, path: str, metric: str | None) -> RunRow:
     place = base.at(path)
-    recipe: dict[str, Any] = yaml.safe_load(place.read("recipe.yaml"))
-    chosen = metric or recipe["keep"]["metric"]
+    recipe = Recipe.model_validate(yaml.safe_load(place.read("recipe.yaml")))
+    chosen = metric or recipe.metric
     steps, top = checkpoint.steps(place), checkpoint.best(place, chosen)
     done = place.exists("result.json")
     number = checkpoint.value(top, chosen) if top else math.nan
     return RunRow(
         place=place,
         name=path.rstrip("/") or place.name,
-        kind=recipe["method"] or recipe["task"],
+        kind=recipe.learns.name,
         status="complete" if done else "unfinished" if steps else "started",
         steps=steps[-1] if steps else 0,
         best=number if math.isfinite(number) else math.nan,
         metric=chosen,
-        best_step=int(checkpoint.state(top)["step"]) if top else 0,
+        best_step=checkpoint.state(top).step if top else 0,
     )
 
 
@@ -123,4 +124,4 @@ def pull(address: str, target: Path, *, which: str = "best", base: Store | None 
     place = checkpoint.find(address, which, base)
     files = checkpoint.pull(place, target)
     state = checkpoint.state(place)
-    return {"checkpoint": place.uri, "step": state["step"], "metrics": state["metrics"], "files": files}
+    return {"checkpoint": place.uri, "step": state.step, "metrics": state.metrics, "files": files}

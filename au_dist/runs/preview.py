@@ -5,7 +5,6 @@ import secrets
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from au_dist.config.files import override, parse
 from au_dist.core.errors import AuDistError, TrainError
@@ -14,6 +13,7 @@ from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import Context, make_context
 from au_dist.runs.train import train
 from au_dist.storage.store import open_store
+from au_dist.train.events import Event, StepDone, Stored
 from au_dist.train.plan import BatchPlan
 
 #: Steps before the first checkpoint of a short run that are not counted: everything starts.
@@ -176,28 +176,33 @@ def measure(recipe: Recipe, plan: BatchPlan, steps: int, change: str) -> Measure
         ),
         "the recipe",
     )
-    rows: list[dict[str, Any]] = []
+    events: list[Event] = []
     try:
-        train(short, rows.append)
+        train(short, events.append)
     finally:
         open_store(short.runs).at(short.name).delete("")
-    counted = [row for row in rows if "lr" in row and (row["step"] - 1) % half >= WARM]
-    stored = {row["step"]: row["stored"] for row in rows if "stored" in row}
+    done = [event for event in events if isinstance(event, StepDone)]
+    counted = [event for event in done if (event.step - 1) % half >= WARM]
+    stored = {event.step: event for event in events if isinstance(event, Stored)}
     if not {half, 2 * half} <= set(stored) or len(counted) < steps:
         raise TrainError("The short run was disturbed", where=change or "the recipe as it is", fix="Ask again.")
     first, last = stored[half], stored[2 * half]
-    seconds = [plan.clips / row["clips_per_s"] for row in counted]
+    seconds = [plan.clips / event.clips_per_s for event in counted]
     return Measured(
         change,
         step_s=statistics.mean(seconds),
         error_s=statistics.stdev(seconds) / len(seconds) ** 0.5,
-        waits=sum(row["data_wait"] * s for row, s in zip(counted, seconds, strict=True)) / sum(seconds),
-        memory_mib=last["memory_mib"],
-        first_s=first["validated_s"],
-        validation_s=last["validated_s"],
-        stored_mib=last["bytes"] / 2**20,
-        stored_s=last["seconds"],
+        waits=sum(event.data_wait * s for event, s in zip(counted, seconds, strict=True)) / sum(seconds),
+        memory_mib=_known(last.memory_mib),
+        first_s=_known(first.validated_s),
+        validation_s=_known(last.validated_s),
+        stored_mib=last.bytes / 2**20,
+        stored_s=last.seconds,
     )
+
+
+def _known(number: float | None) -> float:
+    return math.nan if number is None else number
 
 
 def estimate(recipe: Recipe, plan: BatchPlan, own: Measured) -> Estimate:

@@ -6,7 +6,6 @@ import torch
 
 from au_dist.core.errors import CheckpointError
 from au_dist.dist.world import World
-from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
@@ -30,12 +29,12 @@ def rescore(place: Store) -> dict[str, Any]:
     from au_dist.runs.worker import make_module, validation_of
 
     state = checkpoint.state(place)
-    context = make_context(Recipe.model_validate(state["recipe"]))
-    if context.manifest.sha256 != state["manifest"]:
+    context = make_context(state.run_recipe)
+    if context.manifest.sha256 != state.manifest:
         raise CheckpointError(
             "The shards are not the ones that this checkpoint was validated on",
             where=place.uri,
-            expected=f"manifest {state['manifest'][:12]}",
+            expected=f"manifest {state.manifest[:12]}",
             found=f"manifest {context.manifest.sha256[:12]} at {context.store.uri}",
         )
     world = World(0, 1, torch.device("cpu"))

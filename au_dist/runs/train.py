@@ -12,9 +12,10 @@ from au_dist.config.paths import differences
 from au_dist.core.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
 from au_dist.recipes.files import absolute, dump_recipe
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.context import Context, initial_weights, make_context
+from au_dist.runs.context import Context, make_context, starting_point
 from au_dist.runs.owner import take_over
 from au_dist.train import checkpoint
+from au_dist.train.events import CheckpointDamaged, Resumed, WorkersLost
 from au_dist.train.plan import worker_counts
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ RECIPE = "recipe.yaml"
 
 def train(
     recipe: Recipe,
-    show: "Show" = lambda row: None,
+    show: "Show" = lambda event: None,
     callbacks: tuple[Any, ...] = (),
     stop: threading.Event | None = None,
 ) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def train(
 
     Args:
         recipe: The run.
-        show: Called in this process with each row of the record as it is made.
+        show: Called in this process with each event as it comes.
         callbacks: Ray Train callbacks.
         stop: Set when the run is to store a checkpoint and stop.
 
@@ -56,7 +57,7 @@ def train(
     claim(context)
     if context.run.exists(RESULT):
         return json.loads(context.run.read(RESULT))
-    initial_weights(context)
+    starting_point(context)
     _fit(context, show, callbacks, stop or threading.Event())
     return finish(context)
 
@@ -102,9 +103,30 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
         raise _for_people(error, context) from error
 
 
+def begin(context: Context, board: Any) -> int:
+    """Choose the checkpoint that the workers go on from, and return the contrast set that they begin with.
+
+    Called in Ray Train's controller at each start of the workers. Newer checkpoints that are damaged are named and made
+    incomplete: they will be written again.
+
+    Args:
+        context: The recipe with its data.
+        board: The run's board, which tells the workers the step.
+    """
+    import ray
+
+    step, faults = context.resume_step()
+    if faults:
+        checkpoint.unseal(context.run, step)
+    for fault in faults:
+        board.add.remote(CheckpointDamaged(fault))
+    if step:
+        board.add.remote(Resumed(step))
+    return context.plan(1).sets(int(ray.get(board.begin.remote(step))))
+
+
 def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...]) -> Any:
     """Return Ray Train's trainer of a run, which goes on from the newest whole checkpoint."""
-    import ray
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -117,7 +139,6 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
 
     workers = context.recipe.workers
     source = context.source()
-    accumulate = context.plan(1).accumulate
     filesystem, path = context.run.filesystem()
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
     quiet()
@@ -126,16 +147,6 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
     # Where nodes have just gone, Ray may believe for a while that there is room: an elastic run soon counts again.
     patience = min(COUNT_AGAIN_S, workers.start_timeout_s) if elastic else workers.start_timeout_s
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(patience)
-
-    def position() -> int:
-        step, faults = context.resume_step()
-        if faults:
-            checkpoint.unseal(context.run, step)
-        for fault in faults:
-            board.add.remote({"step": step, "damaged": fault})
-        if step:
-            board.add.remote({"step": step, "resumed": True})
-        return int(ray.get(board.begin.remote(step))) * accumulate
 
     scaling = ScalingConfig(
         num_workers=(counts[0], counts[-1]) if elastic else counts[0],
@@ -156,12 +167,12 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
             failure_config=FailureConfig(
                 max_failures=workers.max_failures, controller_failure_limit=COUNT_AGAIN if elastic else 0
             ),
-            callbacks=[GiveUp(lambda words: board.add.remote({"lost": words})), *callbacks],
+            callbacks=[GiveUp(lambda words: board.add.remote(WorkersLost(words))), *callbacks],
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         # Each rank's dataset is made by LaneData; this one only gives it its name.
         datasets={"train": lambda: ray.data.range(1)},
-        dataset_config=LaneData(source, position),
+        dataset_config=LaneData(source, functools.partial(begin, context, board)),
     )
 
 
@@ -180,26 +191,26 @@ def _for_people(error: BaseException, context: Context) -> AuDistError:
 
 def finish(context: Context) -> dict[str, Any]:
     """Write and return the run's result after its last step."""
-    metric = context.recipe.keep.metric
+    metric = context.recipe.metric
     last, best = checkpoint.newest(context.run), checkpoint.best(context.run, metric)
     if last is None or best is None:
         raise TrainError("The run ended without a checkpoint", where=context.run.uri)
-    steps = checkpoint.state(last)["plan"]["steps"]
-    if checkpoint.state(last)["step"] < steps:
+    state = checkpoint.state(last)
+    if state.step < state.plan.steps:
         raise ResumeError(
             "The run was asked to stop",
             where=context.run.uri,
-            found=f"step {checkpoint.state(last)['step']} of {steps}, stored",
+            found=f"step {state.step} of {state.plan.steps}, stored",
             fix="The same command goes on from there.",
         )
     result = {
         "name": context.recipe.name,
         "run": context.run.uri,
-        "steps": checkpoint.state(last)["step"],
+        "steps": state.step,
         "metric": metric,
-        "best_step": checkpoint.state(best)["step"],
+        "best_step": checkpoint.state(best).step,
         "best": checkpoint.value(best, metric),
-        "last": checkpoint.state(last)["metrics"],
+        "last": state.metrics,
     }
     context.run.write(RESULT, json.dumps(result, indent=1).encode())
     return result

@@ -43,7 +43,7 @@ def train_worker(config: dict[str, Any]) -> None:
     # First of all: the data's own processes start while the network is built.
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
     batches = Ahead(_batches(context, plan, shard, start, lanes, world.device), depth=2)
-    ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, start * plan.accumulate)
+    ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, plan.sets(start))
     module = make_module(context, world, fresh=resumed is None)
     recompute(module, recipe.engine.activation_checkpointing)
     if resumed is not None:
@@ -118,5 +118,5 @@ def _batches(
     with ThreadPoolExecutor(threads, "decode") as pool:
         places = {"worker": lambda: in_threads(pool, threads, size), "tasks": lambda: already(size)}
         decode = places.get(data.decode, lambda: on_gpu(device, size))()
-        for rows in deal(tables, lanes, start * plan.accumulate * plan.take, plan.take):
+        for rows in deal(tables, lanes, plan.sets(start) * plan.take, plan.take):
             yield make_batch(rows, len(context.aus), decode)

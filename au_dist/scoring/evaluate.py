@@ -17,6 +17,7 @@ from au_dist.shards.format import read_manifest
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.train.record import METRICS
+from au_dist.train.state import CheckpointState
 
 FOLDER = "evaluation"
 #: A scorer takes seconds to start: one more pays from so many frames on.
@@ -89,24 +90,24 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     place = checkpoint.find(address, which, runs)
     state = checkpoint.state(place)
     scoring = scoring_of(scored_method(place, state))
-    recipe = Recipe.model_validate(state["recipe"])
+    recipe = state.run_recipe
     threshold_A = thresholds_of(place, state) if scoring.thresholds else np.zeros(0)
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)
-    if manifest.sha256 != state["manifest"]:
+    if manifest.sha256 != state.manifest:
         raise ShardError(
             "The shards are not those that the run was trained on",
             where=store.uri,
-            expected=f"manifest {state['manifest'][:12]}",
+            expected=f"manifest {state.manifest[:12]}",
             found=manifest.sha256[:12],
         )
-    test = tuple(state["subjects"]["test"])
+    test = state.subjects.test
     if not test:
         raise ShardError(
             "The run's protocol has no test subjects", where=place.uri, fix="Use a data.protocol.kind other than all."
         )
     quiet()
-    columns = [manifest.aus.index(au) for au in state["aus"]]
+    columns = [manifest.aus.index(au) for au in state.aus]
     workers = recipe.workers
     expected = sum(manifest.subjects[name].frames for name in test)
     table = score(
@@ -153,10 +154,10 @@ def refuse_unreadable(faults: list[str], frames: int, share: float, where: str) 
 
 
 def _report(
-    place: Store, state: dict[str, Any], recipe: Recipe, rows: list[dict[str, float]], frames: int, scored: int
+    place: Store, state: CheckpointState, recipe: Recipe, rows: list[dict[str, float]], frames: int, scored: int
 ) -> dict[str, Any]:
     run = place.parent.parent if place.parent.name == "checkpoints" else place
-    subjects = {name: len(names) for name, names in state["subjects"].items()}
+    subjects = {name: len(names) for name, names in state.subjects}
     lines = run.read(METRICS).decode().splitlines() if run.exists(METRICS) else []
     curve = [json.loads(line) for line in lines]
     return {
@@ -164,22 +165,22 @@ def _report(
         "name": recipe.name,
         "kind": recipe.task,
         "checkpoint": place.uri,
-        "step": state["step"],
-        "recipe": state["recipe"],
-        "protocol": state["recipe"]["data"]["protocol"],
+        "step": state.step,
+        "recipe": state.recipe,
+        "protocol": state.recipe["data"]["protocol"],
         "stamp": f"Checkpoint{'' if recipe.learns.intensities else ' and thresholds'} chosen on "
         f"{subjects['validation']} validation subjects{_budget(recipe)}; the {subjects['test']} test subjects chose "
         "nothing.",
         "subjects": subjects,
         "rows_scored": scored,
         "rows_expected": frames,
-        "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state["aus"], rows, strict=True)],
+        "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state.aus, rows, strict=True)],
         "average": {key: average(rows, key) for key in rows[0] if key not in ("frames", "threshold")},
         "curves": {
             "train": [row for row in curve if "loss" in row],
             "validation": [row for row in curve if any(name.startswith("val_") for name in row)],
         },
-        "versions": state["versions"],
+        "versions": state.versions,
     }
 
 

@@ -1,22 +1,20 @@
 """A trained model, out of a checkpoint: pictures of faces in, probabilities or intensities of action units out."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from au_dist.core.errors import CheckpointError
 from au_dist.core.schema import CropRecipe
 from au_dist.data.views import plain_views
 from au_dist.dist.world import World
-from au_dist.methods import METHODS, method_of
+from au_dist.methods import METHODS
 from au_dist.methods.base import Method, Parts, Scoring
-from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
+from au_dist.train.state import CheckpointState
 
 #: Crops that go through the network at once; as many as in validation.
 CHUNK = 128
@@ -48,7 +46,7 @@ class Model:
     crop: CropRecipe
     size: int
     uri: str
-    state: dict[str, Any]
+    state: CheckpointState
     device: torch.device
 
     @property
@@ -94,7 +92,7 @@ def load_model(
     state = checkpoint.state(place)
     method = scored_method(place, state)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    aus = tuple(int(au) for au in state["aus"])
+    aus = state.aus
     task = _module(method, place, state, len(aus))
     try:
         task.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
@@ -109,23 +107,22 @@ def load_model(
         scoring=scoring_of(method),
         aus=aus,
         threshold_A=thresholds_of(place, state) if scoring_of(method).thresholds else np.zeros(0),
-        clip_frames=int(state["clip_frames"]) if method.clips else 1,
-        crop=CropRecipe(**state["crop"]),
-        size=int(state["recipe"]["data"]["size"]),
+        clip_frames=state.clip_frames if method.clips else 1,
+        crop=state.crop_recipe,
+        size=state.run_recipe.data.size,
         uri=place.uri,
         state=state,
         device=device,
     )
 
 
-def scored_method(place: Store, state: dict[str, Any]) -> Method:
+def scored_method(place: Store, state: CheckpointState) -> Method:
     """Return the method of a checkpoint that calls action units.
 
     Raises:
         CheckpointError: It calls none: it is of a pretraining.
     """
-    recipe = state["recipe"]
-    method = method_of(recipe.get("task") or recipe.get("method"))
+    method = state.run_recipe.learns
     if method.scoring is None:
         after = next(other.name for other in METHODS if other.scoring and other.clips == method.clips)
         tasks = " or ".join(f"`task: {other.name}`" for other in METHODS if other.scoring)
@@ -134,7 +131,7 @@ def scored_method(place: Store, state: dict[str, Any]) -> Method:
             where=place.uri,
             expected=f"a run of {tasks}",
             found=f"method: {method.name}",
-            fix=f"Train `task: {after}` from it, with `init: {{run: {recipe.get('name')}}}`, and use that run.",
+            fix=f"Train `task: {after}` from it, with `init: {{run: {state.run_recipe.name}}}`, and use that run.",
         )
     return method
 
@@ -145,18 +142,9 @@ def scoring_of(method: Method) -> Scoring:
     return method.scoring
 
 
-def _module(method: Method, place: Store, state: dict[str, Any], aus: int) -> nn.Module:
+def _module(method: Method, place: Store, state: CheckpointState, aus: int) -> nn.Module:
     # The encoder's file of initial weights is not needed: all weights come from the checkpoint.
-    raw = {**state["recipe"], "model": {**state["recipe"]["model"], "weights": None}, "init": {"run": place.uri}}
-    try:
-        recipe = Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise CheckpointError(
-            "The checkpoint describes a network that this version does not know",
-            where=place.uri,
-            found=raw["model"],
-            fix=f"It was written with au-dist {state['versions'].get('au-dist')}.",
-        ) from error
+    recipe = state.with_recipe({"model.weights": None, "init": {"run": place.uri}})
     parts = Parts(
         section=recipe.section,
         model=recipe.model,
@@ -172,13 +160,13 @@ def _module(method: Method, place: Store, state: dict[str, Any], aus: int) -> nn
     return method.module(parts)
 
 
-def thresholds_of(place: Store, state: dict[str, Any]) -> np.ndarray:
+def thresholds_of(place: Store, state: CheckpointState) -> np.ndarray:
     """Return the thresholds [A] that a checkpoint's validation chose.
 
     Raises:
         CheckpointError: It has none.
     """
-    found, aus = state.get("thresholds"), len(state["aus"])
+    found, aus = state.thresholds, len(state.aus)
     if found is None or len(found) != aus or not np.isfinite(found).all():
         raise CheckpointError(
             "This checkpoint has no thresholds",

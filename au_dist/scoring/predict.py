@@ -149,7 +149,7 @@ def _face_line(
 
 
 def _note(model: Model, scored: ScoredVideo, several: bool) -> str:
-    run = model.state["recipe"]["name"]
+    run = model.state.run_recipe.name
     faces = len(np.unique(scored.track_N))
     left_out = f", the {PICTURED_FACES} largest of {faces} faces" if several and faces > PICTURED_FACES else ""
-    return f"{run}, step {model.state['step']}{left_out}"
+    return f"{run}, step {model.state.step}{left_out}"

@@ -18,15 +18,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from au_dist.config.running import Keep
 from au_dist.core.errors import AbsentError, CheckpointError
 from au_dist.storage.store import Store, open_store
+from au_dist.train.state import CheckpointState
 
 if TYPE_CHECKING:
     # Most of what asks about checkpoints never touches a tensor.
     import torch
 
-STATE_VERSION = 1
 COMPLETE = "COMPLETE"
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 
@@ -38,20 +40,18 @@ def folder(step: int) -> str:
 
 def write(
     run: Store,
-    step: int,
     weights: dict[str, torch.Tensor],
     optimizer: dict[str, torch.Tensor],
-    state: dict[str, Any],
+    state: CheckpointState,
     check: Callable[[], None] = lambda: None,
 ) -> int:
     """Write a checkpoint, ``COMPLETE`` last; another one of the same step is replaced.
 
     Args:
         run: The run's place.
-        step: Steps done.
         weights: Parameters and buffers by name.
         optimizer: Moments by name.
-        state: What they mean.
+        state: What they mean; its step names the checkpoint.
         check: Called before anything is deleted and before ``COMPLETE``; raises where this process must not write.
 
     Returns:
@@ -60,19 +60,20 @@ def write(
     from safetensors.torch import save
 
     check()
-
-    run.delete(folder(step))
+    place = folder(state.step)
+    run.delete(f"{place}/{COMPLETE}")  # first, as in `prune`
+    run.delete(place)
     files = {
         WEIGHTS: save({name: tensor.contiguous() for name, tensor in weights.items()}),
         OPTIMIZER: save({name: tensor.contiguous() for name, tensor in optimizer.items()}),
-        STATE: json.dumps({"version": STATE_VERSION, "step": step, **state}, indent=1).encode(),
+        STATE: json.dumps(state.model_dump(), indent=1).encode(),
     }
     seal = {}
     for name, data in files.items():
-        run.write(f"{folder(step)}/{name}", data)
+        run.write(f"{place}/{name}", data)
         seal[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     check()
-    run.write(f"{folder(step)}/{COMPLETE}", json.dumps(seal, indent=1).encode())
+    run.write(f"{place}/{COMPLETE}", json.dumps(seal, indent=1).encode())
     return sum(len(data) for data in files.values())
 
 
@@ -137,21 +138,26 @@ def tensors(place: Store, name: str) -> dict[str, torch.Tensor]:
 
 
 @functools.lru_cache(maxsize=256)
-def state(place: Store) -> dict[str, Any]:
+def state(place: Store) -> CheckpointState:
     """Return the verified `state.json` of a checkpoint.
 
     Raises:
         CheckpointError: It is incomplete, damaged, or of another version.
     """
-    found = json.loads(verified(place, STATE))
-    if found.get("version") != STATE_VERSION:
+    raw, where = json.loads(verified(place, STATE)), f"{place.uri}/{STATE}"
+    mine, theirs = CheckpointState.model_fields["version"].default, raw.get("version")
+    if theirs != mine:
+        raise CheckpointError("This checkpoint is of another version", where=where, expected=mine, found=theirs)
+    try:
+        return CheckpointState.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
         raise CheckpointError(
-            "This checkpoint is of another version",
-            where=f"{place.uri}/{STATE}",
-            expected=STATE_VERSION,
-            found=found.get("version"),
-        )
-    return found
+            "This is not the state of a checkpoint",
+            where=where,
+            expected="what au-dist writes",
+            found=f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+        ) from error
 
 
 def newest(run: Store) -> Store | None:
@@ -186,7 +192,7 @@ def unseal(run: Store, beyond: int) -> None:
 def value(place: Store, metric: str) -> float:
     """Return a metric of a checkpoint, minus infinity when it does not have it or is damaged."""
     try:
-        number = state(place)["metrics"].get(metric)
+        number = state(place).metrics.get(metric)
     except (CheckpointError, AbsentError):
         return -math.inf
     return -math.inf if number is None or math.isnan(number) else float(number)
@@ -218,14 +224,14 @@ def find(address: str, which: str, base: Store | None = None) -> Store:
         seal(place)
     last = newest(place)
     assert last is not None
-    return best(place, state(last)["recipe"]["keep"]["metric"]) or last if which == "best" else last
+    return best(place, state(last).run_recipe.metric) or last if which == "best" else last
 
 
-def prune(run: Store, keep: Keep) -> None:
-    """Delete the checkpoints that are neither among the newest nor among the best nor kept for good."""
+def prune(run: Store, keep: Keep, metric: str) -> None:
+    """Delete the checkpoints that are neither among the newest nor among the best by a metric nor kept for good."""
     found = steps(run)
     # The earlier of equals first, as `best` has it.
-    ranked = sorted(found, key=lambda step: -value(run.at(folder(step)), keep.metric))
+    ranked = sorted(found, key=lambda step: -value(run.at(folder(step)), metric))
     good = {step for step in found if keep.forever and step % keep.forever == 0}
     for step in set(found) - {*found[-keep.last :], *ranked[: keep.best], *good}:
         # Unsealed first: a deletion cut short must not look complete.

@@ -13,6 +13,7 @@ from au_dist.data.batches import Batch
 from au_dist.dist.collectives import total
 from au_dist.dist.deepspeed_engine import Engine
 from au_dist.dist.world import World
+from au_dist.train.events import Recorded, StepDone, Validated
 from au_dist.train.plan import BatchPlan, learning_rate
 from au_dist.train.tolerance import Tolerance
 
@@ -26,8 +27,8 @@ class Host(Protocol):
     def validate(self) -> dict[str, Any]:
         """Return validation metrics; called by all ranks together."""
 
-    def record(self, row: dict[str, Any]) -> None:
-        """Take a row of the record."""
+    def record(self, event: Recorded) -> None:
+        """Take what stands in the record."""
 
     def save(self, step: int, metrics: dict[str, Any]) -> None:
         """Begin to store a checkpoint; called by all ranks together."""
@@ -119,19 +120,19 @@ class Loop:
             entered = time.monotonic()
             rate, found = learning_rate(step, self.lr, plan.warmup, plan.steps), _Step()
             for part in range(plan.accumulate):
-                self._learn(step * plan.accumulate + part, rate, found)
+                self._learn(plan.sets(step) + part, rate, found)
             done, seconds = step + 1, time.monotonic() - entered
             pace = (time.monotonic() - begun) / (done - self.start)
-            host.record(self._row(done, rate, found, seconds) | {"eta_s": pace * (plan.steps - done)})
+            host.record(self._done(done, rate, found, seconds, pace * (plan.steps - done)))
             self.tolerance.check(done, rate)
             if not self.engine.left_out:
                 _check_gradient(self.engine.grad_norm, done, rate)
-            number = done * plan.accumulate - 1
+            number = plan.sets(done) - 1
             if done % plan.every == 0 or done == plan.steps:
                 host.at("validates", number)
                 saved[done] = host.validate()
                 shown = {name: value for name, value in saved[done].items() if name != "thresholds"}
-                host.record({"step": done, **shown})
+                host.record(Validated(step=done, metrics=shown))
             if done in saved or found.leaving:
                 host.at("waits for the store", number)
                 host.save(done, saved.get(done, {}))
@@ -167,22 +168,23 @@ class Loop:
         # A step of which nothing is left must not move the weights either.
         self.engine.learn(0.0 if len(found.skipped) == self.plan.accumulate else rate, loss)
 
-    def _row(self, done: int, rate: float, found: _Step, seconds: float) -> dict[str, Any]:
-        learnt = self.plan.accumulate - len(found.skipped)
-        return {
-            "step": done,
-            "steps": self.plan.steps,
-            "epoch": round(self.plan.epoch(done), 3),
-            **({"loss": found.loss / learnt} if learnt else {}),
-            **({"left_out": True} if self.engine.left_out else {"grad_norm": self.engine.grad_norm}),
-            **({"loss_scale": self.engine.scale.size} if self.engine.scale else {}),
-            "lr": rate,
-            "clips_per_s": self.plan.clips / seconds,
-            "data_wait": found.waited / seconds,
-            **({"unlabelled_sets": found.unlabelled} if found.unlabelled else {}),
-            **({"skipped_clips": sorted(set().union(*found.skipped))} if found.skipped else {}),
-            **({"unreadable": found.faults} if found.faults else {}),
-        }
+    def _done(self, done: int, rate: float, found: _Step, seconds: float, eta_s: float) -> StepDone:
+        learnt, engine = self.plan.accumulate - len(found.skipped), self.engine
+        return StepDone(
+            step=done,
+            steps=self.plan.steps,
+            epoch=round(self.plan.epoch(done), 3),
+            loss=found.loss / learnt if learnt else None,
+            grad_norm=None if engine.left_out else engine.grad_norm,
+            loss_scale=engine.scale.size if engine.scale else None,
+            lr=rate,
+            clips_per_s=self.plan.clips / seconds,
+            data_wait=found.waited / seconds,
+            eta_s=eta_s,
+            unlabelled_sets=found.unlabelled,
+            skipped_clips=tuple(sorted(set().union(*found.skipped))),
+            unreadable=tuple(found.faults),
+        )
 
     def _report(self, saved: dict[int, dict[str, Any]], stored: int) -> None:
         """Report the checkpoints that have been stored since the last time."""

@@ -42,6 +42,10 @@ class BatchPlan:
         """Return how many epochs are done after a number of steps."""
         return step * self.clips / self.epoch_clips
 
+    def sets(self, steps: int) -> int:
+        """Return how many contrast sets a number of steps takes: where a run that has done them goes on."""
+        return steps * self.accumulate
+
 
 def worker_counts(recipe: Recipe) -> list[int]:
     """Return the numbers of workers that a run may have, rising.

@@ -4,11 +4,11 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from tensorboardX import SummaryWriter
 
 from au_dist.storage.store import Store
+from au_dist.train.events import Recorded
 
 METRICS = "metrics.jsonl"
 
@@ -33,8 +33,9 @@ class Record:
         self.events = SummaryWriter(self.folder.name, purge_step=step, flush_secs=3600)
         self.sent = time.monotonic()
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Add a row; it has a ``step``, and other numbers by name."""
+    def add(self, event: Recorded) -> None:
+        """Add what happened, as a line of numbers by name."""
+        row = event.row()
         self.lines.append(json.dumps(row))
         for name, number in row.items():
             if name != "step" and isinstance(number, int | float):

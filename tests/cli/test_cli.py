@@ -1,18 +1,35 @@
 """Nonsense at the front door: one paragraph, exit code 2, nothing half-written."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from au_dist.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def au_dist(*arguments, timeout=120, cwd=ROOT, **environment):
+def au_dist(*arguments):
+    """Run a verb in this process: to start one of its own takes longer than most of them."""
+    said, complained = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
+        patch.setattr(sys, "argv", ["au-dist", *map(str, arguments)])
+        with warnings.catch_warnings(action="ignore"), pytest.raises(SystemExit) as end:
+            main()
+    return SimpleNamespace(returncode=end.value.code, stdout=said.getvalue(), stderr=complained.getvalue())
+
+
+def process(*arguments, timeout=120, cwd=ROOT, **environment):
+    """The same in a process of its own, with an environment of its own."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "au_dist", *map(str, arguments)],
         capture_output=True,
@@ -69,16 +86,17 @@ def test_an_empty_folder(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.ray
 def test_a_video_that_is_a_text_file(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "film.mp4").write_text("this is not a video")
-    refused(au_dist("ingest", "video", tmp_path / "in", "--out", tmp_path / "out"), "film.mp4")
+    refused(process("ingest", "video", tmp_path / "in", "--out", tmp_path / "out"), "film.mp4")
     assert not (tmp_path / "out").exists() or not any(tmp_path.joinpath("out").rglob("*.*"))
 
 
 def test_a_store_that_is_not_there():
     nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    refused(au_dist("doctor", "s3://bucket/x", **nowhere), "cannot be reached", "AWS_ENDPOINT_URL")
+    refused(process("doctor", "s3://bucket/x", **nowhere), "cannot be reached", "AWS_ENDPOINT_URL")
 
 
 @pytest.mark.s3
@@ -87,7 +105,7 @@ def test_wrong_credentials(s3_store, recipe, tmp_path):
     wrong = {**s3_store.environment, "AWS_SECRET_ACCESS_KEY": "not-the-secret"}
     address = f"s3://{s3_store.bucket}/x"
     for arguments in (("doctor", address), ("synth", "--out", address), ("train", recipe(), f"runs={address}")):
-        run = au_dist(*arguments, **wrong)
+        run = process(*arguments, **wrong)
         refused(run, "refused the credentials", "AWS_ACCESS_KEY_ID")
         assert "not-the-secret" not in run.stdout + run.stderr
 
@@ -129,7 +147,7 @@ def test_a_healthy_set(shards):
 @pytest.mark.ray
 def test_more_workers_than_the_cluster_has(recipe, tmp_path):
     refused(
-        au_dist("train", recipe(workers={"count": 64}, data={"size": 32, "lanes": 64})), "does not fit", "64 workers"
+        process("train", recipe(workers={"count": 64}, data={"size": 32, "lanes": 64})), "does not fit", "64 workers"
     )
     assert not (tmp_path / "runs").exists()
 
@@ -140,6 +158,6 @@ def test_folders_of_a_recipe_may_be_relative(recipe, shards, tmp_path):
     """Workers have another working directory."""
     shutil.copytree(shards.uri, tmp_path / "shards")
     file = recipe(shards="shards", runs="runs", batch={"clips": 8}, optim={"epochs": 1}, model={"width": 8})
-    run = au_dist("train", file, cwd=tmp_path, timeout=240)
+    run = process("train", file, cwd=tmp_path, timeout=240)
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "runs/x/result.json").exists()

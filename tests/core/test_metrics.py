@@ -27,6 +27,17 @@ def test_no_threshold_beats_the_best(rows):
     assert best == pytest.approx(max(f1(y, score >= t) for t in np.arange(-0.5, 7)))
 
 
+@given(pairs)
+def test_the_best_threshold_lies_half_way_between_two_scores(rows):
+    y, score = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], float)
+    if not y.any():
+        return
+    limit = best_threshold(y, score)
+    called, others = score[score >= limit], score[score < limit]
+    # A score that was not seen, near either, is called as its neighbour.
+    assert limit == pytest.approx((called.min() + others.max()) / 2 if len(others) else called.min())
+
+
 def test_all_positive_f1_is_known_from_the_prevalence():
     y = np.zeros((100, 1))
     y[:20] = 1

@@ -46,6 +46,17 @@ def stream_of(order, lane, start, stop):
     return [pair for block in order.stream((lane,), start, stop) for pair in clips_of(order, block, start, stop)]
 
 
+def test_an_epoch_has_an_order_that_the_one_before_it_had_not():
+    order = Order(tuple(Group(0, i, 4) for i in range(16)), 0, 1, 1)
+    blocks = [order.blocks(0, epoch) for epoch in (1, 2)]
+    # Neither the row groups nor, within them, the clips.
+    first, second = ([piece.group.group for block in epoch for piece in order.pieces(block)] for epoch in blocks)
+    assert sorted(first) == sorted(second)
+    assert first != second
+    within = [[order.permutation(block).tolist() for block in epoch] for epoch in blocks]
+    assert within[0] != within[1]
+
+
 @settings(max_examples=60)
 @given(orders, st.integers(0, 3))
 def test_an_epoch_is_a_permutation(order, epoch):

@@ -28,6 +28,26 @@ def test_the_order_of_the_names_does_not_matter():
     assert split_subjects(subjects, Protocol()) == split_subjects(reversed(subjects), Protocol())
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_validation_subjects_are_not_the_head_of_the_order_that_made_the_folds(seed):
+    subjects = [f"c/S{i:03d}" for i in range(40)]
+    # As many folds as subjects: each tests the next of that order.
+    order = [split_subjects(subjects, Protocol(folds=40, fold=k, seed=seed)).test[0] for k in range(40)]
+    ranks = sorted(order.index(name) for name in split_subjects(subjects, Protocol(kind="all", seed=seed)).validation)
+    assert len(ranks) == 10
+    # From both halves of it.
+    assert {rank // 20 for rank in ranks} == {0, 1}
+
+
+def test_the_dealing_is_pinned():
+    """Subjects that must never change sides between versions: every result of this project depends on them."""
+    split = split_subjects([f"c/S{i}" for i in range(10)], Protocol())
+    assert (split.validation, split.test) == PINNED
+
+
+PINNED = (("c/S0", "c/S5"), ("c/S1", "c/S3", "c/S4", "c/S6"))
+
+
 def test_all_has_no_test_subjects():
     split = split_subjects(map(str, range(8)), Protocol(kind="all"))
     assert split.test == ()

@@ -10,8 +10,6 @@ from au_dist.dist.world import World
 from au_dist.methods.detection import DetectionTask
 from au_dist.model.network import AUNetwork
 
-pytestmark = pytest.mark.slow
-
 PER_AU, PER_ANCHOR = "corrected/mixed/action_unit", "corrected/mixed/anchor"
 KINDS = [
     PER_AU,
@@ -44,11 +42,13 @@ def low():
     return dict(zip(cases, spawn(1, gradients, [(*case, "bf16") for case in cases])[0], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TWO)
 def test_two_workers_equal_one(alone, together, case):
     check(alone[case[0]], together[case])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [PER_AU, "detect", "predict", "regress"])
 def test_bf16_is_near_fp32_and_weights_stay_whole(alone, low, kind):
     for stage in (0, 3):
@@ -63,6 +63,7 @@ def test_bf16_is_near_fp32_and_weights_stay_whole(alone, low, kind):
         assert torch.cosine_similarity(exact, rough, dim=0) > 0.8
 
 
+@pytest.mark.slow
 def test_four_workers_equal_one(alone):
     found = spawn(4, gradients, [(PER_AU, 0), (PER_ANCHOR, 0)])
     check(alone[PER_AU], [rank[0] for rank in found])

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from au_dist.core.errors import TrainError
 from au_dist.model import tiles_plain
-from au_dist.model.losses import LOWEST, Candidates, aunce_loss, aunce_terms, detection_terms, draw_kinds
+from au_dist.model.losses import (
+    LOWEST,
+    Candidates,
+    aunce_loss,
+    aunce_terms,
+    detection_terms,
+    draw_kinds,
+    intensity_terms,
+)
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "aunce_official.npz"
 CASES = ["all_max", "all_mean", "all_self", "mixed", "mixed_signed", "tau_0.07", "single_label_aus", "class_weights"]
@@ -223,3 +231,19 @@ def test_detection_counts_known_labels_only():
     total, count = detection_terms(logit, torch.ones(4, 2), valid)
     assert count == 4
     assert total.item() == pytest.approx(4 * np.log(2))
+
+
+def test_positive_frames_weigh_as_they_are_told_and_negative_ones_once():
+    logit, weight = torch.zeros(2, 2), torch.tensor([3.0, 0.5])
+    total, count = detection_terms(logit, torch.tensor([[1, 1], [0, 0]]), torch.ones(2, 2, dtype=torch.bool), weight)
+    assert count == 4
+    assert total.item() == pytest.approx((3 + 0.5 + 1 + 1) * np.log(2))
+
+
+def test_an_unknown_intensity_teaches_nothing_whatever_stands_for_it():
+    found = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    valid = torch.tensor([[True, False], [True, True]])
+    total, count = intensity_terms(found, torch.tensor([[0.0, float("nan")], [5.0, 4.0]]), valid)
+    total.backward()
+    assert (total.item(), count.item()) == (1 + 4 + 0, 3)
+    assert found.grad.tolist() == [[2, 0], [-4, 0]]

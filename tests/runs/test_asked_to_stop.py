@@ -55,7 +55,7 @@ def test_asked_to_stop_then_damaged_then_taken_over(shards, run, tmp_path):
     reached = checkpoint.steps(run)[-1]
     assert f"step {reached} of " in text
     assert "The same command goes on from there" in text
-    assert checkpoint.state(checkpoint.newest(run))["order"]["contrast_sets"] == reached
+    assert checkpoint.state(checkpoint.newest(run)).order.contrast_sets == reached
     assert len((tmp_path / "runs/run/metrics.jsonl").read_text().splitlines()) >= reached
 
     place = checkpoint.newest(run)
@@ -73,6 +73,6 @@ def test_asked_to_stop_then_damaged_then_taken_over(shards, run, tmp_path):
     assert verify(run).faults == []
     done = checkpoint.intact(run)[0]
     rows = [json.loads(line) for line in run.read("metrics.jsonl").decode().splitlines()]
-    assert [row["step"] for row in rows if "lr" in row][: checkpoint.state(done)["step"]] == list(
-        range(1, checkpoint.state(done)["step"] + 1)
+    assert [row["step"] for row in rows if "lr" in row][: checkpoint.state(done).step] == list(
+        range(1, checkpoint.state(done).step + 1)
     )

@@ -6,6 +6,7 @@ import ray
 
 from au_dist.runs import board as board_module
 from au_dist.runs.board import Board, Shown
+from au_dist.train.events import Resumed
 
 
 def board_of(*homes):
@@ -19,9 +20,9 @@ def board_of(*homes):
 def test_ranks_on_nodes_that_drain_are_asked_to_move_once():
     board = board_of("a", "b", "b")
     assert board.move({"c"}) is None
-    assert not board.add({})
+    assert not board.add(Resumed(0))
     assert board.move({"b", "c"}) == "rank 1 on host-b, rank 2 on host-b"
-    assert board.add({})  # the workers hear it with their next row
+    assert board.add(Resumed(0))  # the workers hear it with their next row
     assert board.move({"b"}) is None
     assert board.moves()
 
@@ -31,7 +32,7 @@ def test_a_new_start_forgets_who_was_where():
     board.move({"b"})
     assert board.begin(9) == 9
     assert not board.moves()
-    assert not board.add({})
+    assert not board.add(Resumed(0))
     assert board.move({"b"}) is None
 
 
@@ -40,7 +41,7 @@ def test_a_run_that_is_to_stop_does_not_move():
     board.move({"a"})
     board.leave()
     assert not board.moves()
-    assert board.add({})
+    assert board.add(Resumed(0))
 
 
 def test_a_rank_that_has_ended_has_no_home():
@@ -65,11 +66,11 @@ class Dead:
 
 def test_a_run_that_cannot_be_asked_to_stop_is_ended(monkeypatch):
     monkeypatch.setattr(board_module, "own_node", lambda: "a")
-    rows, ended, stop = [], threading.Event(), threading.Event()
-    shown = Shown(Dead(), rows.append, stop, ended.set)
+    events, ended, stop = [], threading.Event(), threading.Event()
+    shown = Shown(Dead(), events.append, stop, ended.set)
     with shown:
         assert not ended.wait(0.7)  # a run that nobody stops goes on
         stop.set()
         assert ended.wait(5)
-    assert len(rows) == 1
-    assert "nothing is heard" in rows[0]["late"]
+    assert len(events) == 1
+    assert "nothing is heard" in events[0].words

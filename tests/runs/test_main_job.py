@@ -21,6 +21,7 @@ from au_dist.scoring.predict import predict
 from au_dist.storage.store import open_store
 from au_dist.synthetic.film import write_film
 from au_dist.train import checkpoint
+from au_dist.train.events import Stored
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -83,10 +84,10 @@ def test_a_run_leaves_its_record(pretrained, runs):
     assert {"clips_per_s", "grad_norm", "lr", "data_wait", "eta_s"} <= steps[0].keys()
     asked = {"val_f1", "val_auc", "val_knn_auc", "val_identity", "val_identity_chance"}
     assert all(asked <= line.keys() for line in lines if "loss" not in line)
-    stored = [row for row in shown if "stored" in row]
-    assert [row for row in shown if "stored" not in row] == lines
-    assert [row["step"] for row in stored] == checkpoint.steps(open_store(runs / "pretrain"))
-    assert all(row["stored"]["bytes"] > 10_000 for row in stored)
+    stored = [event for event in shown if isinstance(event, Stored)]
+    assert [event.row() for event in shown if not isinstance(event, Stored)] == lines
+    assert [event.step for event in stored] == checkpoint.steps(open_store(runs / "pretrain"))
+    assert all(event.bytes > 10_000 for event in stored)
     assert list((runs / "pretrain/tensorboard").glob("events.*"))
     assert result["steps"] == checkpoint.steps(open_store(runs / "pretrain"))[-1]
 
@@ -172,7 +173,7 @@ def test_probe_evaluate_best_and_pull(probed, runs, tmp_path):
     assert 0 <= report["average"]["auc"] <= 1
     assert Path(report["html"]).exists()
     assert (runs / "probe/evaluation/report.json").exists()
-    trained = checkpoint.state(checkpoint.newest(open_store(runs / "probe")))["subjects"]
+    trained = checkpoint.state(checkpoint.newest(open_store(runs / "probe"))).subjects
     assert not set(trained["test"]) & {*trained["train"], *trained["validation"]}
 
     rows = {row.name: row for row in list_runs(open_store(runs))}
@@ -198,7 +199,7 @@ def test_the_demo_tries_the_model_of_its_own_store(probed, runs, tmp_path):
         video, picture = demo.try_best(store, results)
         assert all(path.stat().st_size for path in (video, picture))
         pulled = checkpoint.state(open_store(results / "models/probe"))
-        assert pulled["step"] == checkpoint.state(best)["step"]
+        assert pulled["step"] == checkpoint.state(best).step
         (Path(best.uri) / checkpoint.COMPLETE).unlink()  # another checkpoint is the best now
 
 

@@ -12,8 +12,6 @@ from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 
-pytestmark = pytest.mark.slow  # loads DeepSpeed
-
 
 def stored(recipe: Recipe) -> tuple[Store, dict[str, Any]]:
     """Write a checkpoint of a network that is not the seed's, with the metrics of the network at hand."""
@@ -22,6 +20,7 @@ def stored(recipe: Recipe) -> tuple[Store, dict[str, Any]]:
     from au_dist.dist.world import World
     from au_dist.runs.assembly import make_module, validation_of
     from au_dist.runs.context import make_context
+    from au_dist.runs.host import checkpoint_state
 
     context, world = make_context(recipe), World(0, 1, torch.device("cpu"))
     module = make_module(context, world)
@@ -30,8 +29,8 @@ def stored(recipe: Recipe) -> tuple[Store, dict[str, Any]]:
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     metrics = validation_of(context, module, world)()
-    state = {"recipe": recipe.model_dump(mode="json"), "manifest": context.manifest.sha256, "metrics": metrics}
-    checkpoint.write(context.run, 1, module.state_dict(), {}, state)
+    state = checkpoint_state(context, context.plan(1), 1, metrics)
+    checkpoint.write(context.run, module.state_dict(), {}, state)
     return context.run.at(checkpoint.folder(1)), metrics
 
 
@@ -47,8 +46,8 @@ def test_a_checkpoint_scores_as_its_network_did(tmp_path: Path, shards: Store, k
     assert again["val_f1"] == pytest.approx(metrics["val_f1"], abs=1e-6)
 
     elsewhere = open_store(tmp_path / "changed")
-    state = {**checkpoint.state(place), "manifest": "0" * 64}
-    checkpoint.write(elsewhere, 1, checkpoint.tensors(place, checkpoint.WEIGHTS), {}, state)
+    state = checkpoint.state(place).model_copy(update={"manifest": "0" * 64})
+    checkpoint.write(elsewhere, checkpoint.tensors(place, checkpoint.WEIGHTS), {}, state)
     with pytest.raises(CheckpointError, match="not the ones"):
         rescore(elsewhere.at(checkpoint.folder(1)))
     with pytest.raises(CheckpointError):

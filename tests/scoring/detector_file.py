@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from states import state
 
 from au_dist.core.schema import CropRecipe
 from au_dist.dist.world import World
@@ -50,17 +51,9 @@ def write_detector(folder: Path, *, crop: CropRecipe = CROP, thresholds: Any = T
     """Write the checkpoint of step 7 of a run in `folder` and return the run."""
     of = recipe(**changes)
     run = open_store(folder)
-    state = {
-        "aus": list(AUS),
-        "crop": {**vars(crop)},
-        "recipe": of.model_dump(mode="json"),
-        "thresholds": thresholds,
-        "metrics": {"val_auc": 0.5},
-        "subjects": {"train": ["a"], "validation": ["b"], "test": ["c"]},
-        "versions": {"au-dist": "0.1.0"},
-    }
+    written = state(7, {"val_auc": 0.5}, of, aus=AUS, crop=vars(crop), thresholds=thresholds)
     checkpoint.state.cache_clear()
-    checkpoint.write(run, 7, network(of).state_dict(), {}, state)
+    checkpoint.write(run, network(of).state_dict(), {}, written)
     return run
 
 

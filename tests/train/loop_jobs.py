@@ -75,8 +75,8 @@ class Host:
     def validate(self):
         return {"weights": len(self.weights)}
 
-    def record(self, row):
-        self.rows.append(row)
+    def record(self, event):
+        self.rows.append(event.row())
 
     def save(self, step, metrics):
         self.weights.append(self.engine.weights())

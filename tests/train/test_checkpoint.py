@@ -1,16 +1,16 @@
 """Checkpoints: whole or not there, and every damage is named."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from recording import Recording
+from states import state
 
 from au_dist.config.running import Keep
 from au_dist.core.errors import CheckpointError, TakenOverError
-from au_dist.storage.store import open_store
+from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
-
-
-def state(**metrics):
-    return {"metrics": metrics, "recipe": {"keep": {"metric": "val_auc"}}}
 
 
 @pytest.fixture
@@ -18,16 +18,71 @@ def run(tmp_path):
     store = open_store(tmp_path / "run")
     for step, auc in ((2, 0.6), (4, 0.8), (6, 0.7)):
         tensors = {"a": torch.full((3,), float(step))}
-        checkpoint.write(store, step, tensors, {"a/exp_avg": tensors["a"]}, state(val_auc=auc))
+        checkpoint.write(store, tensors, {"a/exp_avg": tensors["a"]}, state(step, {"val_auc": auc}))
     return store
 
 
 def test_newest_and_best(run):
     assert checkpoint.steps(run) == [2, 4, 6]
-    assert checkpoint.state(checkpoint.newest(run))["step"] == 6
-    assert checkpoint.state(checkpoint.best(run, "val_auc"))["step"] == 4
+    assert checkpoint.state(checkpoint.newest(run)).step == 6
+    assert checkpoint.state(checkpoint.best(run, "val_auc")).step == 4
     assert checkpoint.find(run.uri, "best").name == "step-00000004"
     assert checkpoint.find("run", "last", run.parent).name == "step-00000006"
+
+
+def sealed_are_whole(run: Store) -> Callable[[], None]:
+    """Return what looks whether every checkpoint that counts as complete has all of its bytes."""
+
+    def look() -> None:
+        for step in checkpoint.steps(run):
+            place = run.at(checkpoint.folder(step))
+            for name in (checkpoint.WEIGHTS, checkpoint.OPTIMIZER, checkpoint.STATE):
+                checkpoint.verified(place, name)
+
+    return look
+
+
+def test_a_checkpoint_is_complete_only_when_all_its_files_are_there(run):
+    watched = Recording(run.uri, look=sealed_are_whole(run))
+    tensors = {"a": torch.zeros(3)}
+    checkpoint.write(watched, tensors, tensors, state(8, {"val_auc": 0.5}))
+    place = "checkpoints/step-00000008"
+    files = [checkpoint.WEIGHTS, checkpoint.OPTIMIZER, checkpoint.STATE, checkpoint.COMPLETE]
+    assert [line for line in watched.log if line.startswith("write")] == [f"write {place}/{name}" for name in files]
+    assert checkpoint.steps(run) == [2, 4, 6, 8]
+
+
+def test_one_that_is_written_again_is_whole_or_not_there_at_any_moment(run):
+    watched, tensors = Recording(run.uri, look=sealed_are_whole(run)), {"a": torch.zeros(3)}
+    checkpoint.write(watched, tensors, tensors, state(6, {"val_auc": 0.5}))
+    assert checkpoint.steps(run) == [2, 4, 6]
+    assert watched.log[0] == "delete checkpoints/step-00000006/COMPLETE"
+
+
+def test_what_is_pruned_is_unsealed_before_any_of_it_goes(run):
+    watched = Recording(run.uri, look=sealed_are_whole(run))
+    checkpoint.prune(watched, Keep(last=1, best=1), "val_auc")
+    assert watched.log == ["delete checkpoints/step-00000002/COMPLETE", "delete checkpoints/step-00000002"]
+
+
+def test_what_comes_after_the_step_that_a_run_goes_on_from_is_unsealed_and_stays(run):
+    watched = Recording(run.uri, look=sealed_are_whole(run))
+    checkpoint.unseal(watched, 2)
+    assert watched.log == [f"delete checkpoints/step-0000000{step}/COMPLETE" for step in (4, 6)]
+    assert run.exists(f"checkpoints/step-00000006/{checkpoint.OPTIMIZER}")
+
+
+def test_a_pulled_model_is_complete_only_when_all_its_files_are_there(run, tmp_path, monkeypatch):
+    pulled: list[Recording] = []
+
+    def recorded(uri):
+        pulled.append(Recording(open_store(uri).uri))
+        return pulled[-1]
+
+    monkeypatch.setattr(checkpoint, "open_store", recorded)
+    checkpoint.pull(checkpoint.newest(run), tmp_path / "model")
+    (local,) = pulled
+    assert local.log == [f"write {name}" for name in (checkpoint.WEIGHTS, checkpoint.STATE, checkpoint.COMPLETE)]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +96,7 @@ def test_newest_and_best(run):
     ],
 )
 def test_pruning_keeps_the_newest_the_best_and_what_is_for_good(run, keep, kept):
-    checkpoint.prune(run, Keep(**keep))
+    checkpoint.prune(run, Keep(**keep), "val_auc")
     assert checkpoint.steps(run) == kept
     assert run.list("checkpoints") == [f"checkpoints/step-{step:08d}/" for step in kept]
 
@@ -72,17 +127,17 @@ def test_nothing_is_written_by_one_who_may_not(run):
 
     tensors, before = {"a": torch.zeros(3)}, run.list("checkpoints", recursive=True)
     with pytest.raises(TakenOverError):
-        checkpoint.write(run, 6, tensors, tensors, state(val_auc=1.0), refused)
+        checkpoint.write(run, tensors, tensors, state(6, {"val_auc": 1.0}), refused)
     assert run.list("checkpoints", recursive=True) == before
     answers = iter([None, refused])
     with pytest.raises(TakenOverError):
-        checkpoint.write(run, 8, tensors, tensors, state(val_auc=1.0), lambda: (next(answers) or (lambda: None))())
+        checkpoint.write(run, tensors, tensors, state(8, {"val_auc": 1.0}), lambda: (next(answers) or (lambda: None))())
     assert checkpoint.steps(run) == [2, 4, 6]
 
 
 def test_an_incomplete_checkpoint_does_not_exist(run, tmp_path):
     run.delete("checkpoints/step-00000006/COMPLETE")
-    assert checkpoint.state(checkpoint.newest(run))["step"] == 4
+    assert checkpoint.state(checkpoint.newest(run)).step == 4
     with pytest.raises(CheckpointError, match=r"not complete.*COMPLETE"):
         checkpoint.pull(run.at("checkpoints/step-00000006"), tmp_path / "model")
     for step in (2, 4):

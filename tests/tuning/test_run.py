@@ -59,8 +59,8 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
 
     # The best was scored from the stored weights; with another process's ranks, so to 1e-6.
     place = open_store(found.best.checkpoint)
-    assert found.best.rescored == pytest.approx(checkpoint.state(place)["metrics"]["val_auc"], abs=1e-6)
-    recipe = checkpoint.state(place)["recipe"]
+    assert found.best.rescored == pytest.approx(checkpoint.state(place).metrics["val_auc"], abs=1e-6)
+    recipe = checkpoint.state(place).recipe
     assert recipe["aunce"]["temperature"] == found.best.values["aunce.temperature"]
     assert recipe["aunce"]["odds"] == pytest.approx(found.best.values["aunce.odds"])
     checkpoint.pull(place, tmp_path / "pulled")

@@ -1,0 +1,66 @@
+"""A network to start from has never seen a subject that validates or tests."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from au_dist.core.errors import CheckpointError
+from au_dist.data.splits import Split
+from au_dist.recipes.recipe import Recipe
+from au_dist.runs.context import Context, initial_weights, make_context
+from au_dist.runs.host import checkpoint_state
+from au_dist.train import checkpoint
+
+TRAINED = Split(("c/a", "c/b"), ("c/c",), ("c/d",))
+
+
+def recipe(shards, runs, **job) -> Recipe:
+    raw = {"name": "x", "shards": shards.uri, "runs": str(runs), "data": {"size": 32, "lanes": 2}, **job}
+    return Recipe.model_validate({**raw, "batch": {"clips": 4}, "model": {"width": 8, "squeeze": 4}})
+
+
+@pytest.fixture
+def started(shards, tmp_path) -> Context:
+    """A probe of a pretraining that saw the training subjects of `TRAINED`."""
+    before = make_context(recipe(shards, tmp_path, method="aunce"))
+    state = checkpoint_state(replace(before, split=TRAINED), before.plan(1), 1, {})
+    tensors = {"network.a": torch.ones(2), "other": torch.zeros(2)}
+    checkpoint.write(before.run.parent.at("pretrained"), tensors, {}, state)
+    return make_context(recipe(shards, tmp_path, task="detection", init={"run": "pretrained"}))
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        Split(("c/a", "c/c"), ("c/b",), ("c/d",)),
+        Split(("c/a", "c/c"), ("c/d",), ("c/b",)),
+        Split(("c/c", "c/d"), ("c/a",), ("c/b",)),
+    ],
+    ids=["validates", "tests", "both"],
+)
+def test_a_start_from_subjects_that_validate_or_test_here_is_refused(started, split):
+    with pytest.raises(CheckpointError, match=r"validate or test here.*e\.g\. c/[ab]"):
+        initial_weights(replace(started, split=split))
+
+
+def test_the_network_is_taken_over_where_nobody_changed_sides(started):
+    for split in (TRAINED, Split(("c/a",), ("c/d",), ("c/c",)), Split(("c/a", "c/b"), ("c/c",), ())):
+        assert list(initial_weights(replace(started, split=split))) == ["network.a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [({"aus": (1, 2)}, "action units"), ({"model": {"width": 16, "squeeze": 4}}, "another model")],
+    ids=["action units", "model"],
+)
+def test_a_start_from_another_network_is_refused(started, change, match):
+    if model := change.pop("model", None):
+        raw = {**started.recipe.model_dump(mode="json"), "model": model}
+        change["recipe"] = Recipe.model_validate(raw)
+    with pytest.raises(CheckpointError, match=match):
+        initial_weights(replace(started, split=TRAINED, **change))
+
+
+def test_without_a_network_to_start_from_there_are_no_weights(shards, tmp_path):
+    assert initial_weights(make_context(recipe(shards, tmp_path, method="aunce"))) == {}
