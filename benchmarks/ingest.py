@@ -57,14 +57,14 @@ def measure(folder: str, size: int, detect_side: int) -> dict[str, float]:
     from au_dist.corpora.options import Options
     from au_dist.corpora.recordings import Film, Pictures, Sequence, numbered
     from au_dist.corpora.tree import look
-    from au_dist.ingest.how import Recipe
+    from au_dist.ingest.how import IngestRecipe
     from au_dist.ingest.take_in import take_in
     from au_dist.video.video_spec import VideoReport, VideoSpec
 
     entries = look(Path(folder)).entries
     film = entries[0].suffix == ".avi"
     frames = Film(entries[0]) if film else Pictures(numbered(entries), 25.0)
-    recipe = Recipe(
+    recipe = IngestRecipe(
         "video", "video", (), Options(), VideoSpec(max_faces=1, detect_side=detect_side), CropRecipe(size=size)
     )
     report = VideoReport(Path(folder))

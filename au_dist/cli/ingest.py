@@ -1,119 +1,140 @@
-"""The verb that takes in a corpus."""
+"""Verbs that take in corpora, one each: made from what each of them may be told."""
 
+import dataclasses
+import functools
 import os
 import sys
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
-from au_dist.cli.options import Address, Out, ray
+from au_dist.cli.options import ADDRESS, OUT, ray
+from au_dist.cli.sections import keyword, options_of, verb
 from au_dist.cli.terminal import bar, say, table
 
 if TYPE_CHECKING:
     from au_dist.ingest.corpus import Summary
-    from au_dist.ingest.how import Recipe
+    from au_dist.ingest.how import IngestRecipe
     from au_dist.shards.format import Manifest
     from au_dist.video.video_spec import VideoReport
 
-app = typer.Typer()
 
 #: Reasons and notes that are printed; the rest is counted, and all of them are in the set's ingest.json.
 MOST_LINES = 12
 
 
-CorpusName = Literal["bp4d", "bp4d+", "disfa", "disfa+", "gft", "affwild2", "video"]
+#: What may be said of how faces are found.
+FACES = ("detector", "landmarks", "min_face", "min_confidence", "detect_side", "clip_frames", "stride")
+
+#: What has no default of its own where the pictures or the corpus say it, and files that become values.
+ON_THE_COMMAND_LINE = {
+    "detector": (str | None, None, None),
+    "detect_side": (int | None, None, None),
+    "layout": (Path | None, None, None),
+    "name": (str | None, None, "--corpus"),
+}
 
 
-@app.command()
-def ingest(
-    corpus: Annotated[CorpusName, typer.Argument(help="The corpus.")],
-    path: Annotated[Path, typer.Argument(help="Its folder or zip archive, as delivered.")],
-    out: Out,
-    aus: Annotated[
-        str | None, typer.Option(help="Action units, e.g. 1,2,4; the corpus's standard set if absent.")
-    ] = None,
-    clip_frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 16,
-    stride: Annotated[int, typer.Option(help="Every how manieth frame is looked at.")] = 1,
-    frames: Annotated[
-        Literal["coded", "all"], typer.Option(help="The coded part, or the frames around it too.")
-    ] = "coded",
-    size: Annotated[int, typer.Option(help="Side of the crops in pixels.")] = 112,
-    quality: Annotated[int, typer.Option(help="JPEG quality of the crops.")] = 92,
-    eye_distance: Annotated[float, typer.Option(help="Between the eyes, as a share of the side: the margin.")] = 0.38,
-    detector: Annotated[
-        str | None, typer.Option(help="centerface, landmarks, none (crops already), or FILE.py:function.")
-    ] = None,
-    landmarks: Annotated[Path | None, typer.Option(help="Landmark CSV, or a folder of them.")] = None,
-    min_face: Annotated[int, typer.Option(help="Smallest face in pixels.")] = 32,
-    min_confidence: Annotated[float, typer.Option(help="Least confidence of the detector.")] = 0.5,
-    detect_side: Annotated[
-        int | None, typer.Option(help="Longest side at which faces are looked for; 640, or 320 where they are large.")
-    ] = None,
-    threshold: Annotated[int, typer.Option(help="disfa: intensity from which an action unit occurs.")] = 2,
-    camera: Annotated[Literal["left", "right"], typer.Option(help="disfa: whose videos.")] = "left",
-    frame_map: Annotated[
-        Literal["auto", "by_name", "ordinal"], typer.Option(help="bp4d: which picture a label belongs to.")
-    ] = "auto",
-    bad_frames: Annotated[
-        Literal["none", "jaanet", "fgnet"], typer.Option(help="bp4d, disfa: published list to leave out.")
-    ] = "none",
-    layout: Annotated[Path | None, typer.Option(help="gft: how the tables are laid out (YAML).")] = None,
-    subjects: Annotated[
-        Literal["track", "file", "folder"], typer.Option(help="video: what counts as one person.")
-    ] = "track",
-    name: Annotated[str | None, typer.Option("--corpus", help="video: name of the data set.")] = None,
-    max_aside: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the recordings that may be set aside.")
-    ] = 0.5,
-    parallel: Annotated[int | None, typer.Option(min=1, help="Recordings at a time; one a CPU if absent.")] = None,
-    address: Address = None,
-) -> None:
+def _verb_of(name: str) -> Any:
+    """Return the verb that takes in a corpus."""
+    from au_dist.corpora.catalogue import CORPORA
+    from au_dist.corpora.options import Options
+    from au_dist.ingest.corpus import MOST_ASIDE
+    from au_dist.ingest.how import Crops
+    from au_dist.video.video_spec import VideoSpec
+
+    corpus = CORPORA[name]
+    path = typer.Argument(help="Its folder or zip archive, as delivered.")
+    aside = typer.Option(min=0, max=1, help="Share of the recordings that may be set aside.")
+    parallel = typer.Option(min=1, help="Recordings at a time; one a CPU if absent.")
+    units = ",".join(map(str, corpus.aus))
+    parameters = [
+        keyword("path", Path, path),
+        keyword("out", str, OUT),
+        *options_of(Options, corpus.options, ON_THE_COMMAND_LINE),
+        *([keyword("aus", str | None, typer.Option(help=f"Action units; {units} if absent."), None)] if units else []),
+        *options_of(VideoSpec, FACES, ON_THE_COMMAND_LINE),
+        *options_of(Crops),
+        keyword("max_aside", float, aside, MOST_ASIDE),
+        keyword("parallel", int | None, parallel, None),
+        keyword("address", str | None, ADDRESS, None),
+    ]
+    return verb(lambda given: _ingest(name, given), parameters)
+
+
+@functools.cache
+def _verbs() -> dict[str, Any]:
+    """Return corpus → the verb that takes it in."""
+    from au_dist.corpora.catalogue import CORPORA
+
+    made = typer.Typer(rich_markup_mode=None)
+    for name, corpus in CORPORA.items():
+        joined = " and join them with its labels" if corpus.labels else ""
+        text = f"{corpus.title}: find, track, align and crop faces{joined}."
+        made.command(name, help=text, short_help=corpus.title)(_verb_of(name))
+    return dict(typer.main.get_command(made).commands)  # type: ignore[attr-defined]
+
+
+class _Corpora(TyperGroup):
+    """The verbs, made when one is asked for: what corpora may be told is not imported for `au-dist --help`."""
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """The verbs by name."""
+        return _verbs()
+
+    @commands.setter
+    def commands(self, _: MutableMapping[str, Any]) -> None:
+        pass
+
+
+app = typer.Typer()
+app.add_typer(typer.Typer(cls=_Corpora, no_args_is_help=True, help="Take in a corpus."), name="ingest")
+
+
+def _ingest(name: str, given: dict[str, Any]) -> None:
     """Find, track, align and crop the faces of a corpus and join them with its labels."""
-    from au_dist.core.errors import RecipeError
     from au_dist.corpora.catalogue import CORPORA
     from au_dist.corpora.layout import read_layout
     from au_dist.corpora.options import Options
     from au_dist.corpora.tree import look
     from au_dist.ingest.corpus import ingest_corpus
-    from au_dist.ingest.how import recipe_for
+    from au_dist.ingest.how import Crops, recipe_for
     from au_dist.storage.store import open_store
     from au_dist.video.video_spec import VideoSpec
 
-    if name is not None and corpus != "video":
-        raise RecipeError(
-            "Only videos without labels are given a name", where="--corpus", found=f"{corpus} and {name!r}"
-        )
-    options = Options(
-        threshold=threshold,
-        frame_map=frame_map,
-        bad_frames=bad_frames,
-        camera=camera,
-        frames=frames,
-        layout=read_layout(layout) if layout else None,
-        subjects=subjects,
-        name=name,
-    )
-    found = CORPORA[corpus].find(look(path.absolute()), options)
-    spec = VideoSpec(
-        detector=_placed(detector) if detector else "none" if found.cropped else "centerface",
-        clip_frames=clip_frames,
-        stride=stride,
-        max_faces=CORPORA[corpus].people,
-        min_face=min_face,
-        min_confidence=min_confidence,
-        landmarks=landmarks and landmarks.absolute(),
-        detect_side=detect_side or CORPORA[corpus].detect_side,
-    )
-    recipe = recipe_for(corpus, found, options, spec, aus=aus, size=size, quality=quality, eye_distance=eye_distance)
+    corpus, out = CORPORA[name], given["out"]
+    read = {key: given[key] for key in corpus.options}
+    if read.get("layout"):
+        read["layout"] = read_layout(read["layout"])
+    options = Options(**read)
+    crops = Crops(**{field.name: given[field.name] for field in dataclasses.fields(Crops)})
+    found = corpus.find(look(given["path"].absolute()), options)
+    faces = {key: given[key] for key in FACES}
+    faces["detector"] = _placed(faces["detector"] or ("none" if found.cropped else VideoSpec.detector))
+    faces["detect_side"] = faces["detect_side"] or corpus.detect_side
+    faces["landmarks"] = faces["landmarks"] and faces["landmarks"].absolute()
+    spec = VideoSpec(**faces, max_faces=corpus.people)
+    recipe = recipe_for(name, found, options, spec, crops, given.get("aus"))
     for note in found.notes:
         say(f"note: {note}")
+    address = given["address"]
     with ray(address), bar("recordings", len(found.sequences)) as advance:
-        watch = _Watch(advance)
-        parallel = parallel or (_cluster_cpus() if address or "RAY_ADDRESS" in os.environ else os.cpu_count()) or 1
+        at_once = given["parallel"] or (
+            _cluster_cpus() if address or "RAY_ADDRESS" in os.environ else os.cpu_count() or 1
+        )
         manifest, summary = ingest_corpus(
-            found, open_store(out), recipe, parallel=parallel, most_aside=max_aside, show=watch
+            found,
+            open_store(out),
+            recipe,
+            parallel=at_once,
+            most_aside=given["max_aside"],
+            show=_Watch(advance),
         )
     _print(out, manifest, summary, recipe, found.notes)
 
@@ -150,7 +171,7 @@ class _Watch:
             say(f"{done}/{total}  {report.name}  {text}")
 
 
-def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "Recipe", said: tuple[str, ...]) -> None:
+def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "IngestRecipe", said: tuple[str, ...]) -> None:
     """Print the end report; notes that were `said` before are not repeated."""
     total = summary.total
     unseen = total("frames_examined") - total("frames_with_face")

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from au_dist.cluster.preflight import Needs
     from au_dist.recipes.recipe import Recipe
 
-Out = Annotated[str, typer.Option("--out", help="Where the shards go: s3://bucket/prefix or a folder.")]
-Address = Annotated[
-    str | None,
-    typer.Option(help="Ray cluster; `local` is that of `cluster up`. RAY_ADDRESS, else one in this process."),
-]
+OUT = typer.Option("--out", help="Where the shards go: s3://bucket/prefix or a folder.")
+ADDRESS = typer.Option(help="Ray cluster; `local` is that of `cluster up`. RAY_ADDRESS, else one in this process.")
+
+Out = Annotated[str, OUT]
+Address = Annotated[str | None, ADDRESS]
 Runs = Annotated[str | None, typer.Option("--runs", envvar="AU_DIST_RUNS", help="Where runs are stored.")]
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (YAML).")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the recipe.")]

@@ -20,6 +20,7 @@ class Corpus:
         find: Finds its recordings in a tree.
         labels: Reads the labels of a recording; None where there are none.
         people: How many faces of a frame count, the larger first; 0 for all.
+        options: What may be said about how it is read: fields of `Options`.
         detect_side: Longest side, in pixels, at which faces are looked for: less where faces fill the frame.
     """
 
@@ -28,15 +29,18 @@ class Corpus:
     find: Callable[[Tree, Options], Found]
     labels: Callable[[Sequence, Options], LabelTable] | None
     people: int = 1
+    options: tuple[str, ...] = ("frames",)
     detect_side: int = 640
 
 
+_BP4D, _DISFA = ("frames", "frame_map", "bad_frames"), ("frames", "threshold", "camera", "bad_frames")
+
 CORPORA = {
-    "bp4d": Corpus("BP4D", bp4d.AUS, bp4d.find, bp4d.read_labels, detect_side=320),
-    "bp4d+": Corpus("BP4D+", bp4d.AUS, bp4d.find_plus, bp4d.read_labels, detect_side=320),
-    "disfa": Corpus("DISFA", disfa.AUS, disfa.find, disfa.read_labels, detect_side=320),
-    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels, detect_side=320),
-    "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels),
+    "bp4d": Corpus("BP4D", bp4d.AUS, bp4d.find, bp4d.read_labels, options=_BP4D, detect_side=320),
+    "bp4d+": Corpus("BP4D+", bp4d.AUS, bp4d.find_plus, bp4d.read_labels, options=_BP4D, detect_side=320),
+    "disfa": Corpus("DISFA", disfa.AUS, disfa.find, disfa.read_labels, options=_DISFA, detect_side=320),
+    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels, options=_DISFA, detect_side=320),
+    "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels, options=("frames", "layout")),
     "affwild2": Corpus("Aff-Wild2", affwild2.AUS, affwild2.find, affwild2.read_labels),
-    "video": Corpus("videos without labels", (), plain.find, None, people=0),
+    "video": Corpus("videos without labels", (), plain.find, None, people=0, options=("name", "subjects")),
 }

@@ -16,7 +16,7 @@ from typing import Any
 from au_dist.core.errors import AuDistError, IngestError, RecipeError, ShardError, StorageError
 from au_dist.core.schema import Clip
 from au_dist.corpora.recordings import Film, Found, Sequence
-from au_dist.ingest.how import Recipe
+from au_dist.ingest.how import IngestRecipe
 from au_dist.ingest.take_in import CROPPED_LOOKS, CROPPED_SHARE, already_cropped, take_in
 from au_dist.shards.format import MANIFEST, Manifest, Shard, read_manifest
 from au_dist.shards.writer import read_part, write_part, write_shards
@@ -76,7 +76,7 @@ Show = Callable[[VideoReport, int, int], None]
 def ingest_corpus(
     found: Found,
     out: Store,
-    recipe: Recipe,
+    recipe: IngestRecipe,
     *,
     parallel: int,
     most_aside: float = MOST_ASIDE,
@@ -132,7 +132,7 @@ def ingest_corpus(
     return manifest, summary
 
 
-def source_of(recipe: Recipe, found: Found) -> dict[str, Any]:
+def source_of(recipe: IngestRecipe, found: Found) -> dict[str, Any]:
     """Return how a set is made, as its manifest keeps it: nothing that differs from one machine to the next."""
     options = {**asdict(recipe.options), **asdict(recipe.spec)}
     del options["threads"]
@@ -155,7 +155,7 @@ def report_of(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _finished(out: Store, recipe: Recipe, source: dict[str, Any]) -> tuple[Manifest, Summary]:
+def _finished(out: Store, recipe: IngestRecipe, source: dict[str, Any]) -> tuple[Manifest, Summary]:
     """The set is there: made by this very ingest, which may have been stopped while it cleared up, or another's."""
     manifest = read_manifest(out)
     there = {**manifest.source, "aus": list(manifest.aus), "crop": manifest.crop}
@@ -183,7 +183,7 @@ def _take_all(
     found: Found,
     folders: list[str],
     out: Store,
-    recipe: Recipe,
+    recipe: IngestRecipe,
     parallel: int,
     summary: Summary,
     most_aside: float,
@@ -249,7 +249,9 @@ def _report_of(sequence: Sequence) -> VideoReport:
     return VideoReport(Path(sequence.where), sequence.title)
 
 
-def _take_one(sequence: Sequence, folder: str, out: Store, recipe: Recipe) -> tuple[VideoReport, tuple[Shard, ...]]:
+def _take_one(
+    sequence: Sequence, folder: str, out: Store, recipe: IngestRecipe
+) -> tuple[VideoReport, tuple[Shard, ...]]:
     """Take in one recording and leave its part; runs in a Ray task."""
     report = _report_of(sequence)
     try:
@@ -275,7 +277,7 @@ def _read_done(out: Store, folder: str) -> tuple[VideoReport, tuple[Shard, ...]]
     return _report_from(done["report"]), tuple(Shard.model_validate(file) for file in done["files"])
 
 
-def part_folder(sequence: Sequence, recipe: Recipe) -> str:
+def part_folder(sequence: Sequence, recipe: IngestRecipe) -> str:
     """Return where a recording's part is: elsewhere when the recording, its labels or the way it is read changed."""
     source = sequence.frames
     pictures = [source.entry] if isinstance(source, Film) else [entry for _, entry in source.numbered]

@@ -13,7 +13,29 @@ from au_dist.video.video_spec import VideoSpec
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Crops:
+    """What crops are made.
+
+    Attributes:
+        size: Side of the crops in pixels.
+        quality: JPEG quality of the crops, 1 to 100.
+        eye_distance: Distance between the eyes, as a share of the side: the margin around the face.
+    """
+
+    size: int = CropRecipe.size
+    quality: int = CropRecipe.jpeg_quality
+    eye_distance: float = CropRecipe.eye_distance
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("size", 16, 1024), ("quality", 1, 100), ("eye_distance", 0.1, 0.9)):
+            if not least <= getattr(self, name) <= most:
+                raise RecipeError(
+                    "A value is out of range", where=name, expected=f"{least} to {most}", found=getattr(self, name)
+                )
+
+
+@dataclass(frozen=True)
+class IngestRecipe:
     """How recordings are taken in.
 
     Attributes:
@@ -34,16 +56,8 @@ class Recipe:
 
 
 def recipe_for(
-    corpus: str,
-    found: Found,
-    options: Options,
-    spec: VideoSpec,
-    *,
-    aus: str | None = None,
-    size: int = 112,
-    quality: int = 92,
-    eye_distance: float = 0.38,
-) -> Recipe:
+    corpus: str, found: Found, options: Options, spec: VideoSpec, crops: Crops | None = None, aus: str | None = None
+) -> IngestRecipe:
     """Return how a corpus is taken in.
 
     Args:
@@ -51,10 +65,8 @@ def recipe_for(
         found: What its importer found.
         options: How it is read.
         spec: How faces are found.
+        crops: What crops are made; the usual ones when None.
         aus: Action units, parted by commas; the corpus's own when None.
-        size: Side of the crops in pixels.
-        quality: Their JPEG quality.
-        eye_distance: Between the eyes, as a share of the side.
 
     Raises:
         RecipeError: A value is wrong, or crops were to be cropped again.
@@ -67,16 +79,10 @@ def recipe_for(
             found=spec.detector,
             fix="Leave --detector away, or give the videos instead of the crops.",
         )
-    for where, value, least, most in (
-        ("size", size, 16, 1024),
-        ("quality", quality, 1, 100),
-        ("eye_distance", eye_distance, 0.1, 0.9),
-    ):
-        if not least <= value <= most:
-            raise RecipeError("A value is out of range", where=where, expected=f"{least} to {most}", found=value)
+    crops = crops or Crops()
     alignment: Literal["eyes", "none"] = "none" if spec.detector == "none" else "eyes"
-    crop = CropRecipe(size=size, alignment=alignment, eye_distance=eye_distance, jpeg_quality=quality)
-    return Recipe(corpus, found.corpus, _chosen(corpus, aus), options, spec, crop)
+    crop = CropRecipe(size=crops.size, alignment=alignment, eye_distance=crops.eye_distance, jpeg_quality=crops.quality)
+    return IngestRecipe(corpus, found.corpus, _chosen(corpus, aus), options, spec, crop)
 
 
 def _chosen(corpus: str, aus: str | None) -> tuple[int, ...]:

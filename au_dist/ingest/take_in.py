@@ -13,7 +13,7 @@ from au_dist.core.schema import Clip
 from au_dist.corpora.catalogue import CORPORA
 from au_dist.corpora.label_files import LabelTable, occurrence_checked
 from au_dist.corpora.recordings import TOLERANCE, Film, Pictures, Sequence, in_ranges, read, sided
-from au_dist.ingest.how import Recipe
+from au_dist.ingest.how import IngestRecipe
 from au_dist.video.clips import check_fit, crops_in, cut_clips, detector_for
 from au_dist.video.faces import Detector, Face
 from au_dist.video.video import Frame, count, probe
@@ -23,7 +23,7 @@ from au_dist.video.video_spec import VideoReport, VideoSpec
 CROPPED_SHARE, CROPPED_LOOKS = 0.5, 25
 
 
-def take_in(sequence: Sequence, recipe: Recipe, report: VideoReport) -> Iterator[Clip]:
+def take_in(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> Iterator[Clip]:
     """Yield the clips of a recording.
 
     Memory holds a few frames and one clip a track.
@@ -64,7 +64,7 @@ def labelled(
     )
 
 
-def _labels(sequence: Sequence, recipe: Recipe, report: VideoReport) -> LabelTable | None:
+def _labels(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> LabelTable | None:
     reader = CORPORA[recipe.corpus].labels
     if reader is None:
         return None
@@ -84,7 +84,7 @@ def _labels(sequence: Sequence, recipe: Recipe, report: VideoReport) -> LabelTab
     return table
 
 
-def _frames(sequence: Sequence, recipe: Recipe, table: LabelTable | None, report: VideoReport) -> Iterator[Frame]:
+def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, report: VideoReport) -> Iterator[Frame]:
     """Yield the frames that matter; afterwards, say whether the labels fit them."""
     source, options = sequence.frames, recipe.options
     square = recipe.spec.detector != "landmarks"

@@ -1,7 +1,6 @@
 """Recipes: what is refused and how it is said; the surface is frozen in a golden file."""
 
 import inspect
-import re
 from pathlib import Path
 from typing import get_args
 
@@ -9,6 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from au_dist.cli.sections import attributes_of
 from au_dist.config.files import override, parse
 from au_dist.core.errors import RecipeError
 from au_dist.recipes.files import dump_recipe, load_recipe
@@ -74,9 +74,7 @@ def test_names_and_machines_do_not_change_the_science():
 
 def page_of(model: type[BaseModel], path: str = "") -> str:
     """Return a table of a section's keys, from their declarations, and those of the sections in it."""
-    text = inspect.getdoc(model).partition("\n\nAttributes:\n")
-    said = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text[2], re.MULTILINE)
-    meanings = {name: " ".join(words.split()) for name, words in said}
+    title, meanings = inspect.getdoc(model).partition("\n\nAttributes:\n")[0], attributes_of(model)
     rows, sections = [], []
     for name, field in model.model_fields.items():
         kinds = [kind for kind in get_args(field.annotation) or [field.annotation] if kind is not type(None)]
@@ -89,7 +87,7 @@ def page_of(model: type[BaseModel], path: str = "") -> str:
         meaning = (field.description or meanings[name]) + (f" One of {', '.join(choices)}." if choices else "")
         default = "required" if field.is_required() else f"`{yaml_of(field.default)}`"
         rows.append(f"| `{path}{name}` | {default} | {meaning.replace('``', '`')} |")
-    title = f"\n## `{path[:-1]}`\n\n{text[0]}\n" if path else ""
+    title = f"\n## `{path[:-1]}`\n\n{title}\n" if path else ""
     return "\n".join([title, "| key | default | |", "|---|---|---|", *rows, *sections])
 
 

@@ -2,14 +2,12 @@
 
 import shutil
 import zipfile
-from typing import get_args
 
 import corpus_trees as trees
 import numpy as np
 import pytest
 from collected import PLAIN, found_in, taken, together
 
-from au_dist.cli.ingest import CorpusName
 from au_dist.core.errors import IngestError, RecipeError
 from au_dist.corpora.catalogue import CORPORA
 from au_dist.corpora.layout import read_layout
@@ -268,8 +266,3 @@ def test_strange_action_units_are_refused(tmp_path, aus):
     found = found_in("bp4d", trees.bp4d(tmp_path))
     with pytest.raises(RecipeError, match="cannot be asked for"):
         recipe_for("bp4d", found, Options(), PLAIN, aus=aus)
-
-
-def test_the_command_line_offers_every_corpus():
-    """It names them itself, because the catalogue is slow to import."""
-    assert set(get_args(CorpusName)) == CORPORA.keys()

@@ -19,7 +19,7 @@ from au_dist.corpora.options import Options
 from au_dist.corpora.tree import look
 from au_dist.ingest import corpus as job
 from au_dist.ingest.corpus import ingest_corpus
-from au_dist.ingest.how import recipe_for
+from au_dist.ingest.how import Crops, recipe_for
 from au_dist.shards.format import read_manifest
 from au_dist.storage.store import open_store
 from au_dist.video.video_spec import VideoSpec
@@ -32,7 +32,7 @@ PLAIN = VideoSpec(detector="none", clip_frames=4, max_faces=1, detect_side=320)
 
 def run(root, out, corpus="disfa", **options):
     found = CORPORA[corpus].find(look(root), Options())
-    recipe = recipe_for(corpus, found, Options(), PLAIN, size=64)
+    recipe = recipe_for(corpus, found, Options(), PLAIN, Crops(size=64))
     return ingest_corpus(found, open_store(out), recipe, parallel=2, **options)
 
 
@@ -143,7 +143,7 @@ def test_a_part_belongs_to_its_files_and_options(tmp_path):
         change()
         found = CORPORA["bp4d"].find(look(root), Options())
         for size in (64, 80):
-            recipe = recipe_for("bp4d", found, Options(), PLAIN, size=size)
+            recipe = recipe_for("bp4d", found, Options(), PLAIN, Crops(size=size))
             folders += [job.part_folder(sequence, recipe) for sequence in found.sequences]
     # Of four pairs, the second recording did not change with the first one's picture.
     assert len(set(folders)) == 6
@@ -153,10 +153,10 @@ def test_a_set_of_other_crops_or_recordings_is_not_this_one(undisturbed, tree, t
     out, *_ = undisturbed
     found = CORPORA["disfa"].find(look(tree), Options())
     with pytest.raises(ShardError, match=r"already holds other shards.*'size': 80"):
-        ingest_corpus(found, open_store(out), recipe_for("disfa", found, Options(), PLAIN, size=80), parallel=1)
+        ingest_corpus(found, open_store(out), recipe_for("disfa", found, Options(), PLAIN, Crops(size=80)), parallel=1)
     fewer = replace(found, sequences=found.sequences[1:])
     with pytest.raises(ShardError, match="Expected recordings 3"):
-        ingest_corpus(fewer, open_store(out), recipe_for("disfa", fewer, Options(), PLAIN, size=64), parallel=1)
+        ingest_corpus(fewer, open_store(out), recipe_for("disfa", fewer, Options(), PLAIN, Crops(size=64)), parallel=1)
 
 
 def test_recordings_and_labels_of_different_people_are_nothing(tmp_path, ray_here):
@@ -228,7 +228,7 @@ def test_a_recording_that_kills_its_process_is_set_aside(tmp_path, ray_here, mon
     white = tuple(scene // 4 + 191 for scene in trees.person(1, 24).scene_T)
     trees.film(root / "Videos_LeftCamera/LeftVideoSN002_Comp.avi", white, 20)
     (tmp_path / "on").touch()
-    recipe = recipe_for("disfa", found, Options(), spec, size=64)
+    recipe = recipe_for("disfa", found, Options(), spec, Crops(size=64))
     plain = job._take_one
 
     def with_path(*given):
