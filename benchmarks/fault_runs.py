@@ -24,11 +24,11 @@ name: {name}
 shards: {shards}
 runs: {runs}
 {job}
-data: {{size: 32, lanes: 4, mix: 4, cpus: 0.2, frames_per_clip: {frames}}}
-model: {{width: 16, squeeze: 4}}
+data: {{size: 32, lanes: 4, shuffle_row_groups: 4, cpus: 0.2, frames_per_clip: {frames}}}
+model: {{embed_dim: 16, bottleneck_channels: 4}}
 batch: {{clips: 16}}
 optim: {{epochs: {epochs}, lr: 0.001}}
-keep: {{every: 10, last: 3, forever: 10, ledger: true}}
+checkpoint: {{every_steps: 10, last_k: 3, keep_multiples_of: 10, ledger: true}}
 workers: {{count: {count}, cpus: {cpus}, max_failures: 2}}
 """
 

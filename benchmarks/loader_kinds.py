@@ -91,7 +91,7 @@ def ours(
     from concurrent.futures import ThreadPoolExecutor
 
     from au_dist.config.sections import Labels, Views
-    from au_dist.data.batches import deal, make_batch
+    from au_dist.data.batches import interleave_lanes, make_batch
     from au_dist.data.decode import in_threads
     from au_dist.data.order import Order, lanes_of
     from au_dist.data.pipeline import Source, iterate, quiet, rank_datasets
@@ -124,7 +124,7 @@ def ours(
     tables = iterate(rank_datasets(source, world, start)[rank].iterator(), source.prefetch)
     with ThreadPoolExecutor(1) as pool:
         decode = in_threads(pool, 1, manifest.crop_recipe.size)
-        for rows in deal(tables, lanes_of(rank, world, LANES), start * take, take):
+        for rows in interleave_lanes(tables, lanes_of(rank, world, LANES), start * take, take):
             yield make_batch(rows, aus, decode).views(SIZE)
 
 

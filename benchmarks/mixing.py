@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from au_dist.data.order import Group, Order
+from au_dist.data.order import Order, RowGroupRef
 
 #: Name → subjects, clips of a subject, clips of a row group: as ingested with 16 frames of 112 pixels a clip.
 CORPORA = {"DISFA": (27, 302, 20), "BP4D": (41, 220, 20), "1,000 short videos": (1000, 4, 4)}
@@ -24,9 +24,9 @@ def order_of(subjects: int, clips: int, size: int, mix: int) -> tuple[Order, lis
     groups, who = [], []
     for subject in range(subjects):
         for start in range(0, clips, size):
-            groups.append(Group(0, len(groups), min(size, clips - start)))
+            groups.append(RowGroupRef(0, len(groups), min(size, clips - start)))
             who.append(subject)
-    return Order(tuple(groups), seed=0, lanes=LANES, mix=mix), who
+    return Order(tuple(groups), seed=0, lanes=LANES, shuffle_row_groups=mix), who
 
 
 def dealt(order: Order) -> list[list[tuple[int, int]]]:
@@ -36,7 +36,7 @@ def dealt(order: Order) -> list[list[tuple[int, int]]]:
     for lane in range(LANES):
         rows: list[tuple[int, int]] = []
         for block in order.stream((lane,), 0, SETS * take):
-            line = [(piece.group.group, int(row)) for piece in order.pieces(block) for row in piece.rows()]
+            line = [(row_slice.group.group, int(row)) for row_slice in order.slices(block) for row in row_slice.rows()]
             rows += [line[k] for k in order.permutation(block)]
         streams.append(rows)
     return [[row for rows in streams for row in rows[k * take : (k + 1) * take]] for k in range(SETS)]
@@ -58,14 +58,14 @@ def draw(path: Path) -> None:
     import matplotlib.pyplot as plt
 
     subjects, clips, size, lanes, mix, take = 12, 24, 8, 4, 3, 4
-    groups = tuple(Group(0, k, size) for k in range(subjects * clips // size))
-    order = Order(groups, seed=0, lanes=lanes, mix=mix)
+    groups = tuple(RowGroupRef(0, k, size) for k in range(subjects * clips // size))
+    order = Order(groups, seed=0, lanes=lanes, shuffle_row_groups=mix)
     stored = [group.group * size // clips for group in groups for _ in range(group.clips)]
     laid, mixed, borders = [], [], []
     for lane in range(lanes):
         blocks = order.blocks(lane, 0)
         lines = [
-            [piece.group.group * size // clips for piece in order.pieces(block) for _ in piece.rows()]
+            [row_slice.group.group * size // clips for row_slice in order.slices(block) for _ in row_slice.rows()]
             for block in blocks
         ]
         laid.append([who for line in lines for who in line])
@@ -99,7 +99,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.picture:
         return draw(arguments.picture)
-    print("| corpus | data.mix | subjects in a set of 64 | largest share of one | pairs of one row group |")
+    print(
+        "| corpus | data.shuffle_row_groups | subjects in a set of 64 | largest share of one | pairs of one row group |"
+    )
     print("|---|---|---|---|---|")
     for name, (subjects, clips, size) in CORPORA.items():
         for mix in MIXES:

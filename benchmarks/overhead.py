@@ -23,10 +23,10 @@ TURN = 50
 RECIPE = {
     "name": "overhead",
     "method": "aunce",
-    "data": {"size": 56, "lanes": 8, "mix": 4, "cpus": 0.5},
+    "data": {"size": 56, "lanes": 8, "shuffle_row_groups": 4, "cpus": 0.5},
     "batch": {"clips": 64},
     "optim": {"epochs": 1.0, "lr": 1e-4},
-    "keep": {"last": 2},
+    "checkpoint": {"last_k": 2},
     "workers": {"count": 1, "cpus": 1.0, "max_failures": 0},
 }
 
@@ -36,7 +36,7 @@ def worker(config: dict[str, Any]) -> None:
     import ray.train
     import torch
 
-    from au_dist.dist.deepspeed_engine import Engine
+    from au_dist.dist.deepspeed_engine import DeepSpeedEngine
     from au_dist.runs.assembly import make_module
     from au_dist.runs.host import RunHost
     from au_dist.runs.worker import _batches, _world
@@ -50,9 +50,9 @@ def worker(config: dict[str, Any]) -> None:
     made = list(itertools.islice(_batches(context, plan, shard, 0, lanes, world.device), 8))
 
     module = make_module(context, world)
-    engine = Engine(module, recipe.engine, recipe.optim, micro=plan.micro, accumulate=1, world=world)
+    engine = DeepSpeedEngine(module, recipe.engine, recipe.optim, micro=plan.micro, accumulate=1, world=world)
     ledger = Ledger(context.run, 0, 1, lanes, plan.take, 0)
-    host = RunHost(context, plan, 0, world, engine, ledger, config["board"], config["owner"], dict, tuple)
+    host = RunHost(context, plan, 0, world, engine, ledger, config["coordinator"], config["lease"], dict, tuple)
 
     save = host.save
 
@@ -76,7 +76,7 @@ def worker(config: dict[str, Any]) -> None:
             loss = bare(batch.views(recipe.data.size), batch.y_BA, batch.valid_BA, turn * TURN + step)
             adam.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(bare.parameters(), recipe.optim.clip)
+            torch.nn.utils.clip_grad_norm_(bare.parameters(), recipe.optim.grad_clip)
             adam.step()
         return time.perf_counter() - begun
 
@@ -99,9 +99,9 @@ def measure(place: Path, turns: int) -> dict[str, list[float]]:
     from au_dist.data.pipeline import LaneData, quiet
     from au_dist.ingest.synthetic import ingest_synthetic
     from au_dist.recipes.recipe import Recipe
-    from au_dist.runs.board import pinned
     from au_dist.runs.context import make_context
-    from au_dist.runs.owner import take_over
+    from au_dist.runs.coordinator import start_coordinator
+    from au_dist.runs.leases import acquire
     from au_dist.storage.store import open_store
     from au_dist.synthetic.clips import SynthSpec
 
@@ -112,7 +112,8 @@ def measure(place: Path, turns: int) -> dict[str, list[float]]:
     TorchTrainer(
         worker,
         train_loop_config={
-            "context": context, "board": pinned(), "owner": take_over(context.run), "turns": turns, "out": str(out)
+            "context": context, "coordinator": start_coordinator(), "lease": acquire(context.run), "turns": turns,
+            "out": str(out),
         },
         scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
         run_config=RunConfig(name="ray", storage_path=str(place / "ray")),

@@ -30,11 +30,11 @@ name: {name}
 shards: {place}/shards
 runs: {place}/runs
 method: aunce
-data: {{size: 32, lanes: 4, mix: 4, cpus: 0.2, frames_per_clip: 1}}
-model: {{width: 8, squeeze: 4}}
+data: {{size: 32, lanes: 4, shuffle_row_groups: 4, cpus: 0.2, frames_per_clip: 1}}
+model: {{embed_dim: 8, bottleneck_channels: 4}}
 batch: {{clips: 16}}
 optim: {{epochs: 12, lr: 0.001}}
-keep: {{every: 4, last: 3, ledger: true}}
+checkpoint: {{every_steps: 4, last_k: 3, ledger: true}}
 workers: {{count: 2, cpus: 0.4, max_failures: 0}}
 """
 

@@ -10,7 +10,7 @@ Study, runs and report are enough to go on, on any machine.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydantic import Field
 
 from au_dist.config.files import override, parse, read_yaml
 from au_dist.config.paths import differences, put
+from au_dist.config.renamed import keys_now, path_now
 from au_dist.config.section import Section
 from au_dist.config.sections import TORCHVISION
 from au_dist.core.errors import RecipeError
@@ -45,7 +46,7 @@ class EarlyStopping(Section):
 
 
 class Campaign(Section):
-    """A search for the recipe with the best validation metric (the recipe's `keep.metric`).
+    """A search for the recipe with the best validation metric (the recipe's `checkpoint.metric`).
 
     Attributes:
         name: The campaign's name: its folder below `campaigns`.
@@ -92,12 +93,15 @@ def trial_name(number: int) -> str:
     return f"trial-{number:05d}"
 
 
-def load_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
+def load_campaign(
+    path: Path, overrides: Sequence[str] = (), note: Callable[[str], None] = lambda text: None
+) -> Campaign:
     """Return the campaign in a YAML file, checked as far as is possible without its shards.
 
     Args:
         path: The file.
         overrides: ``key=value`` replacements, e.g. ``trials=8`` or ``recipe.optim.epochs=2``.
+        note: Called with a sentence for each key that has another name now.
 
     Raises:
         RecipeError: The campaign, its recipe or its space does not fit.
@@ -105,13 +109,30 @@ def load_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
     raw = read_yaml(path)
     if isinstance(raw.get("recipe"), str):
         raw["recipe"] = read_yaml(path.parent / raw["recipe"])
-    raw = override(raw, overrides)
+    raw, notes = _keys_now(override(raw, overrides))
+    for text in notes:
+        note(text)
     space = parse_space(raw.get("space"), path)
     campaign = parse(Campaign, {**raw, "space": space}, path)
     recipe = _own_recipe(campaign, path)
     parse(Recipe, recipe, f"{path}, recipe")
     check_space(space, recipe, path)
     return campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
+
+
+def _keys_now(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return a raw campaign with the keys of now, in its recipe and its space, and a note on each that had another."""
+    recipe, notes = keys_now(raw["recipe"]) if isinstance(raw.get("recipe"), dict) else (raw.get("recipe"), [])
+    space = raw.get("space")
+    if isinstance(space, dict):
+        notes += [f"`{path}` is called `{path_now(path)}` now" for path in space if path_now(str(path)) != path]
+        space = {
+            path_now(str(path)): {"weights" if key == "odds" else key: value for key, value in dimension.items()}
+            if isinstance(dimension, dict)
+            else dimension
+            for path, dimension in space.items()
+        }
+    return {**raw, "recipe": recipe, "space": space}, notes
 
 
 def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
@@ -170,9 +191,10 @@ def claim(campaign: Campaign) -> None:
 
 def _meaning(text: str) -> dict[str, Any]:
     """Return what determines a campaign's result: everything but places, machines and its length."""
-    raw = {key: value for key, value in yaml.safe_load(text).items() if key not in FREE}
+    whole = _keys_now(yaml.safe_load(text))[0]
+    raw = {key: value for key, value in whole.items() if key not in FREE}
     # Through the recipe: what was written before a key existed means its default.
     recipe = Recipe.model_validate(raw["recipe"])
     outside = ("name", "runs", "shards", "workers")
     found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
-    return {**raw, "recipe": put(found, {"keep.metric": recipe.metric})}
+    return {**raw, "recipe": put(found, {"checkpoint.metric": recipe.metric})}

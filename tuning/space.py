@@ -5,7 +5,7 @@ A key is a recipe's path, a value says how it is drawn:
     aunce.temperature: {log: [0.05, 1.0]}               between two bounds, evenly in the logarithm
     aunce.beta_majority: {uniform: [0.2, 1.2]}          between two bounds, evenly
     batch.clips: {choice: [32, 64]}                     one of these
-    aunce.odds: {odds: [highest, mean, view]}           odds of these kinds of positives; the others get none
+    aunce.positive_weights: {weights: [highest, mean, view]}  how often each of these; the others never
 """
 
 import difflib
@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from au_dist.config.files import parse
 from au_dist.config.paths import leaves, put
+from au_dist.config.renamed import RENAMED
 from au_dist.config.section import Section
 from au_dist.core.errors import RecipeError
 from au_dist.methods import METHODS
@@ -24,12 +25,12 @@ from au_dist.recipes.recipe import Recipe
 
 Kind = Literal["highest", "mean", "view", "lowest"]
 
-#: Kinds of positives in the order of the recipe's `aunce.odds`.
+#: Kinds of positives in the order of the recipe's `aunce.positive_weights`.
 KINDS: tuple[str, ...] = get_args(Kind)
 
 #: What a campaign sets itself, and what would change what is measured, not how well it is learnt.
 FIXED = (
-    *("name", "runs", "shards", "seed", "workers", "keep"),
+    *("name", "runs", "shards", "seed", "workers", "checkpoint"),
     *("data.protocol", "data.aus", "data.labels", "data.corpora", "data.cpus"),
 )
 
@@ -41,13 +42,13 @@ class Dimension(Section):
         log: Bounds, evenly in the logarithm.
         uniform: Bounds, evenly.
         choice: The values.
-        odds: Kinds of positives that take part; every share of them is equally likely at first.
+        weights: Kinds of positives that take part; every share of them is equally likely at first.
     """
 
     log: tuple[float, float] | None = None
     uniform: tuple[float, float] | None = None
     choice: tuple[bool | int | float | str, ...] | None = Field(None, min_length=1)
-    odds: tuple[Kind, ...] | None = Field(None, min_length=2)
+    weights: tuple[Kind, ...] | None = Field(None, min_length=2)
 
     @model_validator(mode="after")
     def _one_way(self) -> "Dimension":
@@ -59,15 +60,15 @@ class Dimension(Section):
                 raise ValueError(f"the first bound must be below the second, both finite: [{low:g}, {high:g}]")
         if self.log and self.log[0] <= 0:
             raise ValueError(f"a logarithmic range must start above 0: [{self.log[0]:g}, {self.log[1]:g}]")
-        for values in (self.choice, self.odds):
+        for values in (self.choice, self.weights):
             if values and len(set(values)) < len(values):
                 raise ValueError("a value is given twice")
         return self
 
     def extremes(self) -> list[Any]:
         """Return recipe values that a valid dimension must allow: both bounds, every choice, or each kind alone."""
-        if self.odds is not None:
-            return [[float(kind == alone) for kind in KINDS] for alone in self.odds]
+        if self.weights is not None:
+            return [[float(kind == alone) for kind in KINDS] for alone in self.weights]
         return list(self.choice or self.log or self.uniform or ())
 
 
@@ -87,7 +88,7 @@ def parse_space(raw: Any, where: object) -> dict[str, Dimension]:
             raise RecipeError(
                 f"The search space of `{path}` does not fit",
                 where=where,
-                expected="one of {log: [low, high]}, {uniform: [low, high]}, {choice: [...]}, {odds: [kinds]}",
+                expected="one of {log: [low, high]}, {uniform: [low, high]}, {choice: [...]}, {weights: [kinds]}",
                 found=repr(dimension),
             )
     return {str(path): parse(Dimension, dict(dimension), f"{where}, space, {path}") for path, dimension in raw.items()}
@@ -130,24 +131,24 @@ def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Rec
         if section in {method.name for method in METHODS} - {name}:
             kind = "method" if recipe.get("method") else "task"
             raise RecipeError(f"`{path}` has no effect on this recipe", where=place, found=f"{kind}: {name}")
-        if (dimension.odds is not None) != (path == "aunce.odds"):
-            raise RecipeError("`odds` is how aunce.odds is searched, and nothing else", where=place)
+        if (dimension.weights is not None) != (path == "aunce.positive_weights"):
+            raise RecipeError("`weights` is how aunce.positive_weights is searched, and nothing else", where=place)
         corners += [parse(Recipe, put(recipe, {path: value}), place) for value in dimension.extremes()]
     return corners
 
 
 def distributions(space: Space) -> dict[str, Any]:
-    """Return Optuna's distributions by parameter name; odds of k kinds are k - 1 parameters."""
+    """Return Optuna's distributions by parameter name; weights of k kinds are k - 1 parameters."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     found: dict[str, Any] = {}
     for path, dimension in space.items():
         if dimension.log:
-            found[path] = FloatDistribution(*dimension.log, log=True)
+            found[parameter_of(path)] = FloatDistribution(*dimension.log, log=True)
         elif dimension.uniform:
-            found[path] = FloatDistribution(*dimension.uniform)
+            found[parameter_of(path)] = FloatDistribution(*dimension.uniform)
         elif dimension.choice:
-            found[path] = CategoricalDistribution(dimension.choice)
+            found[parameter_of(path)] = CategoricalDistribution(dimension.choice)
         else:
             found |= {name: FloatDistribution(0.0, 1.0) for name in _sticks(path, dimension)}
     return found
@@ -157,12 +158,12 @@ def values_of(space: Space, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipe's values by path for a trial's parameters."""
     found: dict[str, Any] = {}
     for path, dimension in space.items():
-        if dimension.odds:
+        if dimension.weights:
             shares = simplex([parameters[name] for name in _sticks(path, dimension)])
-            share: dict[str, float] = dict(zip(dimension.odds, shares, strict=True))
+            share: dict[str, float] = dict(zip(dimension.weights, shares, strict=True))
             found[path] = [share.get(kind, 0.0) for kind in KINDS]
         else:
-            found[path] = parameters[path]
+            found[path] = parameters[parameter_of(path)]
     return found
 
 
@@ -181,5 +182,10 @@ def simplex(uniforms: Sequence[float]) -> list[float]:
 
 
 def _sticks(path: str, dimension: Dimension) -> list[str]:
-    assert dimension.odds is not None
-    return [f"{path}.{kind}" for kind in dimension.odds[:-1]]
+    assert dimension.weights is not None
+    return [f"{parameter_of(path)}.{kind}" for kind in dimension.weights[:-1]]
+
+
+def parameter_of(path: str) -> str:
+    """Return what a study calls the value at a path: its first name, so that studies of then go on."""
+    return next((before for before, now in RENAMED.items() if now == path), path)

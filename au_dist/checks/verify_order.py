@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from au_dist.core.errors import TrainError
-from au_dist.recipes.recipe import Recipe
+from au_dist.recipes.files import stored_recipe
 from au_dist.runs.context import Context, make_context
 from au_dist.runs.train import RECIPE
 from au_dist.shards.format import read_row_group
@@ -42,7 +42,7 @@ def verify(run: Store, other: Store | None = None) -> Proof:
     shards. The order itself is not computed again.
 
     Args:
-        run: A run whose recipe has ``keep.ledger``.
+        run: A run whose recipe has ``checkpoint.ledger``.
         other: Another, which should have seen the same.
 
     Raises:
@@ -51,7 +51,7 @@ def verify(run: Store, other: Store | None = None) -> Proof:
     """
     if not run.exists(RECIPE):
         raise TrainError("This is no run", where=run.uri, expected=f"a file {RECIPE}")
-    context = make_context(Recipe.model_validate(yaml.safe_load(run.read(RECIPE))))
+    context = make_context(stored_recipe(yaml.safe_load(run.read(RECIPE))))
     seen = _sets(run)
     plan = context.plan(1)
     faults = _gaps(seen, plan.contrast)
@@ -80,7 +80,7 @@ def _sets(run: Store) -> dict[int, list[tuple[int, str]]]:
             "The run has no ledger",
             where=run.uri,
             expected=f"files below {FOLDER}/",
-            fix="Train with keep.ledger=true; the ledger is written with each checkpoint.",
+            fix="Train with checkpoint.ledger=true; the ledger is written with each checkpoint.",
         )
     columns = (table[name].to_pylist() for name in ("set", "epoch", "clip"))
     found: dict[int, list[tuple[int, str]]] = {}

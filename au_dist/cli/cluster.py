@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from au_dist.cli.options import Address, Overrides, RecipeFile, check_fits, ray
-from au_dist.cli.terminal import say, table
+from au_dist.cli.terminal import note, say, table
 from au_dist.core.errors import ClusterError
 
 app = typer.Typer()
@@ -27,7 +27,7 @@ def tune_run(
     """Search hyperparameters; the same command again resumes."""
     from au_dist.tuning.campaign import load_campaign
 
-    load_campaign(campaign, overrides or [])  # what can be refused at once need not wait for Ray
+    load_campaign(campaign, overrides or [], note)  # what can be refused at once need not wait for Ray
     with ray(address):
         from au_dist.cluster.preflight import cluster_resources
         from au_dist.tuning.run import run_campaign
@@ -69,7 +69,7 @@ def cluster_preflight(
     """Check that a recipe's workers fit on the cluster."""
     from au_dist.recipes.files import load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    loaded = load_recipe(recipe, overrides or [], note)
     with ray(address):
         say(f"{check_fits(loaded)} workers fit")
 
@@ -85,7 +85,7 @@ def submit(
     from au_dist.cluster import jobs
     from au_dist.recipes.files import absolute, dump_recipe, load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    loaded = load_recipe(recipe, overrides or [], note)
     place, python = _job_address(address)
     job = jobs.submit(
         [python, "-m", "au_dist", "train", "recipe.yaml"],

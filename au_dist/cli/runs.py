@@ -20,7 +20,7 @@ from au_dist.cli.options import (
     store,
 )
 from au_dist.cli.preview import show_preview
-from au_dist.cli.terminal import Progress, asked_to_stop, number, say, table
+from au_dist.cli.terminal import Progress, asked_to_stop, note, number, say, table
 
 app = typer.Typer()
 
@@ -34,7 +34,7 @@ def train(
     """Train a recipe; the same command again resumes. SIGTERM stores a checkpoint and ends with exit code 75."""
     from au_dist.recipes.files import load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    loaded = load_recipe(recipe, overrides or [], note)
     with ray(address), asked_to_stop() as stop:
         from au_dist.runs.train import train as run
 
@@ -57,7 +57,7 @@ def plan(
     """Measure a recipe in short runs: speed, waiting, memory, hours, and what to change. Nothing of it is kept."""
     from au_dist.recipes.files import load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    loaded = load_recipe(recipe, overrides or [], note)
     with ray(address):
         from au_dist.runs.preview import preview
 

@@ -19,6 +19,11 @@ def say(text: str = "", err: bool = False) -> None:
     typer.echo(text, err=err)
 
 
+def note(text: str) -> None:
+    """Print what a person should know and need not act upon."""
+    say(f"note: {text}", err=True)
+
+
 class Progress:
     """Prints what happens in a run: validations, and a step every few seconds."""
 

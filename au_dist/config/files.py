@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from au_dist.config.paths import put, section_in
+from au_dist.config.renamed import former_names
 from au_dist.core.errors import RecipeError
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
@@ -76,8 +77,10 @@ def parse(model: type[AnySection], raw: dict[str, Any], where: object) -> AnySec
         more = f" ({error.error_count() - 1} more like this)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
             known = _fields_at(model, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-            fix = f"Did you mean `{near[0]}`?" if near else f"Known keys here: {', '.join(known)}."
+            former = former_names(".".join(str(part) for part in first["loc"][:-1]))
+            near = difflib.get_close_matches(str(first["loc"][-1]), [*known, *former], n=1, cutoff=0.5)
+            name = former.get(near[0], near[0]) if near else ""
+            fix = f"Did you mean `{name}`?" if near else f"Known keys here: {', '.join(known)}."
             raise RecipeError(f"Unknown key `{place}`{more}", where=where, fix=fix) from error
         if first["type"] == "missing":
             raise RecipeError(f"The key `{place}` is missing{more}", where=where) from error

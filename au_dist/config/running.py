@@ -13,7 +13,7 @@ class Optim(Section):
     lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
-    clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
+    grad_clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")
     encoder: float = Field(1.0, ge=0, le=1, description="Learning rate of the image encoder, as a share of `lr`.")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="Learning rate of each of the encoder's five stages, as a share of the next one's."
@@ -93,22 +93,23 @@ class Workers(Section):
         return self.count if isinstance(self.count, int) else max(self.count)
 
 
-class Keep(Section):
+class Checkpoints(Section):
     """Validation and checkpoints.
 
     Attributes:
-        every: Steps between checkpoints; at the end of each epoch when None. Validation happens at each checkpoint.
-        last: Newest checkpoints to keep.
-        best: Best checkpoints to keep.
-        forever: Checkpoints whose step is a multiple of this are kept, too.
+        every_steps: Steps between checkpoints; at the end of each epoch when None. Each begins with a
+            validation.
+        last_k: Newest checkpoints to keep.
+        top_k: Best checkpoints to keep.
+        keep_multiples_of: Checkpoints whose step is a multiple of this are kept, too.
         metric: Validation metric that says which is best (larger is better); the method's own when None: `val_auc`
             (or `val_f1`) where labels are occurrence, `val_accuracy` of predictive coding, `val_icc` of intensity.
         ledger: Write which clips each contrast set saw, for `au-dist verify-order`.
     """
 
-    every: int | None = Field(None, ge=1)
-    last: int = Field(2, ge=1)
-    best: int = Field(1, ge=1)
-    forever: int | None = Field(None, ge=1)
+    every_steps: int | None = Field(None, ge=1)
+    last_k: int = Field(2, ge=1)
+    top_k: int = Field(1, ge=1)
+    keep_multiples_of: int | None = Field(None, ge=1)
     metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] | None = None
     ledger: bool = False

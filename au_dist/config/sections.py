@@ -56,7 +56,7 @@ class Data(Section):
         aus: Action units to train on; all of the set when empty.
         labels: The label budget.
         balance: Clips are drawn the more often the rarer the action units in them are: the exponent of their repeat
-            factor (`au_dist.data.census`); 0 draws all alike.
+            factor (`au_dist.data.label_counts`); 0 draws all alike.
         corpora: Corpus → its share of an epoch's draws, in any unit; as many as there are clips when empty. The corpus
             is the first part of a subject's name.
         frames_per_clip: Frames drawn from each clip and epoch (all: the clip's length). Spread over the clip, but for
@@ -64,7 +64,7 @@ class Data(Section):
         size: Side of the network's input in pixels.
         views: How far random views differ.
         lanes: Streams that an epoch is dealt into; worker counts must divide it, and it must divide the contrast set.
-        mix: Row groups that are shuffled together.
+        shuffle_row_groups: Row groups that are shuffled together.
         prefetch: Blocks of clips that Ray Data reads ahead for each worker.
         cpus: CPU share that Ray Data may use for the reading of each worker.
         memory: Share of the cluster's object store that the reading of all workers together may fill.
@@ -82,7 +82,7 @@ class Data(Section):
     size: int = Field(56, ge=16)
     views: Views = Views()
     lanes: int = Field(8, ge=1)
-    mix: int = Field(8, ge=1)
+    shuffle_row_groups: int = Field(8, ge=1)
     prefetch: int = Field(4, ge=1)
     cpus: float = Field(0.5, gt=0)
     memory: float = Field(0.3, gt=0, le=1)
@@ -102,9 +102,9 @@ class Model(Section):
         weights: File of encoder weights (safetensors, torchvision's or our names), ``torchvision`` to fetch its best
             ImageNet weights, or None for random initialisation.
         norm: Normalisation of a ResNet: ``group``, or ``frozen`` statistics, which ImageNet weights bring and need.
-        width: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
-        squeeze: Channels that the branches see of each place on the face; 0 averages over places.
-        neighbours: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
+        embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
+        bottleneck_channels: Channels that the branches see of each place on the face; 0 averages over places.
+        num_neighbors: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
         grid: Cells along each side of the map of a frame, in networks that read clips; as many as the encoder has when
             None. Fewer are cheaper, and see less.
     """
@@ -112,9 +112,9 @@ class Model(Section):
     encoder: Literal["tiny", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
     weights: str | None = None
     norm: Literal["group", "frozen"] = "group"
-    width: int = Field(64, ge=4)
-    squeeze: int = Field(24, ge=0)
-    neighbours: int = Field(4, ge=0)
+    embed_dim: int = Field(64, ge=4)
+    bottleneck_channels: int = Field(24, ge=0)
+    num_neighbors: int = Field(4, ge=0)
     grid: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")

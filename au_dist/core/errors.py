@@ -96,7 +96,7 @@ class RunStoppedError(TrainError):
     """Something outside a run stopped it; the same command takes it up again."""
 
 
-class TakenOverError(TrainError):
+class LeaseLostError(TrainError):
     """A run belongs to another command now."""
 
 

@@ -18,7 +18,7 @@ from au_dist.data.views import DRAWS, apply_views
 
 
 @dataclass(frozen=True)
-class Batch:
+class ClipBatch:
     """One rank's part of a contrast set.
 
     Attributes:
@@ -40,7 +40,7 @@ class Batch:
     valid_BA: torch.Tensor
     faults: tuple[str, ...] = ()
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "ClipBatch":
         """Return the batch on a device."""
         if device.type == "cpu":
             return self
@@ -56,7 +56,9 @@ def _moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     return x if x.device.type == device.type else x.pin_memory().to(device, non_blocking=True)
 
 
-def deal(tables: Iterator[pa.Table], lanes: tuple[int, ...], position: int, take: int) -> Iterator[pa.Table]:
+def interleave_lanes(
+    tables: Iterator[pa.Table], lanes: tuple[int, ...], position: int, take: int
+) -> Iterator[pa.Table]:
     """Put the rows of several lanes together: each result has `take` rows of every lane.
 
     Args:
@@ -124,7 +126,7 @@ def _by_lane(table: pa.Table) -> Iterator[pa.Table]:
         yield table.slice(start, stop - start)
 
 
-def make_batch(rows: pa.Table, aus: int, decode: Decode) -> Batch:
+def make_batch(rows: pa.Table, aus: int, decode: Decode) -> ClipBatch:
     """Decode rows as `au_dist.data.rows.take` made them.
 
     A clip of which a frame does not decode keeps its place, grey and without a known label, so that every rank has
@@ -147,7 +149,7 @@ def make_batch(rows: pa.Table, aus: int, decode: Decode) -> Batch:
         _raw(rows[name], kind).reshape(len(index_B), aus) for name, kind in (("y", np.float32), ("valid", bool))
     )
     draw_RVFP = _raw(rows["draw"], np.float32).reshape(len(clip_ids), -1, frames, len(DRAWS))
-    return Batch(
+    return ClipBatch(
         clip_ids=tuple(clip_ids),
         epochs=tuple(rows["epoch"].to_pylist()),
         frame_BCHW=frame_BCHW,
@@ -165,7 +167,7 @@ def _raw(column: pa.ChunkedArray, kind: type) -> np.ndarray:
     return np.frombuffer(bytearray(b"".join(column.to_pylist())), kind)
 
 
-class Ahead(Iterator[Batch]):
+class BackgroundPrefetcher(Iterator[ClipBatch]):
     """Batches that a thread makes ahead, from the moment this is made; its errors are raised where they are read.
 
     Args:
@@ -173,12 +175,12 @@ class Ahead(Iterator[Batch]):
         depth: How many may wait.
     """
 
-    def __init__(self, items: Iterator[Batch], depth: int) -> None:
-        self._ready: Queue[Batch | BaseException] = Queue(depth)
+    def __init__(self, items: Iterator[ClipBatch], depth: int) -> None:
+        self._ready: Queue[ClipBatch | BaseException] = Queue(depth)
         self._stopped = Event()
         Thread(target=self._work, args=(items,), name="batches", daemon=True).start()
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> ClipBatch:
         item = self._ready.get()
         if isinstance(item, BaseException):
             self._ready.put(item)
@@ -189,7 +191,7 @@ class Ahead(Iterator[Batch]):
         """Stop making batches."""
         self._stopped.set()
 
-    def _work(self, items: Iterator[Batch]) -> None:
+    def _work(self, items: Iterator[ClipBatch]) -> None:
         try:
             for item in items:
                 self._put(item)
@@ -199,7 +201,7 @@ class Ahead(Iterator[Batch]):
         except BaseException as error:  # noqa: BLE001 - raised again by the reader
             self._put(error)
 
-    def _put(self, item: Batch | BaseException) -> None:
+    def _put(self, item: ClipBatch | BaseException) -> None:
         while not self._stopped.is_set():
             try:
                 return self._ready.put(item, timeout=0.2)

@@ -1,15 +1,17 @@
 """The order of training data: a pure function of (row groups, seed, epoch, position).
 
 Each epoch permutes the row groups and lays their clips end to end; that line is cut into ``lanes`` segments whose
-lengths differ by at most one clip, the longer ones rotating over epochs. Within a lane, runs of ``mix`` row groups
+lengths differ by at most one clip, the longer ones rotating over epochs. Within a lane, runs of ``shuffle_row_groups``
+row groups
 form a block whose clips are shuffled together. A contrast set takes the same number of clips from every lane; rank r
 of W reads the lanes l with l % W == r. So which clips form a global step does not depend on the number of workers,
 an epoch is a permutation of the clips, epochs follow each other without a gap, and a position is reached without
 replaying what came before it.
 
 With weights an epoch is a permutation of as many draws as the weights add up to. They are taken by systematic sampling:
-the weights stand on a line end to end, and a comb of step one that begins at a random place of each epoch picks from
-it. So every epoch has equally many draws, and a clip of weight w is among them floor(w) or ceil(w) times, w on average.
+the weights are added up, and where the sums pass a whole number plus an offset that belongs to the epoch, the clip is
+drawn. So every epoch has equally many draws, and a clip of weight w is among them floor(w) or ceil(w) times, w on
+average.
 """
 
 import functools
@@ -24,7 +26,7 @@ from au_dist.core.seeds import rng
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroupRef:
     """A row group of the training subjects: index of its shard, index within the shard, clips."""
 
     shard: int
@@ -33,7 +35,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class RowGroupSlice:
     """Draws ``start`` to ``stop`` of a row group in an epoch.
 
     Attributes:
@@ -43,7 +45,7 @@ class Piece:
         copies: How often the epoch draws each of the group's rows; None where each is drawn once.
     """
 
-    group: Group
+    group: RowGroupRef
     start: int
     stop: int
     copies: np.ndarray | None = None
@@ -88,14 +90,14 @@ class Order:
         groups: Row groups of the training subjects.
         seed: The run's seed.
         lanes: Number of lanes L.
-        mix: Row groups in a block.
+        shuffle_row_groups: Row groups in a block.
         weights: How often an epoch draws each clip on average, clips of a group together; each once when None.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroupRef, ...]
     seed: int
     lanes: int
-    mix: int
+    shuffle_row_groups: int
     weights: np.ndarray | None = None
 
     @functools.cached_property
@@ -106,12 +108,12 @@ class Order:
         return round(float(self.weights.sum()))
 
     @functools.cached_property
-    def _line(self) -> np.ndarray:
-        """Where each clip's weight ends on the line of all weights, which is `clips` long."""
+    def _cumulative_weights(self) -> np.ndarray:
+        """The weights of the clips added up; the last sum is `clips`."""
         assert self.weights is not None
         ends = np.cumsum(self.weights)
         ends *= self.clips / ends[-1]
-        # A sum's last digits must not decide whether the comb has one tooth more.
+        # A sum's last digits must not decide whether there is one draw more.
         ends[np.flatnonzero(self.weights)[-1] :] = self.clips
         return ends
 
@@ -119,8 +121,8 @@ class Order:
         """Return how often an epoch draws each clip."""
         if self.weights is None:
             return np.ones(self.clips, int)
-        teeth = np.floor(self._line + rng(self.seed, "comb", epoch).random()).astype(int)
-        return np.diff(teeth, prepend=0)
+        offset = rng(self.seed, "comb", epoch).random()  # the address is part of every order since
+        return np.diff(np.floor(self._cumulative_weights + offset).astype(int), prepend=0)
 
     def before(self, lane: int, epoch: int) -> int:
         """Return how many clips of a lane's stream come before an epoch, in O(1)."""
@@ -138,7 +140,7 @@ class Order:
     def blocks(self, lane: int, epoch: int) -> list[Block]:
         """Return the blocks of a lane's share of an epoch, in order."""
         first, stop, share = self._share(lane, epoch)
-        begins = np.maximum(first, _laid(self, epoch).edges[share.start : share.stop : self.mix])
+        begins = np.maximum(first, _laid(self, epoch).edges[share.start : share.stop : self.shuffle_row_groups])
         positions = (begins + self.before(lane, epoch) - first).tolist()
         sizes = np.diff(begins, append=stop).tolist()
         return [
@@ -146,15 +148,15 @@ class Order:
             for number, (position, size) in enumerate(zip(positions, sizes, strict=True))
         ]
 
-    def pieces(self, block: Block) -> list[Piece]:
+    def slices(self, block: Block) -> list[RowGroupSlice]:
         """Return what to read of a block, in this order."""
         line = _laid(self, block.epoch)
         first, stop, share = self._share(block.lane, block.epoch)
         found = []
-        for place in share[block.number * self.mix :][: self.mix]:
+        for place in share[block.number * self.shuffle_row_groups :][: self.shuffle_row_groups]:
             group, begin, end = (int(x) for x in (line.groups[place], line.edges[place], line.edges[place + 1]))
             copies = None if line.copies is None else line.copies[self._edges[group] : self._edges[group + 1]]
-            found.append(Piece(self.groups[group], max(first, begin) - begin, min(stop, end) - begin, copies))
+            found.append(RowGroupSlice(self.groups[group], max(first, begin) - begin, min(stop, end) - begin, copies))
         return found
 
     def permutation(self, block: Block) -> np.ndarray:

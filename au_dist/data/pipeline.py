@@ -19,7 +19,7 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, Execu
 from au_dist.compat.ray import SchedulerThrottle
 from au_dist.config.sections import READING_TASKS
 from au_dist.data.decode import pixels
-from au_dist.data.order import Block, Order, Piece, lanes_of
+from au_dist.data.order import Block, Order, RowGroupSlice, lanes_of
 from au_dist.data.rows import COLUMNS, Reading, take
 from au_dist.data.splits import training_groups
 from au_dist.shards.format import Manifest, read_row_group
@@ -89,15 +89,15 @@ def read_block(source: Source, block: Block, start: int, stop: int) -> pa.Table:
         The columns of `au_dist.data.rows.take` and ``lane`` and ``position``.
     """
 
-    def read(piece: Piece) -> pa.Table:
-        shard = source.manifest.shards[piece.group.shard]
-        return read_row_group(source.store, shard, piece.group.group, COLUMNS)
+    def read(row_slice: RowGroupSlice) -> pa.Table:
+        shard = source.manifest.shards[row_slice.group.shard]
+        return read_row_group(source.store, shard, row_slice.group.group, COLUMNS)
 
     # Threads only wait: what is done to a table holds the interpreter's lock.
-    pieces = source.order.pieces(block)
-    tables = zip(_readers().map(read, pieces), pieces, strict=True)
+    slices = source.order.slices(block)
+    tables = zip(_readers().map(read, slices), slices, strict=True)
     whole = pa.concat_tables(
-        take(table, piece.rows(), piece.repeats(), block.epoch, source.reading) for table, piece in tables
+        take(table, row_slice.rows(), row_slice.repeats(), block.epoch, source.reading) for table, row_slice in tables
     )
     wanted = source.order.permutation(block)[start - block.position : stop - block.position]
     table = whole.take(pa.array(wanted)).combine_chunks()
@@ -280,7 +280,7 @@ def score(
 
 
 def quiet() -> None:
-    """Keep Ray Data's progress bars out of the terminal; runs report their own progress."""
+    """Checkpoints Ray Data's progress bars out of the terminal; runs report their own progress."""
     # It would say at each execution that its bars are off.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()

@@ -9,7 +9,7 @@ from pathlib import Path
 from au_dist.config.protocol import Protocol
 from au_dist.core.errors import RecipeError
 from au_dist.core.seeds import word
-from au_dist.data.order import Group
+from au_dist.data.order import RowGroupRef
 from au_dist.shards.format import Manifest
 
 #: Names of a published partition's test part, the first that a corpus has; Aff-Wild2 calls it validation.
@@ -58,11 +58,11 @@ def split_subjects(
     return split
 
 
-def training_groups(manifest: Manifest, subjects: tuple[str, ...]) -> tuple[Group, ...]:
+def training_groups(manifest: Manifest, subjects: tuple[str, ...]) -> tuple[RowGroupRef, ...]:
     """Return the row groups of some subjects, in the manifest's order."""
     wanted = set(subjects)
     return tuple(
-        Group(index, number, group.clips)
+        RowGroupRef(index, number, group.clips)
         for index, shard in enumerate(manifest.shards)
         for number, group in enumerate(shard.row_groups)
         if group.subject in wanted

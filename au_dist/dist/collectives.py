@@ -8,7 +8,7 @@ import torch.distributed as dist
 from au_dist.dist.world import World
 
 
-class _Gather(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """All-gather whose backward pass sums the gradients of all ranks and returns each rank its own part."""
 
     @staticmethod
@@ -25,7 +25,7 @@ class _Gather(torch.autograd.Function):
         return mine, None
 
 
-class _AddUp(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """All-reduce (sum) whose backward pass sums the gradients of all ranks."""
 
     @staticmethod
@@ -41,25 +41,17 @@ class _AddUp(torch.autograd.Function):
         return whole
 
 
-def add_up(x: torch.Tensor, world: World) -> torch.Tensor:
-    """Return the sum over all ranks; gradients flow back to every rank."""
-    return x if world.size == 1 else _AddUp.apply(x)
+def all_reduce_sum(x: torch.Tensor, world: World) -> torch.Tensor:
+    """Return the sum over all ranks; gradients, where there are any, flow back to every rank."""
+    return x if world.size == 1 else _AllReduceSum.apply(x)
 
 
-def gather(x: torch.Tensor, world: World) -> torch.Tensor:
+def all_gather(x: torch.Tensor, world: World) -> torch.Tensor:
     """Return the tensors of all ranks, equally long, one under the other; gradients flow back to every rank."""
-    return x if world.size == 1 else _Gather.apply(x, world.size)
+    return x if world.size == 1 else _AllGather.apply(x, world.size)
 
 
-def total(x: torch.Tensor, world: World) -> torch.Tensor:
-    """Return the sum over all ranks, without gradient."""
-    x = x.detach().clone()
-    if world.size > 1:
-        dist.all_reduce(x)
-    return x
-
-
-def gather_objects(value: Any, world: World) -> list[Any]:
+def all_gather_objects(value: Any, world: World) -> list[Any]:
     """Return the values of all ranks. Values are pickled between trusted workers only."""
     if world.size == 1:
         return [value]

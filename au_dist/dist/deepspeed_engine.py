@@ -43,7 +43,7 @@ def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int,
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": accumulate,
         "train_batch_size": micro * accumulate * world,
-        "gradient_clipping": optim.clip if engine.zero else 0.0,  # at stage 0 `Engine` knows the norm already
+        "gradient_clipping": optim.grad_clip if engine.zero else 0.0,  # at stage 0 `DeepSpeedEngine` knows the norm already
         "zero_optimization": {
             "stage": engine.zero,
             **({"offload_optimizer": {"device": "cpu"}} if engine.offload else {}),
@@ -55,7 +55,7 @@ def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int,
     }
 
 
-class Engine:
+class DeepSpeedEngine:
     """A module whose every step DeepSpeed does.
 
     Args:
@@ -100,7 +100,7 @@ class Engine:
             config=settings(engine, optim, micro=micro, accumulate=accumulate, world=world.size),
             dist_init_required=False,
         )
-        self._stage, self._clip, self._updated = engine.zero, optim.clip, False
+        self._stage, self._clip, self._updated = engine.zero, optim.grad_clip, False
         if self._stage in (1, 2):
             # ZeRO links each parameter to its part of the optimizer's state when the first group has been updated, and
             # finds nothing for the parameters of the others, unless their state is there already.

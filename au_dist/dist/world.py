@@ -20,6 +20,6 @@ class World:
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process speaks for all."""
         return self.rank == 0

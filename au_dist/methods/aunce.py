@@ -8,7 +8,7 @@ from torch import nn
 
 from au_dist.config.section import Section
 from au_dist.core.seeds import torch_seed
-from au_dist.dist.collectives import add_up, gather, total
+from au_dist.dist.collectives import all_gather, all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.base import Held, Method, Parts, Validation, full_precision
 from au_dist.methods.frames import Frames, outputs
@@ -30,7 +30,8 @@ class Aunce(Section):
         temperature: Temperature of the similarities.
         beta_majority: Exponent of the negatives of an anchor in the commoner state.
         beta_minority: Exponent of the negatives of an anchor in the rarer state.
-        odds: Odds of the positive kinds: highest similarity, mean, other view, lowest similarity.
+        positive_weights: How often each kind of positive is drawn: highest similarity, mean, other view, lowest
+            similarity.
         draw: Whether a kind is drawn for each action unit of a contrast set (``action_unit``, as in the official code)
             or for each of its anchors too (``anchor``).
     """
@@ -39,13 +40,13 @@ class Aunce(Section):
     temperature: float = Field(0.5, gt=0)
     beta_majority: float = Field(0.8, gt=0)
     beta_minority: float = Field(1.2, gt=0)
-    odds: tuple[float, float, float, float] = (0.2, 0.6, 0.2, 0.0)
+    positive_weights: tuple[float, float, float, float] = (0.2, 0.6, 0.2, 0.0)
     draw: Literal["action_unit", "anchor"] = "action_unit"
 
     @model_validator(mode="after")
-    def _odds_are_odds(self) -> "Aunce":
-        if min(self.odds) < 0 or sum(self.odds) <= 0:
-            raise ValueError("odds must not be negative and must not all be zero")
+    def _weights_are_weights(self) -> "Aunce":
+        if min(self.positive_weights) < 0 or sum(self.positive_weights) <= 0:
+            raise ValueError("positive_weights must not be negative and must not all be zero")
         return self
 
 
@@ -66,7 +67,7 @@ class AunceTask(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.config, self.seed, self.lanes, self.world = network, config, seed, lanes, world
-        share(network, lambda x: add_up(x, world))
+        share(network, lambda x: all_reduce_sum(x, world))
         self.register_buffer("minority_A", minority_A, persistent=False)
 
     def forward(
@@ -83,9 +84,9 @@ class AunceTask(nn.Module):
         z_MAD = self.network(torch.cat(views)).float()
         anchor = Candidates(z_MAD, y_BA.repeat(2, 1), valid_BA.repeat(2, 1))
         everyone = Candidates(
-            gather(z_MAD, self.world),
-            gather(anchor.y_NA, self.world),
-            gather(anchor.valid_NA.to(torch.uint8), self.world).bool(),
+            all_gather(z_MAD, self.world),
+            all_gather(anchor.y_NA, self.world),
+            all_gather(anchor.valid_NA.to(torch.uint8), self.world).bool(),
         )
         anchors, aus = anchor.y_NA.shape
         device = z_MAD.device
@@ -103,18 +104,18 @@ class AunceTask(nn.Module):
                 beta=(self.config.beta_majority, self.config.beta_minority),
                 mode=self.config.mode,
             )
-        count_A = total(counts_MA.sum(0).float(), self.world)
+        count_A = all_reduce_sum(counts_MA.sum(0).float(), self.world)
         return self.world.size * aunce_mean(loss_MA.sum(0), count_A, len(everyone.z_NAD), self.config.mode)
 
     def _kinds(self, contrast_set: int, anchors: int, aus: int) -> torch.Tensor:
         """Return the kinds of this rank's anchors; drawn for the whole set, so that N workers draw what one draws."""
         generator = torch.Generator().manual_seed(torch_seed(self.seed, "kinds", contrast_set))
         if self.config.draw == "action_unit":
-            return draw_kinds(self.config.odds, aus, generator)
+            return draw_kinds(self.config.positive_weights, aus, generator)
         # Two views; of each the lanes in turn, which ranks take in turn (`data.order.lanes_of`).
         mine = self.lanes // self.world.size
         shape = (2, mine, self.world.size, anchors // 2 // mine, aus)
-        return draw_kinds(self.config.odds, shape, generator)[:, :, self.world.rank].reshape(anchors, aus)
+        return draw_kinds(self.config.positive_weights, shape, generator)[:, :, self.world.rank].reshape(anchors, aus)
 
 
 def _module(parts: Parts) -> nn.Module:

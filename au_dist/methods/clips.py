@@ -10,7 +10,7 @@ from au_dist.config.sections import Labels
 from au_dist.data.decode import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
-from au_dist.dist.collectives import gather_objects
+from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
 from au_dist.methods.frames import CHUNK
 
@@ -68,7 +68,7 @@ def inputs_of_all(clips: Clips, size: int, world: World) -> Iterator[tuple[torch
 
     Under ZeRO-3 a forward pass is itself a collective: a rank that has no clips left yields an empty one.
     """
-    calls = max(gather_objects(-(-len(clips.rows) // chunk_clips(clips.frames)), world))
+    calls = max(all_gather_objects(-(-len(clips.rows) // chunk_clips(clips.frames)), world))
     inputs = clips.inputs(size, world.device)
     for _ in range(calls):
         chunk = next(inputs, None)

@@ -8,7 +8,7 @@ from torch import nn
 from au_dist.config.section import Section
 from au_dist.core.metrics import per_au
 from au_dist.data.labels import occurrence
-from au_dist.dist.collectives import add_up, total
+from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.base import Held, Method, Parts, Scoring, Validation
 from au_dist.methods.frames import Frames, detection_metrics, outputs
@@ -17,7 +17,7 @@ from au_dist.model.network import AUNetwork, LinearHeads
 from au_dist.model.norm import share
 
 #: Contrast sets in which a frozen network that was never trained collects its running statistics.
-SETTLE = 30
+BN_WARMUP = 30
 
 #: The largest weight of the positive frames of an action unit.
 MOST_WEIGHT = 10.0
@@ -43,14 +43,16 @@ class DetectionTask(nn.Module):
         probe: Whether only the heads are trained.
         weight_A: Weight of positive frames.
         world: This process among the workers.
-        settle: Contrast sets in which a frozen network that was never trained collects the running statistics of its
+        bn_warmup: Contrast sets in which a frozen network that was never trained collects the running statistics of its
             normalisation; a trained one brings them.
     """
 
-    def __init__(self, network: AUNetwork, probe: bool, weight_A: torch.Tensor, world: World, settle: int = 0) -> None:
+    def __init__(
+        self, network: AUNetwork, probe: bool, weight_A: torch.Tensor, world: World, bn_warmup: int = 0
+    ) -> None:
         super().__init__()
-        self.network, self.probe, self.world, self.settle = network, probe, world, settle
-        share(network, lambda x: add_up(x, world))
+        self.network, self.probe, self.world, self.bn_warmup = network, probe, world, bn_warmup
+        share(network, lambda x: all_reduce_sum(x, world))
         self.heads = LinearHeads(network.aus, network.width)
         self.register_buffer("weight_A", weight_A, persistent=False)
         if probe:
@@ -61,10 +63,10 @@ class DetectionTask(nn.Module):
     ) -> torch.Tensor:
         """Return this rank's loss of one micro-batch; arguments as for `AunceTask`, one view."""
         if self.probe:
-            self.network.train(self.training and contrast_set < self.settle)
+            self.network.train(self.training and contrast_set < self.bn_warmup)
         logit_BA = self.logits(views[0])
         loss, count = detection_terms(logit_BA.float(), y_BA, valid_BA, self.weight_A)
-        return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
+        return self.world.size * loss / all_reduce_sum(count.float(), self.world).clamp(min=1)
 
     def logits(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return logits [B, A]."""
@@ -77,8 +79,8 @@ def _module(parts: Parts) -> nn.Module:
     network = AUNetwork(parts.model, parts.aus, parts.size)
     odds = [min(MOST_WEIGHT, (1 - rate) / rate) if rate > 0 else 1.0 for rate in parts.rates]
     weight_A = torch.tensor(odds if parts.section.balance else [1.0] * parts.aus)
-    settle = 0 if parts.pretrained else SETTLE
-    return DetectionTask(network, parts.section.train == "probe", weight_A, parts.world, settle)
+    bn_warmup = 0 if parts.pretrained else BN_WARMUP
+    return DetectionTask(network, parts.section.train == "probe", weight_A, parts.world, bn_warmup)
 
 
 def _validation(module: DetectionTask, held: Held) -> Validation:

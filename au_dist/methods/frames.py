@@ -12,7 +12,7 @@ from au_dist.core.metrics import average, per_au, thresholds
 from au_dist.data.decode import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
-from au_dist.dist.collectives import gather_objects
+from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
 
 #: Frames that go through the network at once.
@@ -93,7 +93,7 @@ def outputs(
     All ranks call the function equally often, with an empty picture where one has no frames left: under ZeRO-3 a
     forward pass is itself a collective.
     """
-    calls = max(gather_objects(-(-len(frames.frames) // CHUNK), world))
+    calls = max(all_gather_objects(-(-len(frames.frames) // CHUNK), world))
     inputs, found = frames.inputs(size, world.device), []
     for _ in range(calls):
         chunk = next(inputs, None)
@@ -113,7 +113,7 @@ def joined(arrays: tuple[np.ndarray, ...], world: World) -> list[np.ndarray]:
     Raises:
         TrainError: No frame of any rank has a label.
     """
-    parts = [part for part in gather_objects(arrays, world) if len(part[0])]
+    parts = [part for part in all_gather_objects(arrays, world) if len(part[0])]
     whole = [np.concatenate(same) for same in zip(*parts, strict=True)]
     if not whole or not whole[-1].any():
         raise TrainError(
@@ -136,7 +136,7 @@ def unreadable(read: Sequence["Unreadable"], share: float, world: World) -> dict
         TrainError: More do not.
     """
     mine = [f"{name}: {fault}" for some in read for name, fault in some.faults.items()]
-    counts, lists = zip(*gather_objects((sum(len(some.valid_NA) for some in read), mine), world), strict=True)
+    counts, lists = zip(*all_gather_objects((sum(len(some.valid_NA) for some in read), mine), world), strict=True)
     faults = sorted(fault for part in lists for fault in part)
     if len(faults) > share * sum(counts):
         raise TrainError(

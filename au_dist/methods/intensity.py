@@ -10,7 +10,7 @@ from torch import nn
 from au_dist.config.sections import Data, Model
 from au_dist.core.metrics import average, intensity_per_au
 from au_dist.data.labels import intensity
-from au_dist.dist.collectives import add_up, total
+from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.base import Held, Method, Parts, Scoring, Validation
 from au_dist.methods.clips import Clips, inputs_of_all
@@ -34,16 +34,16 @@ class IntensityTask(nn.Module):
     def __init__(self, network: ClipNetwork, config: Model, aus: int, frames: int, world: World) -> None:
         super().__init__()
         self.network, self.frames, self.world = network, frames, world
-        share(network, lambda x: add_up(x, world))
+        share(network, lambda x: all_reduce_sum(x, world))
         self.heads = IntensityHeads(config, network.grid, aus)
-        share(self.heads, lambda x: add_up(x, world))
+        share(self.heads, lambda x: all_reduce_sum(x, world))
 
     def forward(
         self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
     ) -> torch.Tensor:
         """Return this rank's loss of one micro-batch: one view of frames in a row; `y_BA` are intensities."""
         loss, count = intensity_terms(self._estimates(views[0], self.frames).float(), y_BA, valid_BA)
-        return self.world.size * loss / total(count.float(), self.world).clamp(min=1)
+        return self.world.size * loss / all_reduce_sum(count.float(), self.world).clamp(min=1)
 
     def intensities(self, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
         """Return the intensities of frames, [B, A], 0 to 5.

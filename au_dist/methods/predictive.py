@@ -10,7 +10,7 @@ from torch import nn
 
 from au_dist.config.section import Section
 from au_dist.config.sections import Data, Labels
-from au_dist.dist.collectives import add_up, gather, gather_objects
+from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.base import Held, Method, Parts, Validation, full_precision
 from au_dist.methods.clips import Clips, inputs_of_all
@@ -56,7 +56,7 @@ class PredictiveTask(nn.Module):
     def __init__(self, network: ClipNetwork, config: Predictive, world: World) -> None:
         super().__init__()
         self.network, self.config, self.world = network, config, world
-        share(network, lambda x: add_up(x, world))
+        share(network, lambda x: all_reduce_sum(x, world))
         self.predictor = make_predictor(network.width)
 
     def forward(
@@ -69,8 +69,8 @@ class PredictiveTask(nn.Module):
         query_QC, key_QC = self.pairs(views[0])
         there_C = valid_BA.unflatten(0, (-1, self.config.blocks * self.config.frames)).flatten(1).any(1)
         there_Q = there_C.repeat_interleave(len(query_QC) // len(there_C))
-        there_K = gather(there_Q.to(torch.uint8), self.world).bool()
-        key_KC = gather(key_QC, self.world)[there_K]
+        there_K = all_gather(there_Q.to(torch.uint8), self.world).bool()
+        key_KC = all_gather(key_QC, self.world)[there_K]
         first = self.world.rank * len(query_QC)
         own_Q = (there_K.cumsum(0) - 1)[first : first + len(query_QC)][there_Q]
         with full_precision(query_QC.device):
@@ -116,7 +116,7 @@ def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world
         cells += found_BP.numel()
         chance += len(found_BP)
         seen += clips
-    right, cells, chance = np.sum(gather_objects((right, cells, chance), world), axis=0).tolist()
+    right, cells, chance = np.sum(all_gather_objects((right, cells, chance), world), axis=0).tolist()
     return {"val_accuracy": right / max(1.0, cells), "val_chance": chance / max(1.0, cells)}
 
 

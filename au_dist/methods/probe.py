@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from au_dist.core.metrics import average, per_au
-from au_dist.dist.collectives import gather_objects
+from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
 from au_dist.methods.frames import Frames, joined, judged
 
@@ -41,7 +41,7 @@ def probe_metrics(
     ridge_NA, knn_NA, judged_y_NA, judged_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
     few = _few(validation, world)
     lists = ([names[index] for index in few] for names in (validation.subjects, validation.videos, validation.clips))
-    parts = gather_objects((validation_NAD[few], *lists), world)
+    parts = all_gather_objects((validation_NAD[few], *lists), world)
     seen_ND = np.concatenate([part[0].reshape(len(part[0]), -1) for part in parts if len(part[0])])
     who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
     return {
@@ -57,7 +57,7 @@ def _few(frames: Frames, world: World) -> list[int]:
 
     They belong to the frames' names: any number of workers asks the same ones. Those that did not decode are not asked.
     """
-    step = max(1, -(-sum(gather_objects(len(frames.frames), world)) // IDENTITY_FRAMES))
+    step = max(1, -(-sum(all_gather_objects(len(frames.frames), world)) // IDENTITY_FRAMES))
     names = (name for _, name in frames.frames)
     return [k for k, name in enumerate(names) if zlib.crc32(name.encode()) % step == 0 and name not in frames.faults]
 

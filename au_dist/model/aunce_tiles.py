@@ -17,7 +17,7 @@ from au_dist.model.tiles import log_sum_exp, log_sum_exp_gradient
 
 
 @dataclass(frozen=True)
-class Group:
+class AnchorGroup:
     """Anchors of one action unit that have the same label and the same kind of positive.
 
     Attributes:
@@ -42,7 +42,7 @@ class Group:
 
 
 def sides(
-    anchor_MAD: torch.Tensor, candidate_NAD: torch.Tensor, groups: Sequence[Group], temperature: float
+    anchor_MAD: torch.Tensor, candidate_NAD: torch.Tensor, groups: Sequence[AnchorGroup], temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the two sides of every anchor, differentiable with respect to anchors and candidates.
 
@@ -63,7 +63,11 @@ def sides(
 class _Sides(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, anchor_MAD: torch.Tensor, other_NAD: torch.Tensor | None, groups: Sequence[Group], temperature: float
+        ctx: Any,
+        anchor_MAD: torch.Tensor,
+        other_NAD: torch.Tensor | None,
+        groups: Sequence[AnchorGroup],
+        temperature: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         candidate_NAD = anchor_MAD if other_NAD is None else other_NAD
         negative_MA, positive_MA = (anchor_MAD.new_zeros(anchor_MAD.shape[:2]) for _ in range(2))

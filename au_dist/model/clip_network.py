@@ -25,15 +25,15 @@ class ClipNetwork(nn.Module):
 
     def __init__(self, config: Model, size: int) -> None:
         super().__init__()
-        self.width = config.width
+        self.width = config.embed_dim
         self.encoder = make_encoder(config)
         with torch.no_grad():
             self.side = round(self.encoder(torch.zeros(1, 3, size, size)).shape[1] ** 0.5)
         self.grid = min(self.side, config.grid or self.side)
         # No bias before the normalisation: its gradient is nothing but rounding, which AdamW would make steps of.
-        self.squeeze = nn.Linear(self.encoder.channels, config.width, bias=False)
-        self.norm = SharedBatchNorm(config.width)
-        self.memory = ConvGRU(config.width)
+        self.squeeze = nn.Linear(self.encoder.channels, config.embed_dim, bias=False)
+        self.norm = SharedBatchNorm(config.embed_dim)
+        self.memory = ConvGRU(config.embed_dim)
 
     def maps(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return the map of each frame before the rectifier, [B, width, grid, grid]."""
@@ -67,12 +67,16 @@ class IntensityHeads(nn.Module):
 
     def __init__(self, config: Model, grid: int, aus: int) -> None:
         super().__init__()
-        self.aus, self.width = aus, config.width
-        features = config.squeeze * grid**2 if config.squeeze else config.width
-        self.squeeze = nn.Conv2d(config.width, config.squeeze, 1, bias=False) if config.squeeze else None
-        self.branches = nn.Linear(features, aus * config.width, bias=False)
-        self.norm = SharedBatchNorm(aus * config.width)
-        self.out = LinearHeads(aus, config.width)
+        self.aus, self.width = aus, config.embed_dim
+        features = config.bottleneck_channels * grid**2 if config.bottleneck_channels else config.embed_dim
+        self.squeeze = (
+            nn.Conv2d(config.embed_dim, config.bottleneck_channels, 1, bias=False)
+            if config.bottleneck_channels
+            else None
+        )
+        self.branches = nn.Linear(features, aus * config.embed_dim, bias=False)
+        self.norm = SharedBatchNorm(aus * config.embed_dim)
+        self.out = LinearHeads(aus, config.embed_dim)
 
     def forward(self, state_BCHW: torch.Tensor) -> torch.Tensor:
         """Return intensities [B, A]."""

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from au_dist.core.errors import TrainError
-from au_dist.model.aunce_tiles import Group, sides
+from au_dist.model.aunce_tiles import AnchorGroup, sides
 from au_dist.model.tiles import best
 
 HIGHEST, MEAN, OTHER_VIEW, LOWEST = range(4)
@@ -45,18 +45,20 @@ class Candidates:
     valid_NA: torch.Tensor
 
 
-def draw_kinds(odds: tuple[float, ...], shape: int | tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+def draw_kinds(
+    positive_weights: tuple[float, ...], shape: int | tuple[int, ...], generator: torch.Generator
+) -> torch.Tensor:
     """Draw kinds of positives.
 
     Args:
-        odds: Odds of the kinds highest, mean, other view and (optionally) lowest.
+        positive_weights: How often each kind is drawn: highest, mean, other view and (optionally) lowest.
         shape: A: one kind an action unit. (M, A): one an anchor and action unit.
         generator: A CPU generator; equal on every rank.
 
     Returns:
         int64 of that shape.
     """
-    edges = torch.tensor(odds, dtype=torch.float64).cumsum(0) / sum(odds)
+    edges = torch.tensor(positive_weights, dtype=torch.float64).cumsum(0) / sum(positive_weights)
     return torch.bucketize(torch.rand(shape, generator=generator, dtype=torch.float64), edges[:-1], right=True)
 
 
@@ -106,7 +108,7 @@ def _groups(
     minority_A: torch.Tensor,
     beta: tuple[float, float],
     mode: Mode,
-) -> Iterator[Group]:
+) -> Iterator[AnchorGroup]:
     """Yield the anchors that count, by action unit, label and kind of positive."""
     for au in range(anchor.y_NA.shape[1]):
         known_N, y_N = candidate.valid_NA[:, au], candidate.y_NA[:, au] > 0
@@ -125,14 +127,14 @@ def _groups(
                 own_R = place_N[index_M[row_R]] if mode == "corrected" else None
                 if kind == MEAN:
                     divisor = positives if mode == "corrected" else len(candidate.y_NA)
-                    yield Group(au, row_R, other_Q, weight, same_P, own_R, divisor)
+                    yield AnchorGroup(au, row_R, other_Q, weight, same_P, own_R, divisor)
                 elif kind == OTHER_VIEW:
-                    yield Group(au, row_R, other_Q, weight, pair_R=partner_M[row_R])
+                    yield AnchorGroup(au, row_R, other_Q, weight, pair_R=partner_M[row_R])
                 else:
                     with torch.no_grad():
                         a_RD, c_PD = anchor.z_NAD[row_R, au], candidate.z_NAD[same_P, au]
                         pair_R = same_P[best(a_RD, c_PD, own_R, kind == HIGHEST)]
-                    yield Group(au, row_R, other_Q, weight, pair_R=pair_R)
+                    yield AnchorGroup(au, row_R, other_Q, weight, pair_R=pair_R)
 
 
 def aunce_mean(
@@ -163,7 +165,7 @@ def aunce_loss(
     temperature: float = 0.5,
     beta: tuple[float, float] = (0.8, 1.2),
     kinds_A: torch.Tensor | None = None,
-    odds: tuple[float, ...] = (0.2, 0.6, 0.2),
+    positive_weights: tuple[float, ...] = (0.2, 0.6, 0.2),
     mode: Mode = "released",
     valid_NA: torch.Tensor | None = None,
     weight_A: torch.Tensor | None = None,
@@ -180,7 +182,7 @@ def aunce_loss(
         beta: Exponents of the negatives of an anchor in the commoner and in the rarer state.
         kinds_A: Kind of positive of each action unit (0 highest, 1 mean, 2 other view, 3 lowest), [A], or of each of
             the 2N anchors too, [2N, A]; one an action unit is drawn when None.
-        odds: Odds of the kinds when they are drawn.
+        positive_weights: How often each kind is drawn.
         mode: ``released`` or ``corrected``.
         valid_NA: Whether labels are known; all but -1 when None.
         weight_A: Weight of each action unit.
@@ -197,7 +199,7 @@ def aunce_loss(
     _check_input(z1_NAD, z2_NAD, y_NA)
     valid_NA = (y_NA >= 0) if valid_NA is None else valid_NA.bool() & (y_NA >= 0)
     if kinds_A is None:
-        kinds_A = draw_kinds(odds, aus, generator or torch.default_generator)
+        kinds_A = draw_kinds(positive_weights, aus, generator or torch.default_generator)
     everyone = Candidates(torch.cat([z1_NAD, z2_NAD]), y_NA.repeat(2, 1), valid_NA.repeat(2, 1))
     index_N = torch.arange(2 * count, device=z1_NAD.device)
     loss_MA, counts_MA = aunce_terms(

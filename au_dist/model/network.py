@@ -42,8 +42,8 @@ class AUNetwork(nn.Module):
     """Pixels to one embedding an action unit.
 
     Each branch sees the whole grid of tokens, its channels squeezed, because where on an aligned face something
-    happens says which action unit it is. With ``squeeze=0`` a branch is averaged over the grid instead, as in the
-    published networks; small networks without pretrained weights do not learn that way
+    happens says which action unit it is. With ``bottleneck_channels=0`` a branch is averaged over the grid instead, as
+    in the published networks; small networks without pretrained weights do not learn that way
     (docs/decisions/0004-what-small-networks-need.md).
 
     Args:
@@ -54,16 +54,22 @@ class AUNetwork(nn.Module):
 
     def __init__(self, config: Model, aus: int, size: int) -> None:
         super().__init__()
-        self.aus, self.width = aus, config.width
+        self.aus, self.width = aus, config.embed_dim
         self.encoder = make_encoder(config)
         with torch.no_grad():
             places = self.encoder(torch.zeros(1, 3, size, size)).shape[1]
-        features = config.squeeze * places if config.squeeze else self.encoder.channels
+        features = config.bottleneck_channels * places if config.bottleneck_channels else self.encoder.channels
         # No biases before the normalisation: their gradient is nothing but rounding, which AdamW would make steps of.
-        self.squeeze = nn.Linear(self.encoder.channels, config.squeeze, bias=False) if config.squeeze else None
-        self.branches = nn.Linear(features, aus * config.width, bias=False)
-        self.norm = SharedBatchNorm(aus * config.width)
-        self.relations = Relations(aus, config.width, config.neighbours) if config.neighbours else nn.Identity()
+        self.squeeze = (
+            nn.Linear(self.encoder.channels, config.bottleneck_channels, bias=False)
+            if config.bottleneck_channels
+            else None
+        )
+        self.branches = nn.Linear(features, aus * config.embed_dim, bias=False)
+        self.norm = SharedBatchNorm(aus * config.embed_dim)
+        self.relations = (
+            Relations(aus, config.embed_dim, config.num_neighbors) if config.num_neighbors else nn.Identity()
+        )
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return embeddings z_BAD of length one."""

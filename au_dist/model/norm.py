@@ -25,7 +25,7 @@ class SharedBatchNorm(nn.Module):
         channels: Length of the last dimension.
 
     Attributes:
-        add_up: Sums a tensor over all workers, with gradient.
+        all_reduce_sum: Sums a tensor over all workers, with gradient.
     """
 
     def __init__(self, channels: int) -> None:
@@ -34,7 +34,7 @@ class SharedBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
-        self.add_up: Callable[[torch.Tensor], torch.Tensor] = alone
+        self.all_reduce_sum: Callable[[torch.Tensor], torch.Tensor] = alone
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x normalised, of the same shape."""
@@ -45,7 +45,7 @@ class SharedBatchNorm(nn.Module):
     def _statistics(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows = x.reshape(-1, x.shape[-1])
         count = rows.new_full((1,), float(len(rows)))
-        sums = self.add_up(torch.cat([rows.sum(0), rows.square().sum(0), count]))
+        sums = self.all_reduce_sum(torch.cat([rows.sum(0), rows.square().sum(0), count]))
         first, second = sums[:-1].chunk(2)
         mean = first / sums[-1]
         variance = (second / sums[-1] - mean.square()).clamp(min=0)
@@ -57,8 +57,8 @@ class SharedBatchNorm(nn.Module):
         return mean, variance
 
 
-def share(module: nn.Module, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def share(module: nn.Module, all_reduce_sum: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Let all normalisations of a module add up over workers."""
     for part in module.modules():
         if isinstance(part, SharedBatchNorm):
-            part.add_up = add_up
+            part.all_reduce_sum = all_reduce_sum

@@ -1,23 +1,42 @@
 """Recipes as files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from au_dist.config.files import override, parse, read_yaml
+from au_dist.config.renamed import keys_now
 from au_dist.config.sections import TORCHVISION
 from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import open_store
 
 
-def load_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, assignments: Sequence[str] = (), note: Callable[[str], None] = lambda text: None) -> Recipe:
     """Return the recipe in a YAML file with overrides applied.
+
+    Args:
+        path: The file.
+        assignments: ``key=value`` replacements.
+        note: Called with a sentence for each key that has another name now.
 
     Raises:
         RecipeError: The file or an override does not fit.
     """
-    return parse(Recipe, override(read_yaml(path), assignments), path)
+    raw, notes = keys_now(override(read_yaml(path), assignments))
+    for text in notes:
+        note(text)
+    return parse(Recipe, raw, path)
+
+
+def stored_recipe(raw: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a run or a checkpoint was stored with, whatever its keys were called then.
+
+    Raises:
+        ValidationError: It is of a version that knows more, or less.
+    """
+    return Recipe.model_validate(keys_now(raw)[0])
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from au_dist.config.running import Batch, Engine, Keep, Optim, Workers
+from au_dist.config.running import Batch, Checkpoints, Engine, Optim, Workers
 from au_dist.config.section import Section
 from au_dist.config.sections import Data, Init, Model
 from au_dist.methods import METHODS, method_of
@@ -28,7 +28,7 @@ class Recipe(Section):
         runs: Address below which runs are stored.
         method: Pretraining method; exactly one of `method` and `task`.
         task: Supervised task; exactly one of `method` and `task`.
-        seed: Seed of initialisation, order, views and odds.
+        seed: Seed of initialisation, order, views and kinds of positives.
         init: Weights to start from; random when None.
     """
 
@@ -48,7 +48,7 @@ class Recipe(Section):
     batch: Batch = Batch()
     engine: Engine = Engine()
     workers: Workers = Workers()
-    keep: Keep = Keep()
+    checkpoint: Checkpoints = Checkpoints()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
@@ -59,7 +59,7 @@ class Recipe(Section):
             )
         method = self.learns
         if self.metric not in method.metrics:
-            raise ValueError(f"keep.metric is {self.metric}, but {method.name} has {', '.join(method.metrics)}")
+            raise ValueError(f"checkpoint.metric is {self.metric}, but {method.name} has {', '.join(method.metrics)}")
         if self.data.decode == "gpu" and not self.workers.gpus:
             raise ValueError("data.decode: gpu needs workers.gpus")
         for refusal in method.refusals(self.section, self.data):
@@ -81,7 +81,7 @@ class Recipe(Section):
     @property
     def metric(self) -> str:
         """The validation metric that says which checkpoint is best."""
-        return self.keep.metric or self.learns.metrics[0]
+        return self.checkpoint.metric or self.learns.metrics[0]
 
     @property
     def frames(self) -> int:
@@ -90,7 +90,7 @@ class Recipe(Section):
 
     def science(self) -> dict[str, Any]:
         """Return what determines the result: everything but names, places and machines."""
-        places = dict.fromkeys(("name", "runs", "shards", "workers", "keep"), True)
+        places = dict.fromkeys(("name", "runs", "shards", "workers", "checkpoint"), True)
         machines = {
             "data": {"cpus", "prefetch", "memory", "unreadable"},
             "engine": {"zero", "offload", "activation_checkpointing"},

@@ -7,7 +7,7 @@ import numpy as np
 
 from au_dist.core.errors import CheckpointError, RecipeError
 from au_dist.core.schema import au_names
-from au_dist.data.census import Census, mixed, take_census
+from au_dist.data.label_counts import LabelCounts, count_labels, mixed
 from au_dist.data.order import Order
 from au_dist.data.pipeline import Source
 from au_dist.data.rows import Reading
@@ -33,7 +33,7 @@ class Context:
         split: Subjects by what they are for.
         aus: Action units that are trained.
         columns: Their columns among the set's labels.
-        census: What is known of each training clip; None where the manifest says enough.
+        label_counts: What is known of each training clip; None where the manifest says enough.
     """
 
     recipe: Recipe
@@ -43,7 +43,7 @@ class Context:
     split: Split
     aus: tuple[int, ...]
     columns: list[int]
-    census: Census | None = None
+    label_counts: LabelCounts | None = None
 
     def __repr__(self) -> str:
         """Short: Ray shows it, and the manifest has every subject's name."""
@@ -52,12 +52,12 @@ class Context:
     def order(self) -> Order:
         """The order of the training clips."""
         groups = training_groups(self.manifest, self.split.train)
-        weights = self.census.weights(self.recipe.data.balance) if self.census else None
+        weights = self.label_counts.weights(self.recipe.data.balance) if self.label_counts else None
         if shares := self.recipe.data.corpora:
             corpora = [self.manifest.shards[group.shard].row_groups[group.group].subject for group in groups]
             corpus_C = np.repeat([corpus_of(name) for name in corpora], [group.clips for group in groups])
             weights = mixed(np.ones(len(corpus_C)) if weights is None else weights, corpus_C, shares)
-        return Order(groups, self.recipe.seed, self.recipe.data.lanes, self.recipe.data.mix, weights)
+        return Order(groups, self.recipe.seed, self.recipe.data.lanes, self.recipe.data.shuffle_row_groups, weights)
 
     def plan(self, world: int) -> BatchPlan:
         """The batch plan for a number of workers."""
@@ -92,13 +92,13 @@ class Context:
 
     def resume_step(self) -> tuple[int, list[str]]:
         """Return the step of the newest checkpoint that is whole, 0 without one, and what is wrong with newer ones."""
-        place, faults = checkpoint.intact(self.run)
+        place, faults = checkpoint.latest_valid(self.run)
         return 0 if place is None else checkpoint.state(place).step, faults
 
     def rates(self) -> list[float]:
         """Occurrence rate of each trained action unit in the training labels that may be used; NaN without labels."""
-        if self.census:
-            return [float(rate) for rate in self.census.rates()]
+        if self.label_counts:
+            return [float(rate) for rate in self.label_counts.rates()]
         rows = self.manifest.rates(self.split.train)
         return [rows[column][2] for column in self.columns]
 
@@ -148,18 +148,20 @@ def make_context(recipe: Recipe) -> Context:
         split=split,
         aus=tuple(aus),
         columns=columns,
-        census=_census(recipe, store, manifest, split, columns),
+        label_counts=_label_counts(recipe, store, manifest, split, columns),
     )
 
 
-def _census(recipe: Recipe, store: Store, manifest: Manifest, split: Split, columns: list[int]) -> Census | None:
+def _label_counts(
+    recipe: Recipe, store: Store, manifest: Manifest, split: Split, columns: list[int]
+) -> LabelCounts | None:
     """Count the training labels where a budget, an uneven drawing or intensities need more than the manifest's sums."""
     data, intensities = recipe.data, recipe.learns.intensities
     untouched = data.labels.share == 1 and not data.labels.noise and not data.balance
     if recipe.learns.labels is None or (untouched and not intensities):
         return None
     groups = training_groups(manifest, split.train)
-    return take_census(store, manifest, groups, columns, data.labels, intensities=intensities)
+    return count_labels(store, manifest, groups, columns, data.labels, intensities=intensities)
 
 
 def _kind(method: Method) -> str:

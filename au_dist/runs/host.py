@@ -13,19 +13,19 @@ import ray
 import ray.train
 import torch
 
-from au_dist.dist.collectives import gather
-from au_dist.dist.deepspeed_engine import Engine
+from au_dist.dist.collectives import all_gather
+from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 from au_dist.dist.world import World
-from au_dist.runs.board import Pulse
 from au_dist.runs.context import Context
-from au_dist.runs.owner import check_owner
+from au_dist.runs.coordinator import Heartbeat
+from au_dist.runs.leases import check_lease
 from au_dist.train import checkpoint
 from au_dist.train.events import Recorded, Stored
 from au_dist.train.ledger import Ledger
 from au_dist.train.plan import BatchPlan
 from au_dist.train.record import Record
-from au_dist.train.saving import Saving
 from au_dist.train.state import CheckpointState, OrderPosition, Subjects
+from au_dist.train.uploader import CheckpointUploader
 
 #: Seconds that failing ranks wait for the leading one to store its record.
 PATIENCE_S = 60
@@ -41,8 +41,8 @@ class RunHost:
         world: This process among the workers.
         engine: Holds the weights.
         ledger: Notes which clips were seen.
-        board: The run's board.
-        owner: The word of the command that the run belongs to.
+        coordinator: The run's coordinator.
+        lease: The word of the command that the run belongs to.
         validate: Returns validation metrics.
         idle: Returns inputs of the engine that nothing is wrong with.
     """
@@ -53,20 +53,20 @@ class RunHost:
         plan: BatchPlan,
         start: int,
         world: World,
-        engine: Engine,
+        engine: DeepSpeedEngine,
         ledger: Ledger,
-        board: Any,
-        owner: str,
+        coordinator: Any,
+        lease: str,
         validate: Callable[[], dict[str, Any]],
         idle: Callable[[], tuple[Any, ...]],
     ) -> None:
         self.context, self.plan, self.world, self.engine, self.ledger = context, plan, world, engine, ledger
-        self.board, self.owner, self.idle, self._validate = board, owner, idle, validate
-        self.saving = Saving()
+        self.coordinator, self.lease, self.idle, self._validate = coordinator, lease, idle, validate
+        self.saving = CheckpointUploader()
         self._spent: dict[str, float] = {}
-        self._pulse = Pulse(board, world.rank)
-        self.at = self._pulse.at
-        self._record = Record(context.run, start) if world.leads else None
+        self._heartbeat = Heartbeat(coordinator, world.rank)
+        self.at = self._heartbeat.at
+        self._record = Record(context.run, start) if world.is_leader else None
         self._answer: Any = None
         self._leaving = False
 
@@ -75,7 +75,7 @@ class RunHost:
         if self._record is None:
             return
         self._record.add(event)
-        self._answer = self.board.add.remote(event)
+        self._answer = self.coordinator.add.remote(event)
         if self._record.due():
             self.saving.meanwhile(self._send)
 
@@ -90,7 +90,7 @@ class RunHost:
         """Return validation metrics, and note what that took."""
         begun = time.monotonic()
         metrics = self._validate()
-        peak = gather(torch.tensor([peak_memory(self.world.device)], device=self.world.device), self.world)
+        peak = all_gather(torch.tensor([peak_memory(self.world.device)], device=self.world.device), self.world)
         self._spent = {"validated_s": time.monotonic() - begun, "memory_mib": float(peak.max()) / 2**20}
         return metrics
 
@@ -107,14 +107,14 @@ class RunHost:
     def _store(self, weights: Any, moments: Any, state: CheckpointState, spent: dict[str, float]) -> None:
         run, begun = self.context.run, time.monotonic()
         self._send()
-        written = checkpoint.write(run, weights, moments, state, lambda: check_owner(run, self.owner))
-        self.board.add.remote(Stored(step=state.step, bytes=written, seconds=time.monotonic() - begun, **spent))
-        check_owner(run, self.owner)
-        checkpoint.prune(run, self.context.recipe.keep, self.context.recipe.metric)
+        written = checkpoint.write(run, weights, moments, state, lambda: check_lease(run, self.lease))
+        self.coordinator.add.remote(Stored(step=state.step, bytes=written, seconds=time.monotonic() - begun, **spent))
+        check_lease(run, self.lease)
+        checkpoint.prune(run, self.context.recipe.checkpoint, self.context.recipe.metric)
 
     def _send(self) -> None:
         assert self._record is not None
-        check_owner(self.context.run, self.owner)
+        check_lease(self.context.run, self.lease)
         self._record.send()
 
     def stored(self, wait: bool = False) -> int:
@@ -129,14 +129,14 @@ class RunHost:
         """Store what is left of the record, and go."""
         self.saving.close()
         if self._record is not None:
-            check_owner(self.context.run, self.owner)
+            check_lease(self.context.run, self.lease)
             self._record.close()
-        self._pulse.close()
+        self._heartbeat.close()
 
     def await_leader(self) -> None:
         """Wait until the leading rank has stored what is left: the first rank that fails ends them all."""
         for _ in range(PATIENCE_S):
-            if ray.get(self.board.has_ended.remote(0)):
+            if ray.get(self.coordinator.has_ended.remote(0)):
                 return
             time.sleep(1)
 

@@ -169,7 +169,7 @@ def measure(recipe: Recipe, plan: BatchPlan, steps: int, change: str) -> Measure
                 f"name=plan-{secrets.token_hex(4)}",
                 # So that the steps come out even; two validations, the first of which reads.
                 f"optim.epochs={(2 * half - 0.5) * plan.clips / plan.epoch_clips}",
-                f"keep.every={half}",
+                f"checkpoint.every_steps={half}",
                 f"workers.count={plan.world}",
                 "workers.max_failures=0",
             ],
@@ -207,12 +207,15 @@ def _known(number: float | None) -> float:
 
 def estimate(recipe: Recipe, plan: BatchPlan, own: Measured) -> Estimate:
     """Return what a whole run will take."""
-    keep, count = recipe.keep, math.ceil(plan.steps / plan.every)
+    kept, count = recipe.checkpoint, math.ceil(plan.steps / plan.every)
     training, validation = plan.steps * own.step_s, own.first_s + (count - 1) * own.validation_s
     between = plan.every * own.step_s + own.validation_s
     waiting = (count - 1) * max(0.0, own.stored_s - between) + own.stored_s
     hours = plan.world * (training + validation + waiting) / 3600
-    stay = min(count, keep.last + keep.best + (plan.steps // keep.forever if keep.forever else 0))
+    stay = min(
+        count,
+        kept.last_k + kept.top_k + (plan.steps // kept.keep_multiples_of if kept.keep_multiples_of else 0),
+    )
     return Estimate(
         training_s=training,
         validation_s=validation,
@@ -249,4 +252,4 @@ def validation_advice(found: Estimate) -> Iterator[str]:
     """Yield what to do about validations that take much of a run."""
     share = found.validation_s / found.total_s
     if share > VALIDATES:
-        yield f"validation takes {share:.0%} of the time: validate less often with keep.every"
+        yield f"validation takes {share:.0%} of the time: validate less often with checkpoint.every_steps"

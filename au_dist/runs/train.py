@@ -10,16 +10,16 @@ import yaml
 
 from au_dist.config.paths import differences
 from au_dist.core.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
-from au_dist.recipes.files import absolute, dump_recipe
+from au_dist.recipes.files import absolute, dump_recipe, stored_recipe
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import Context, make_context, starting_point
-from au_dist.runs.owner import take_over
+from au_dist.runs.leases import acquire
 from au_dist.train import checkpoint
 from au_dist.train.events import CheckpointDamaged, Resumed, WorkersLost
 from au_dist.train.plan import worker_counts
 
 if TYPE_CHECKING:
-    from au_dist.runs.board import Show
+    from au_dist.runs.coordinator import Show
 
 #: Seconds between looks whether the cluster has room for another number of workers.
 RESIZE_S = 15.0
@@ -73,7 +73,7 @@ def claim(context: Context) -> None:
     if run.create(RECIPE, text.encode()):
         return
     there = run.read(RECIPE).decode()
-    before = Recipe.model_validate(yaml.safe_load(there))
+    before = stored_recipe(yaml.safe_load(there))
     changed = sorted(differences(before.science(), recipe.science()))
     if f"# shards {context.manifest.sha256}" not in there:
         changed.append("the shards themselves (another manifest hash)")
@@ -89,21 +89,21 @@ def claim(context: Context) -> None:
 def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event) -> None:
     import ray
 
-    from au_dist.runs.board import Shown, pinned
+    from au_dist.runs.coordinator import RunMonitor, start_coordinator
 
-    board, owner = pinned(), take_over(context.run)
+    coordinator, lease = start_coordinator(), acquire(context.run)
     try:
         while True:
-            with Shown(board, show, stop):
-                _trainer(context, board, owner, callbacks).fit()
+            with RunMonitor(coordinator, show, stop):
+                _trainer(context, coordinator, lease, callbacks).fit()
             done = max(checkpoint.steps(context.run), default=0) == context.plan(1).steps
-            if done or not ray.get(board.moves.remote()):
+            if done or not ray.get(coordinator.moves.remote()):
                 return
     except Exception as error:
         raise _for_people(error, context) from error
 
 
-def begin(context: Context, board: Any) -> int:
+def begin(context: Context, coordinator: Any) -> int:
     """Choose the checkpoint that the workers go on from, and return the contrast set that they begin with.
 
     Called in Ray Train's controller at each start of the workers. Newer checkpoints that are damaged are named and made
@@ -111,21 +111,21 @@ def begin(context: Context, board: Any) -> int:
 
     Args:
         context: The recipe with its data.
-        board: The run's board, which tells the workers the step.
+        coordinator: The run's coordinator, which tells the workers the step.
     """
     import ray
 
     step, faults = context.resume_step()
     if faults:
-        checkpoint.unseal(context.run, step)
+        checkpoint.invalidate(context.run, step)
     for fault in faults:
-        board.add.remote(CheckpointDamaged(fault))
+        coordinator.add.remote(CheckpointDamaged(fault))
     if step:
-        board.add.remote(Resumed(step))
-    return context.plan(1).sets(int(ray.get(board.begin.remote(step))))
+        coordinator.add.remote(Resumed(step))
+    return context.plan(1).sets(int(ray.get(coordinator.begin.remote(step))))
 
 
-def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...]) -> Any:
+def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[Any, ...]) -> Any:
     """Return Ray Train's trainer of a run, which goes on from the newest whole checkpoint."""
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -134,7 +134,7 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
     from au_dist.compat.ray import PolicyTrainer
     from au_dist.data.pipeline import LaneData, quiet
     from au_dist.runs.elastic import lane_policy
-    from au_dist.runs.giving_up import GiveUp
+    from au_dist.runs.failure_policy import FailurePolicy
     from au_dist.runs.worker import train_worker
 
     workers = context.recipe.workers
@@ -157,7 +157,7 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
     trainer = functools.partial(PolicyTrainer, policy=lane_policy(context, scaling)) if elastic else TorchTrainer
     return trainer(
         train_worker,
-        train_loop_config={"context": context, "board": board, "owner": owner},
+        train_loop_config={"context": context, "coordinator": coordinator, "lease": lease},
         scaling_config=scaling,
         run_config=RunConfig(
             name="ray",
@@ -167,18 +167,18 @@ def _trainer(context: Context, board: Any, owner: str, callbacks: tuple[Any, ...
             failure_config=FailureConfig(
                 max_failures=workers.max_failures, controller_failure_limit=COUNT_AGAIN if elastic else 0
             ),
-            callbacks=[GiveUp(lambda words: board.add.remote(WorkersLost(words))), *callbacks],
+            callbacks=[FailurePolicy(lambda words: coordinator.add.remote(WorkersLost(words))), *callbacks],
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         # Each rank's dataset is made by LaneData; this one only gives it its name.
         datasets={"train": lambda: ray.data.range(1)},
-        dataset_config=LaneData(source, functools.partial(begin, context, board)),
+        dataset_config=LaneData(source, functools.partial(begin, context, coordinator)),
     )
 
 
 def _for_people(error: BaseException, context: Context) -> AuDistError:
     """Return our own error among the causes of a failed run, or one that says what is known."""
-    from au_dist.runs.giving_up import our_error
+    from au_dist.runs.failure_policy import our_error
 
     last = [line for line in str(error).splitlines() if line.strip()]
     return our_error(error) or RunStoppedError(

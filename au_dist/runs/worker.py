@@ -9,12 +9,12 @@ import ray
 import ray.train
 import torch
 
-from au_dist.core.errors import TakenOverError, TrainError
-from au_dist.data.batches import Ahead, Batch, deal, make_batch
+from au_dist.core.errors import LeaseLostError, TrainError
+from au_dist.data.batches import BackgroundPrefetcher, ClipBatch, interleave_lanes, make_batch
 from au_dist.data.decode import already, in_threads, on_gpu
 from au_dist.data.order import lanes_of
 from au_dist.data.pipeline import iterate
-from au_dist.dist.deepspeed_engine import Engine
+from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 from au_dist.dist.world import World
 from au_dist.model.encoders import recompute, stages
 from au_dist.recipes.recipe import Recipe
@@ -37,12 +37,12 @@ def train_worker(config: dict[str, Any]) -> None:
     plan = context.plan(world.size)
     shard = ray.train.get_dataset_shard("train")
     # Decided once for all ranks, with their data: a checkpoint may become complete at any moment.
-    start = ray.get(config["board"].begun.remote())
+    start = ray.get(config["coordinator"].begun.remote())
     resumed = context.run.at(checkpoint.folder(start)) if start else None
 
     # First of all: the data's own processes start while the network is built.
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
-    batches = Ahead(_batches(context, plan, shard, start, lanes, world.device), depth=2)
+    batches = BackgroundPrefetcher(_batches(context, plan, shard, start, lanes, world.device), depth=2)
     ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, plan.sets(start))
     module = make_module(context, world, fresh=resumed is None)
     recompute(module, recipe.engine.activation_checkpointing)
@@ -52,7 +52,7 @@ def train_worker(config: dict[str, Any]) -> None:
     else:
         module.load_state_dict(initial_weights(context), strict=False)
 
-    engine = Engine(
+    engine = DeepSpeedEngine(
         module,
         recipe.engine,
         recipe.optim,
@@ -72,15 +72,15 @@ def train_worker(config: dict[str, Any]) -> None:
         world,
         engine,
         ledger,
-        config["board"],
-        config["owner"],
+        config["coordinator"],
+        config["lease"],
         validation_of(context, module, world),
         lambda: idle_inputs(context, plan, world),
     )
     loop = Loop(
         plan=plan,
         start=start,
-        batches=ledger.noting(batches) if recipe.keep.ledger else batches,
+        batches=ledger.noting(batches) if recipe.checkpoint.ledger else batches,
         engine=engine,
         lr=recipe.optim.lr,
         skip=recipe.optim.skip,
@@ -91,7 +91,7 @@ def train_worker(config: dict[str, Any]) -> None:
     )
     try:
         loop.run()
-    except TakenOverError:
+    except LeaseLostError:
         raise  # nothing may be written any more
     except TrainError:
         host.close()  # what led there is in the record
@@ -111,12 +111,12 @@ def _world(recipe: Recipe) -> World:
 
 def _batches(
     context: Context, plan: BatchPlan, shard: Any, start: int, lanes: tuple[int, ...], device: torch.device
-) -> Iterator[Batch]:
+) -> Iterator[ClipBatch]:
     data, size = context.recipe.data, context.manifest.crop_recipe.size
     tables = iterate(shard, data.prefetch)
     threads = max(1, int(context.recipe.workers.cpus))
     with ThreadPoolExecutor(threads, "decode") as pool:
         places = {"worker": lambda: in_threads(pool, threads, size), "tasks": lambda: already(size)}
         decode = places.get(data.decode, lambda: on_gpu(device, size))()
-        for rows in deal(tables, lanes, plan.sets(start) * plan.take, plan.take):
+        for rows in interleave_lanes(tables, lanes, plan.sets(start) * plan.take, plan.take):
             yield make_batch(rows, len(context.aus), decode)

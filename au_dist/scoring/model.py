@@ -21,7 +21,7 @@ CHUNK = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class TrainedModel:
     """A detector or regressor and what belongs to it.
 
     Attributes:
@@ -75,7 +75,7 @@ class Model:
 
 def load_model(
     address: str, which: str = "best", *, base: Store | None = None, device: torch.device | None = None
-) -> Model:
+) -> TrainedModel:
     """Load a detector or regressor for inference; hashes are checked.
 
     Args:
@@ -102,7 +102,7 @@ def load_model(
             where=place.uri,
             found=str(error).splitlines()[-1].strip()[:200],
         ) from error
-    return Model(
+    return TrainedModel(
         task=task.eval().requires_grad_(False).to(device),
         scoring=scoring_of(method),
         aus=aus,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from au_dist.core.errors import RecipeError, StorageError
-from au_dist.scoring.model import Model, load_model
+from au_dist.scoring.model import TrainedModel, load_model
 from au_dist.scoring.score_video import Show, score_video, video_spec
 from au_dist.scoring.scored import ScoredVideo, by_share, header, lines, main_tracks
 from au_dist.scoring.timeline import FaceLine, draw_timeline
@@ -148,7 +148,7 @@ def _face_line(
     )
 
 
-def _note(model: Model, scored: ScoredVideo, several: bool) -> str:
+def _note(model: TrainedModel, scored: ScoredVideo, several: bool) -> str:
     run = model.state.run_recipe.name
     faces = len(np.unique(scored.track_N))
     left_out = f", the {PICTURED_FACES} largest of {faces} faces" if several and faces > PICTURED_FACES else ""

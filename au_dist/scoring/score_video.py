@@ -10,7 +10,7 @@ import numpy as np
 from au_dist.core.errors import CheckpointError
 from au_dist.core.schema import CropRecipe
 from au_dist.data.decode import decode
-from au_dist.scoring.model import CHUNK, Model
+from au_dist.scoring.model import CHUNK, TrainedModel
 from au_dist.scoring.scored import ScoredVideo
 from au_dist.video.clips import TrackedCrop, stream_crops
 from au_dist.video.crops import encode
@@ -27,7 +27,7 @@ SHOW_S = 2.0
 Show = Callable[[dict[str, Any]], None]
 
 
-def video_spec(model: Model, **options: Any) -> VideoSpec:
+def video_spec(model: TrainedModel, **options: Any) -> VideoSpec:
     """Return how faces are found for a model; `options` are fields of `VideoSpec`.
 
     Raises:
@@ -48,7 +48,7 @@ def video_spec(model: Model, **options: Any) -> VideoSpec:
 
 
 def score_video(
-    model: Model, video: Path, spec: VideoSpec, *, report: VideoReport | None = None, show: Show | None = None
+    model: TrainedModel, video: Path, spec: VideoSpec, *, report: VideoReport | None = None, show: Show | None = None
 ) -> tuple[ScoredVideo, list[tuple[int, TrackedCrop]]]:
     """Find, cut out and score the faces of a video in one pass.
 
@@ -119,7 +119,7 @@ class _Scoring:
     empty in the middle of a video would drop what it knew, and scores would fall at every border.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: TrainedModel) -> None:
         self.model = model
         # Crops with their index in `found`, None for those that have no score.
         self.runs: dict[int, list[tuple[int | None, np.ndarray]]] = {}

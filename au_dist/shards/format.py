@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from au_dist.core.errors import AbsentError, ShardError
 from au_dist.core.schema import Clip, CropRecipe
 from au_dist.storage.ranged import RangedFile
-from au_dist.storage.retries import patiently
+from au_dist.storage.retries import with_retry
 from au_dist.storage.store import Store
 
 SCHEMA_VERSION = 1
@@ -193,7 +193,7 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
     """
     where = f"{store.uri}/{shard.path} row group {group}"
     try:
-        table = patiently(lambda: _opened(store, shard).read(group, columns), "read", where)
+        table = with_retry(lambda: _opened(store, shard).read(group, columns), "read", where)
     except (pa.ArrowException, OSError, IndexError) as error:
         raise ShardError(
             "A row group cannot be read",

@@ -73,7 +73,7 @@ def known_failure(error: BaseException, verb: str, uri: str) -> StorageError | N
     return None
 
 
-def patiently(function: Callable[[], Made], verb: str, uri: str, patience_s: float = PATIENCE_S) -> Made:
+def with_retry(function: Callable[[], Made], verb: str, uri: str, patience_s: float = PATIENCE_S) -> Made:
     """Return what a function returns, tried again with growing, random pauses while the store is away or overloaded.
 
     The clients try a request again themselves, but not without end, nor what takes several requests.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from au_dist.core.errors import AuDistError, StorageError
-from au_dist.storage.retries import PATIENCE_S, patiently, words_of
+from au_dist.storage.retries import PATIENCE_S, with_retry, words_of
 
 #: Servers older than Ceph 18 refuse the checksums that current clients send by default.
 PORTABLE_S3 = {
@@ -41,7 +41,7 @@ def _verb(name: str, patience_s: float = PATIENCE_S) -> Callable[[Callable[..., 
             path = next((argument for argument in args if isinstance(argument, str)), "")
             uri = f"{self.uri}/{path}".rstrip("/")
             try:
-                return patiently(lambda: method(self, *args, **options), name, uri, patience_s)
+                return with_retry(lambda: method(self, *args, **options), name, uri, patience_s)
             except AuDistError:
                 raise
             except Exception as error:

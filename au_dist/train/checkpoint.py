@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from au_dist.config.running import Keep
+from au_dist.config.running import Checkpoints
 from au_dist.core.errors import AbsentError, CheckpointError
 from au_dist.storage.store import Store, open_store
 from au_dist.train.state import CheckpointState
@@ -166,7 +166,7 @@ def newest(run: Store) -> Store | None:
     return run.at(folder(found[-1])) if found else None
 
 
-def intact(run: Store) -> tuple[Store | None, list[str]]:
+def latest_valid(run: Store) -> tuple[Store | None, list[str]]:
     """Return the newest checkpoint of a run whose every file is what was written, and what is wrong with newer ones."""
     faults = []
     for step in reversed(steps(run)):
@@ -182,7 +182,7 @@ def intact(run: Store) -> tuple[Store | None, list[str]]:
     return None, faults
 
 
-def unseal(run: Store, beyond: int) -> None:
+def invalidate(run: Store, beyond: int) -> None:
     """Make the checkpoints after a step incomplete: a run goes on from that step."""
     for step in steps(run):
         if step > beyond:
@@ -227,13 +227,13 @@ def find(address: str, which: str, base: Store | None = None) -> Store:
     return best(place, state(last).run_recipe.metric) or last if which == "best" else last
 
 
-def prune(run: Store, keep: Keep, metric: str) -> None:
+def prune(run: Store, keep: Checkpoints, metric: str) -> None:
     """Delete the checkpoints that are neither among the newest nor among the best by a metric nor kept for good."""
     found = steps(run)
     # The earlier of equals first, as `best` has it.
     ranked = sorted(found, key=lambda step: -value(run.at(folder(step)), metric))
-    good = {step for step in found if keep.forever and step % keep.forever == 0}
-    for step in set(found) - {*found[-keep.last :], *ranked[: keep.best], *good}:
+    good = {step for step in found if keep.keep_multiples_of and step % keep.keep_multiples_of == 0}
+    for step in set(found) - {*found[-keep.last_k :], *ranked[: keep.top_k], *good}:
         # Unsealed first: a deletion cut short must not look complete.
         run.delete(f"{folder(step)}/{COMPLETE}")
         run.delete(folder(step))

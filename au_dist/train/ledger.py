@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from au_dist.data.batches import Batch
+from au_dist.data.batches import ClipBatch
 from au_dist.storage.store import Store
 
 FOLDER = "ledger"
@@ -42,7 +42,7 @@ class Ledger:
         self.begun = self.next = first
         self.rows: list[dict[str, Any]] = []
 
-    def noting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def noting(self, batches: Iterator[ClipBatch]) -> Iterator[ClipBatch]:
         """Yield batches and note each when it is asked for."""
         for batch in batches:
             places = [(lane, self.next * self.take + k) for lane in self.lanes for k in range(self.take)]

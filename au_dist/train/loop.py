@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import torch
 
 from au_dist.core.errors import TrainError
-from au_dist.data.batches import Batch
-from au_dist.dist.collectives import total
-from au_dist.dist.deepspeed_engine import Engine
+from au_dist.data.batches import ClipBatch
+from au_dist.dist.collectives import all_reduce_sum
+from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 from au_dist.dist.world import World
+from au_dist.train.error_budget import ErrorBudget
 from au_dist.train.events import Recorded, StepDone, Validated
 from au_dist.train.plan import BatchPlan, learning_rate
-from au_dist.train.tolerance import Tolerance
 
 
 class Host(Protocol):
@@ -47,7 +47,7 @@ class Host(Protocol):
         """Take notice of where this rank is.
 
         Args:
-            phase: One of `au_dist.runs.pulse.PHASES`.
+            phase: One of `au_dist.runs.heartbeat.PHASES`.
             number: The contrast set.
         """
 
@@ -97,8 +97,8 @@ class Loop:
 
     plan: BatchPlan
     start: int
-    batches: Iterator[Batch]
-    engine: Engine
+    batches: Iterator[ClipBatch]
+    engine: DeepSpeedEngine
     lr: float
     skip: float
     unreadable: float
@@ -114,7 +114,7 @@ class Loop:
                 a gradient was not finite.
         """
         plan, host = self.plan, self.host
-        self.tolerance = Tolerance(self.skip, self.unreadable, plan.contrast)
+        self.error_budget = ErrorBudget(self.skip, self.unreadable, plan.contrast)
         begun, saved = time.monotonic(), dict[int, dict[str, Any]]()
         for step in range(self.start, plan.steps):
             entered = time.monotonic()
@@ -124,7 +124,7 @@ class Loop:
             done, seconds = step + 1, time.monotonic() - entered
             pace = (time.monotonic() - begun) / (done - self.start)
             host.record(self._done(done, rate, found, seconds, pace * (plan.steps - done)))
-            self.tolerance.check(done, rate)
+            self.error_budget.check(done, rate)
             if not self.engine.left_out:
                 _check_gradient(self.engine.grad_norm, done, rate)
             number = plan.sets(done) - 1
@@ -139,7 +139,7 @@ class Loop:
             self._report(saved, found.stored)
             if found.leaving:
                 break
-        stored = total(torch.tensor(host.stored(wait=True), device=self.world.device), self.world)
+        stored = all_reduce_sum(torch.tensor(host.stored(wait=True), device=self.world.device), self.world)
         self._report(saved, int(stored))
 
     def _learn(self, number: int, rate: float, found: _Step) -> None:
@@ -154,9 +154,9 @@ class Loop:
         # Whether a set is learnt from, all ranks decide together; what the ranks know of the run travels with it.
         seen = _look(loss, batch, self.host.stored(), self.host.leaving())
         self.host.at("meets the others", number)
-        value, broken, labelled, damaged, stored, leaving = total(seen, self.world).tolist()
+        value, broken, labelled, damaged, stored, leaving = all_reduce_sum(seen, self.world).tolist()
         found.stored, found.leaving = int(stored), leaving > 0
-        lost, faulty = self.tolerance.note(batch, broken > 0, damaged > 0, self.world)
+        lost, faulty = self.error_budget.note(batch, broken > 0, damaged > 0, self.world)
         found.faults += faulty
         found.unlabelled += not labelled
         if broken:
@@ -192,7 +192,7 @@ class Loop:
             self.host.report(step, saved.pop(step))
 
 
-def _look(loss: torch.Tensor, batch: Batch, stored: int, leaving: bool) -> torch.Tensor:
+def _look(loss: torch.Tensor, batch: ClipBatch, stored: int, leaving: bool) -> torch.Tensor:
     """Return what ranks add up: the loss if it is finite, if it is not, if a label is known, faults, and the rest."""
     finite = torch.isfinite(loss.detach())
     numbers = torch.tensor([len(batch.faults), stored, leaving], dtype=torch.float64, device=finite.device)
@@ -218,5 +218,5 @@ def _check_network(loss: torch.Tensor, done: int) -> None:
         raise TrainError(
             "The network gives no numbers any more",
             where=f"after step {done}",
-            fix="Lower optim.lr or set optim.clip; the last checkpoint is intact.",
+            fix="Lower optim.lr or set optim.grad_clip; the last checkpoint is intact.",
         )

@@ -98,7 +98,7 @@ def plan_batches(recipe: Recipe, epoch_clips: int, world: int) -> BatchPlan:
         epoch_clips=epoch_clips,
         steps=steps,
         warmup=round(recipe.optim.warmup * steps),
-        every=recipe.keep.every or math.ceil(epoch_clips / clips),
+        every=recipe.checkpoint.every_steps or math.ceil(epoch_clips / clips),
     )
 
 

@@ -42,7 +42,7 @@ def test_training_and_campaigns_run(folder, shards):
         "batch": {"clips": 4},
         "optim": {"epochs": 1},
         "workers": {"count": 1},
-        "model": {"width": 8, "neighbours": 2, "squeeze": 0},
+        "model": {"embed_dim": 8, "num_neighbors": 2, "bottleneck_channels": 0},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": "a", "runs": "runs", **recipe}))
     assert "best val_auc" in run(folder, "train", "recipe.yaml")

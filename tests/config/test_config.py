@@ -35,7 +35,7 @@ def test_examples_parse(path):
         ({"data": {"protocol": {"fold": 3}}}, "fold 3 does not exist"),
         ({"method": "predictive", "data": {"labels": {"share": 0.5}}}, "looks at no labels"),
         ({"method": None, "task": "intensity"}, "reads frames in a row"),
-        ({"keep": {"metric": "val_icc"}}, "aunce has val_auc, val_f1"),
+        ({"checkpoint": {"metric": "val_icc"}}, "aunce has val_auc, val_f1"),
         ({"predictive": {"blocks": 3}}, "steps must be less than blocks"),
         ({"name": "../x"}, "`name` does not fit"),
     ],
@@ -52,10 +52,10 @@ def test_a_missing_key_is_named():
 
 
 def test_overrides_replace_single_values():
-    raw = override(MINIMAL, ["optim.lr=0.5", "aunce.odds=[1,0,0,0]", "init=null"])
+    raw = override(MINIMAL, ["optim.lr=0.5", "aunce.positive_weights=[1,0,0,0]", "init=null"])
     recipe = parse(Recipe, raw, "x")
     assert recipe.optim.lr == 0.5
-    assert recipe.aunce.odds == (1, 0, 0, 0)
+    assert recipe.aunce.positive_weights == (1, 0, 0, 0)
     assert "optim" not in MINIMAL
 
 

@@ -13,7 +13,7 @@ import torch
 
 from au_dist.config.sections import Labels, Views
 from au_dist.core.errors import ShardError, TrainError
-from au_dist.data.batches import Ahead, deal, make_batch
+from au_dist.data.batches import BackgroundPrefetcher, interleave_lanes, make_batch
 from au_dist.data.decode import GREY, already, decode, in_threads, on_gpu, pixels
 from au_dist.data.labels import known
 from au_dist.data.order import Block, Order, lanes_of
@@ -41,7 +41,7 @@ def sets_of(source, rank, world, start, count):
     lanes = lanes_of(rank, world, source.order.lanes)
     reads = plan_reads(source, start).tolist()
     tables = (read_block(source, Block(*read[:-2]), *read[-2:]) for read in reads if read[0] in lanes)
-    dealt = deal(tables, lanes, start, source.take)
+    dealt = interleave_lanes(tables, lanes, start, source.take)
     return [next(dealt)["clip_id"].to_pylist() for _ in range(count)]
 
 
@@ -68,9 +68,9 @@ def test_an_epoch_sees_each_clip_once(shards):
 def test_a_gap_in_a_lane_stops_the_run():
     table = pa.table({"lane": [0, 0], "position": [4, 6]})
     with pytest.raises(TrainError, match=r"lane 0.*Expected position 5"):
-        next(deal(iter([table]), (0,), 4, 2))
+        next(interleave_lanes(iter([table]), (0,), 4, 2))
     with pytest.raises(TrainError, match=r"lanes \(1,\).*Found lane 0"):
-        next(deal(iter([table]), (1,), 4, 2))
+        next(interleave_lanes(iter([table]), (1,), 4, 2))
 
 
 def test_tables_may_hold_several_lanes_and_parts_of_sets():
@@ -78,7 +78,7 @@ def test_tables_may_hold_several_lanes_and_parts_of_sets():
     table = pa.table({"lane": lane, "position": position})
     want = [(0, 3), (0, 4), (2, 3), (2, 4)]
     for tables in ([table], [table.slice(k, 1) for k in range(6)]):
-        (dealt,) = deal(iter(tables), (0, 2), 3, 2)
+        (dealt,) = interleave_lanes(iter(tables), (0, 2), 3, 2)
         assert list(zip(*dealt.to_pydict().values(), strict=True)) == want
 
 
@@ -292,7 +292,7 @@ def test_errors_of_the_thread_are_raised_here():
         yield 1
         raise ShardError("broken")
 
-    stream = Ahead(items(), 2)
+    stream = BackgroundPrefetcher(items(), 2)
     assert next(stream) == 1
     for _ in range(2):
         with pytest.raises(ShardError, match="broken"):
@@ -307,7 +307,7 @@ def test_batches_are_made_before_the_first_is_asked_for_and_end():
             made.put(item)
             yield item
 
-    stream = Ahead(items(), 2)
+    stream = BackgroundPrefetcher(items(), 2)
     assert [made.get(timeout=10) for _ in range(3)] == [0, 1, 2]
     assert list(stream) == [0, 1, 2, 3, 4]
     assert list(stream) == []
@@ -323,7 +323,7 @@ def test_closing_ends_the_thread():
         finally:
             stopped.set()
 
-    stream = Ahead(items(), 1)
+    stream = BackgroundPrefetcher(items(), 1)
     next(stream)
     stream.close()
     assert stopped.wait(10)

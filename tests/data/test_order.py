@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from au_dist.core.errors import RecipeError
-from au_dist.data.order import Group, Order, lanes_of
+from au_dist.data.order import Order, RowGroupRef, lanes_of
 
 orders = st.builds(
     lambda sizes, seed, lanes, mix: Order(
-        tuple(Group(i % 3, i // 3, size) for i, size in enumerate(sizes)), seed, lanes, mix
+        tuple(RowGroupRef(i % 3, i // 3, size) for i, size in enumerate(sizes)), seed, lanes, mix
     ),
     st.lists(st.integers(1, 9), min_size=1, max_size=20).filter(lambda sizes: sum(sizes) >= 8),
     st.integers(0, 5),
@@ -36,7 +36,7 @@ def weights_of(clips, seed):
 
 
 def clips_of(order, block, start=0, stop=10**9):
-    rows = [(p.group.shard, p.group.group, int(row)) for p in order.pieces(block) for row in p.rows()]
+    rows = [(p.group.shard, p.group.group, int(row)) for p in order.slices(block) for row in p.rows()]
     assert len(rows) == block.clips
     line = [rows[k] for k in order.permutation(block)]
     return [(block.position + k, clip) for k, clip in enumerate(line) if start <= block.position + k < stop]
@@ -47,10 +47,12 @@ def stream_of(order, lane, start, stop):
 
 
 def test_an_epoch_has_an_order_that_the_one_before_it_had_not():
-    order = Order(tuple(Group(0, i, 4) for i in range(16)), 0, 1, 1)
+    order = Order(tuple(RowGroupRef(0, i, 4) for i in range(16)), 0, 1, 1)
     blocks = [order.blocks(0, epoch) for epoch in (1, 2)]
     # Neither the row groups nor, within them, the clips.
-    first, second = ([piece.group.group for block in epoch for piece in order.pieces(block)] for epoch in blocks)
+    first, second = (
+        [row_slice.group.group for block in epoch for row_slice in order.slices(block)] for epoch in blocks
+    )
     assert sorted(first) == sorted(second)
     assert first != second
     within = [[order.permutation(block).tolist() for block in epoch] for epoch in blocks]
@@ -78,15 +80,15 @@ def test_a_weighted_epoch_draws_each_clip_as_often_as_its_weight(order, epoch):
 
 
 def test_over_epochs_each_clip_is_drawn_as_often_as_its_weight():
-    order = Order((Group(0, 0, 40),), 0, 1, 1, weights_of(40, 5))
+    order = Order((RowGroupRef(0, 0, 40),), 0, 1, 1, weights_of(40, 5))
     drawn = np.mean([order.copies(epoch) for epoch in range(4000)], axis=0)
     np.testing.assert_allclose(drawn, order.weights, atol=0.03)
 
 
 def test_draws_of_one_clip_are_told_apart():
-    order = Order((Group(0, 0, 3), Group(0, 1, 2)), 0, 1, 2, np.array([0.0, 3.0, 0.0, 2.0, 0.0]))
+    order = Order((RowGroupRef(0, 0, 3), RowGroupRef(0, 1, 2)), 0, 1, 2, np.array([0.0, 3.0, 0.0, 2.0, 0.0]))
     (block,) = order.blocks(0, 0)
-    found = {p.group.group: (p.rows().tolist(), p.repeats().tolist()) for p in order.pieces(block)}
+    found = {p.group.group: (p.rows().tolist(), p.repeats().tolist()) for p in order.slices(block)}
     assert found == {0: ([1, 1, 1], [0, 1, 2]), 1: ([0, 0], [0, 1])}
 
 
@@ -109,14 +111,14 @@ def test_seeking_equals_reading_on(order, start, length):
 
 
 def test_blocks_of_several_lanes_come_as_they_are_needed():
-    order = Order(tuple(Group(0, i, 5) for i in range(24)), 0, 8, 2)
+    order = Order(tuple(RowGroupRef(0, i, 5) for i in range(24)), 0, 8, 2)
     positions = [block.position for block in order.stream((0, 2, 4, 6), 7, 60)]
     assert positions == sorted(positions)
 
 
 def test_the_order_is_pinned():
     """Ten clips that must never change between versions: a resumed run depends on them."""
-    order = Order(tuple(Group(i % 2, i // 2, 7) for i in range(9)), 3, 4, 2)
+    order = Order(tuple(RowGroupRef(i % 2, i // 2, 7) for i in range(9)), 3, 4, 2)
     assert [clip for _, clip in stream_of(order, 1, 0, 10)] == PINNED
 
 
@@ -124,7 +126,7 @@ PINNED = [(0, 2, 3), (0, 4, 4), (0, 4, 1), (0, 2, 4), (0, 4, 3), (0, 4, 6), (0, 
 
 
 def test_seed_and_epoch_are_not_interchangeable():
-    groups = tuple(Group(0, i, 4) for i in range(16))
+    groups = tuple(RowGroupRef(0, i, 4) for i in range(16))
     one, two = Order(groups, 0, 1, 4), Order(groups, 1, 1, 4)
     assert [clips_of(one, b) for b in one.blocks(0, 1)] != [clips_of(two, b) for b in two.blocks(0, 0)]
 
@@ -142,6 +144,6 @@ def test_a_worker_count_that_does_not_fit_is_refused_with_those_that_do():
 
 def test_mixing_spreads_neighbours():
     """With a mix of several row groups, neighbours in the stream seldom come from one row group."""
-    order = Order(tuple(Group(0, i, 16) for i in range(64)), 0, 1, 8)
+    order = Order(tuple(RowGroupRef(0, i, 16) for i in range(64)), 0, 1, 8)
     line = [clip[1] for _, clip in stream_of(order, 0, 0, 1024)]
     assert np.mean(np.diff(line) == 0) < 0.2

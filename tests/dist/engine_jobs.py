@@ -7,7 +7,7 @@ from au_dist.config.running import Engine as EngineConfig
 from au_dist.config.running import Optim
 from au_dist.dist.world import World
 
-OPTIM = Optim(lr=1e-2, clip=0.5, weight_decay=0.01)
+OPTIM = Optim(lr=1e-2, grad_clip=0.5, weight_decay=0.01)
 CLIPS = 8
 
 #: Learning rates of the first trained layer: two groups of parameters.
@@ -36,14 +36,14 @@ def steps(
     world: World, config: dict, accumulate: int, size: float | None, first: int, last: int, saved: dict | None
 ) -> dict:
     """Train from step `first` to `last`, from `saved` if given; return losses, norms, weights and moments."""
-    from au_dist.dist.deepspeed_engine import Engine
+    from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 
     module = Small()
     config = EngineConfig(**config)
     if saved:
         module.load_state_dict(saved["weights"])
     micro = CLIPS // accumulate // world.size
-    engine = Engine(module, config, OPTIM, micro=micro, accumulate=accumulate, world=world, shares=SHARES)
+    engine = DeepSpeedEngine(module, config, OPTIM, micro=micro, accumulate=accumulate, world=world, shares=SHARES)
     if saved:
         engine.restore(saved["weights"], saved["moments"], first, part(0, 0, world, accumulate))
     elif size:

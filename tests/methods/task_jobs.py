@@ -23,17 +23,17 @@ FRAMES = 4
 def module_of(kind: str, world: World) -> torch.nn.Module:
     torch.manual_seed(0)
     if kind in ("predict", "regress"):
-        config = Model(width=8, squeeze=4, grid=2)
+        config = Model(embed_dim=8, bottleneck_channels=4, grid=2)
         reader = ClipNetwork(config, SIZE)
         if kind == "predict":
             return PredictiveTask(reader, Predictive(blocks=FRAMES, frames=1, steps=2), world)
         return IntensityTask(reader, config, AUS, FRAMES, world)
-    network = AUNetwork(Model(width=8, squeeze=4, neighbours=2), AUS, SIZE)
+    network = AUNetwork(Model(embed_dim=8, bottleneck_channels=4, num_neighbors=2), AUS, SIZE)
     if kind == "detect":
         return DetectionTask(network, False, torch.tensor([1.0, 2.0, 3.0]), world)
     odds = {"highest": (1, 0, 0, 0), "mean": (0, 1, 0, 0), "view": (0, 0, 1, 0), "mixed": (1, 1, 1, 1)}
     mode, name, draw = kind.split("/")
-    config = Aunce(mode=mode, odds=odds[name], draw=draw)
+    config = Aunce(mode=mode, positive_weights=odds[name], draw=draw)
     return AunceTask(network, config, torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world)
 
 
@@ -41,7 +41,7 @@ def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dic
     """Return loss and gradients of one contrast set, through the DeepSpeed engine."""
     from deepspeed.utils import safe_get_full_grad
 
-    from au_dist.dist.deepspeed_engine import Engine
+    from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 
     generator = torch.Generator().manual_seed(1)
     each = FRAMES if kind in ("predict", "regress") else 1
@@ -54,8 +54,8 @@ def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dic
     mine = [each * clip + frame for clip in clips for frame in range(each)]
     module = module_of(kind, world)
     micro = CLIPS // world.size
-    engine = Engine(
-        module, EngineConfig(zero=zero, precision=precision), Optim(clip=0), micro=micro, accumulate=1, world=world
+    engine = DeepSpeedEngine(
+        module, EngineConfig(zero=zero, precision=precision), Optim(grad_clip=0), micro=micro, accumulate=1, world=world
     )
     inputs = (tuple(view[mine] for view in views), y_BA[mine], valid_BA[mine], 7)
     loss = engine._engine(*inputs)

@@ -10,7 +10,7 @@ from toy import TOY, ToyRecipe
 
 import au_dist.methods
 from au_dist.core.errors import RecipeError
-from au_dist.data.batches import deal, make_batch
+from au_dist.data.batches import interleave_lanes, make_batch
 from au_dist.data.decode import already
 from au_dist.data.order import Block
 from au_dist.data.pipeline import plan_reads, read_block
@@ -48,7 +48,7 @@ def batches(context):
     source = context.source()
     reads = plan_reads(source, 0).tolist()
     tables = (read_block(source, Block(*read[:-2]), *read[-2:]) for read in reads)
-    for rows in deal(tables, (0, 1), 0, source.take):
+    for rows in interleave_lanes(tables, (0, 1), 0, source.take):
         yield make_batch(rows, len(context.aus), already(context.manifest.crop_recipe.size))
 
 
@@ -75,7 +75,7 @@ def test_its_sections_are_checked_like_all_others(context, shards, tmp_path):
     with pytest.raises(ValueError, match="greater than 0"):
         ToyRecipe.model_validate({**raw, "toy": {"sharpness": 0}})
     with pytest.raises(ValueError, match="toy has val_auc, val_f1"):
-        ToyRecipe.model_validate({**raw, "keep": {"metric": "val_icc"}})
+        ToyRecipe.model_validate({**raw, "checkpoint": {"metric": "val_icc"}})
 
 
 def test_nobody_outside_asks_which_method_it_is():

@@ -80,8 +80,8 @@ def check(alone, together):
 
 
 def test_a_frozen_network_that_settles_keeps_its_statistics_while_it_is_not_training():
-    network = AUNetwork(Model(width=8, squeeze=4, neighbours=2), 3, 16)
-    module = DetectionTask(network, True, torch.ones(3), World(0, 1, torch.device("cpu")), settle=30)
+    network = AUNetwork(Model(embed_dim=8, bottleneck_channels=4, num_neighbors=2), 3, 16)
+    module = DetectionTask(network, True, torch.ones(3), World(0, 1, torch.device("cpu")), bn_warmup=30)
     inputs = ((torch.randn(8, 3, 16, 16),), torch.zeros(8, 3), torch.ones(8, 3, dtype=torch.bool), 0)
     module.eval()
     before = network.norm.variance.clone()
@@ -106,7 +106,7 @@ def test_a_clip_without_a_known_label_is_as_if_it_were_not_there(kind):
     left = [index for index in range(CLIPS * each) if not gone.start <= index < gone.stop]
     if "/" in kind:
         # Kinds are drawn by place: one kind for all keeps them.
-        module.config = module.config.model_copy(update={"odds": (0, 1, 0, 0)})
+        module.config = module.config.model_copy(update={"positive_weights": (0, 1, 0, 0)})
     without = module(tuple(view[left] for view in views), y_BA[left], valid_BA[left], 7)
     valid_BA[gone] = False
     masked = module(tuple(view * valid_BA[:, :1, None, None] for view in views), y_BA, valid_BA, 7)

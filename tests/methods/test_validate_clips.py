@@ -16,7 +16,7 @@ from au_dist.model.clip_network import ClipNetwork
 from au_dist.shards.format import read_manifest, read_row_group
 
 ALONE = World(0, 1, torch.device("cpu"))
-CONFIG = Model(width=8, squeeze=4, grid=2)
+CONFIG = Model(embed_dim=8, bottleneck_channels=4, grid=2)
 
 
 @pytest.fixture

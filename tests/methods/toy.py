@@ -8,7 +8,7 @@ from torch import nn
 
 from au_dist.config.section import Section
 from au_dist.data.labels import occurrence
-from au_dist.dist.collectives import total
+from au_dist.dist.collectives import all_reduce_sum
 from au_dist.methods.base import Held, Method, Parts, Scoring, Validation
 from au_dist.methods.detection import DETECTION
 from au_dist.methods.frames import Frames, detection_metrics, outputs
@@ -36,7 +36,7 @@ class ToyTask(nn.Module):
 
     def forward(self, views, y_BA, valid_BA, contrast_set):
         error_BA = (self.logits(views[0]).sigmoid() - y_BA).square() * valid_BA
-        return self.world.size * error_BA.sum() / total(valid_BA.sum().float(), self.world).clamp(min=1)
+        return self.world.size * error_BA.sum() / all_reduce_sum(valid_BA.sum().float(), self.world).clamp(min=1)
 
     def logits(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         return self.sharpness * self.colours(x_BCHW.mean((2, 3)))

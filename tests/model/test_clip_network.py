@@ -10,7 +10,7 @@ from au_dist.methods.predictive import Predictive, PredictiveTask
 from au_dist.model.clip_network import ClipNetwork, IntensityHeads
 
 ALONE = World(0, 1, torch.device("cpu"))
-CONFIG = Model(width=8, squeeze=4, grid=2)
+CONFIG = Model(embed_dim=8, bottleneck_channels=4, grid=2)
 
 
 def frames(count=6, clips=2, seed=0):

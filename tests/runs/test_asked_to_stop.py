@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from au_dist.checks.verify_order import verify
-from au_dist.runs.owner import take_over
+from au_dist.runs.leases import acquire
 from au_dist.storage.store import open_store
 from au_dist.train import checkpoint
 
@@ -28,11 +28,11 @@ def start(shards, folder):
         "shards": shards.uri,
         "runs": str(folder / "runs"),
         "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "mix": 2, "cpus": 0.3},
-        "model": {"width": 8, "squeeze": 4},
+        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "cpus": 0.3},
+        "model": {"embed_dim": 8, "bottleneck_channels": 4},
         "batch": {"clips": 4},
         "optim": {"epochs": 60.0},
-        "keep": {"every": 20, "last": 3, "ledger": True},
+        "checkpoint": {"every_steps": 20, "last_k": 3, "ledger": True},
         "workers": {"count": 1, "cpus": 0.5, "max_failures": 2},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -63,7 +63,7 @@ def test_asked_to_stop_then_damaged_then_taken_over(shards, run, tmp_path):
     whole = checkpoint.steps(run)[-2]
     process = start(shards, tmp_path)
     wait_beyond(run, reached, process)
-    take_over(run)
+    acquire(run)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 2, text
     assert f"step-{reached:08d}/optimizer.safetensors" in text
@@ -71,7 +71,7 @@ def test_asked_to_stop_then_damaged_then_taken_over(shards, run, tmp_path):
     assert "Another command has taken over this run" in text
     assert "Traceback" not in text
     assert verify(run).faults == []
-    done = checkpoint.intact(run)[0]
+    done = checkpoint.latest_valid(run)[0]
     rows = [json.loads(line) for line in run.read("metrics.jsonl").decode().splitlines()]
     assert [row["step"] for row in rows if "lr" in row][: checkpoint.state(done).step] == list(
         range(1, checkpoint.state(done).step + 1)

@@ -40,15 +40,15 @@ def recipe(place, name, unreadable, workers=2, decode="worker"):
             "data": {
                 "size": 24,
                 "lanes": 2,
-                "mix": 2,
+                "shuffle_row_groups": 2,
                 "frames_per_clip": 4,
                 "unreadable": unreadable,
                 "decode": decode,
             },
-            "model": {"width": 8, "squeeze": 4, "neighbours": 2},
+            "model": {"embed_dim": 8, "bottleneck_channels": 4, "num_neighbors": 2},
             "optim": {"epochs": 1.0},
             "batch": {"clips": 4},
-            "keep": {"ledger": True},
+            "checkpoint": {"ledger": True},
             "workers": {"count": workers, "cpus": 0.4, "max_failures": 0},
         }
     )

@@ -17,7 +17,7 @@ TRAINED = Split(("c/a", "c/b"), ("c/c",), ("c/d",))
 
 def recipe(shards, runs, **job) -> Recipe:
     raw = {"name": "x", "shards": shards.uri, "runs": str(runs), "data": {"size": 32, "lanes": 2}, **job}
-    return Recipe.model_validate({**raw, "batch": {"clips": 4}, "model": {"width": 8, "squeeze": 4}})
+    return Recipe.model_validate({**raw, "batch": {"clips": 4}, "model": {"embed_dim": 8, "bottleneck_channels": 4}})
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_network_is_taken_over_where_nobody_changed_sides(started):
 
 @pytest.mark.parametrize(
     ("change", "match"),
-    [({"aus": (1, 2)}, "action units"), ({"model": {"width": 16, "squeeze": 4}}, "another model")],
+    [({"aus": (1, 2)}, "action units"), ({"model": {"embed_dim": 16, "bottleneck_channels": 4}}, "another model")],
     ids=["action units", "model"],
 )
 def test_a_start_from_another_network_is_refused(started, change, match):

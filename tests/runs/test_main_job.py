@@ -32,11 +32,11 @@ def recipe(shards, runs, name, **changes) -> Recipe:
         "shards": shards.uri,
         "runs": str(runs),
         "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "mix": 2, "frames_per_clip": 2},
-        "model": {"width": 8, "squeeze": 4},
+        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "frames_per_clip": 2},
+        "model": {"embed_dim": 8, "bottleneck_channels": 4},
         "batch": {"clips": 4},
         "optim": {"epochs": 2.0, "lr": 1e-3},
-        "keep": {"every": 2, "last": 9, "ledger": True},
+        "checkpoint": {"every_steps": 2, "last_k": 9, "ledger": True},
         "workers": {"count": 2, "max_failures": 0},
         **changes,
     }
@@ -160,7 +160,7 @@ def test_the_ledger_proves_that_every_epoch_saw_each_clip_once(pretrained, shard
     shutil.rmtree(copy / "ledger")
     with pytest.raises(TrainError, match=r"no run.*recipe\.yaml"):
         verify(open_store(tmp_path))
-    with pytest.raises(TrainError, match=r"no ledger.*keep.ledger=true"):
+    with pytest.raises(TrainError, match=r"no ledger.*checkpoint.ledger=true"):
         verify(open_store(copy))
 
 
@@ -204,7 +204,7 @@ def test_the_demo_tries_the_model_of_its_own_store(probed, runs, tmp_path):
 
 
 def clips_recipe(shards, runs, name, **changes) -> Recipe:
-    return recipe(shards, runs, name, **{"model": {"width": 8, "squeeze": 4, "grid": 2}, **changes})
+    return recipe(shards, runs, name, **{"model": {"embed_dim": 8, "bottleneck_channels": 4, "grid": 2}, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def foreseen(ray_here, shards, runs) -> dict:
     """Predictive coding of clips, their labels not looked at."""
     found = clips_recipe(
         shards, runs, "foreseen", method="predictive", predictive={"blocks": 4, "frames": 1, "steps": 2},
-        data={"size": 32, "lanes": 2, "mix": 2},
+        data={"size": 32, "lanes": 2, "shuffle_row_groups": 2},
     )  # fmt: skip
     return train(found)
 
@@ -220,7 +220,7 @@ def foreseen(ray_here, shards, runs) -> dict:
 def test_intensity_from_few_labels_after_predictive_coding(foreseen, shards, runs, tmp_path):
     assert foreseen["metric"] == "val_accuracy"
     assert 0 <= foreseen["best"] <= 1
-    data = {"size": 32, "lanes": 2, "mix": 2, "frames_per_clip": 4, "labels": {"share": 0.3}}
+    data = {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "frames_per_clip": 4, "labels": {"share": 0.3}}
     found = clips_recipe(
         shards, runs, "few", method=None, task="intensity", data=data, init={"run": "foreseen"},
         optim={"epochs": 3, "lr": 1e-3, "encoder": 0.0},
@@ -262,7 +262,7 @@ def test_more_frames_than_a_clip_has_are_refused(ray_here, shards, runs):
 
 
 def test_rare_action_units_can_be_drawn_more_often(ray_here, shards, runs):
-    data = {"size": 32, "lanes": 2, "mix": 2, "balance": 1.0}
+    data = {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "balance": 1.0}
     context = make_context(recipe(shards, runs, "balanced", data=data))
     even = make_context(recipe(shards, runs, "even", data={**data, "balance": 0.0}))
     copies = context.order().copies(0)
@@ -276,7 +276,7 @@ def test_a_pretraining_cannot_be_evaluated(pretrained, runs):
 
 
 def test_a_start_from_leaked_subjects_is_refused(pretrained, shards, runs):
-    other = {"size": 32, "lanes": 2, "mix": 2, "protocol": {"fold": 1}}
+    other = {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "protocol": {"fold": 1}}
     with pytest.raises(CheckpointError, match="trained on subjects that validate or test here"):
         train(
             recipe(shards, runs, "leak", method=None, task="detection", init={"run": "pretrain"}, data=other),

@@ -38,7 +38,7 @@ def context(aus: tuple[int, ...] = AUS, **job) -> Context:
             "shards": "s",
             "runs": "r",
             "data": {"size": 16},
-            "model": {"width": 4, "squeeze": 2, "neighbours": 0},
+            "model": {"embed_dim": 4, "bottleneck_channels": 2, "num_neighbors": 0},
             **job,
         }
     )

@@ -15,7 +15,7 @@ def measured(change="", step_s=1.0, memory_mib=1000.0, waits=0.0, error_s=0.01):
 
 
 def test_the_estimate_is_the_sum_of_what_was_measured(shards):
-    asked = recipe(shards, "runs", "x", keep={"every": 3, "last": 2, "best": 1, "forever": 6})
+    asked = recipe(shards, "runs", "x", checkpoint={"every_steps": 3, "last_k": 2, "top_k": 1, "keep_multiples_of": 6})
     plan = make_context(asked).plan(2)
     found = estimate(asked, plan, measured(step_s=0.5))
     checkpoints = -(-plan.steps // 3)
@@ -28,7 +28,7 @@ def test_the_estimate_is_the_sum_of_what_was_measured(shards):
 
 
 def test_a_store_that_is_slower_than_training_is_waited_for(shards):
-    asked = recipe(shards, "runs", "x", keep={"every": 3, "last": 2})
+    asked = recipe(shards, "runs", "x", checkpoint={"every_steps": 3, "last_k": 2})
     plan = make_context(asked).plan(2)
     own = Measured("", 0.5, 0.01, 0.0, 1000.0, 5.0, 3.0, 10.0, stored_s=20.0)
     checkpoints = -(-plan.steps // 3)
@@ -61,7 +61,7 @@ def test_validations_that_take_much_of_a_run_are_told():
     found = [Estimate(100.0, validation_s, 0, 0, 0, 1, 1) for validation_s in (30.0, 50.0)]
     assert [list(validation_advice(one)) for one in found] == [
         [],
-        ["validation takes 33% of the time: validate less often with keep.every"],
+        ["validation takes 33% of the time: validate less often with checkpoint.every_steps"],
     ]
 
 

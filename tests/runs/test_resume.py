@@ -25,7 +25,7 @@ def context(shards, tmp_path) -> Context:
         "shards": shards.uri,
         "runs": str(tmp_path),
         "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "mix": 2},
+        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2},
         "batch": {"clips": 8, "contrast": 4},
         "optim": {"epochs": 6},
         "workers": {"count": 2},
@@ -38,8 +38,8 @@ def stored(context: Context, step: int) -> None:
     checkpoint.write(context.run, tensors, tensors, checkpoint_state(context, context.plan(2), step, {}))
 
 
-class Board:
-    """A board in this process that keeps what it is told."""
+class RunCoordinator:
+    """A coordinator in this process that keeps what it is told."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -48,10 +48,10 @@ class Board:
 
 
 @pytest.fixture
-def board(monkeypatch) -> Board:
-    """What a board answers is there at once."""
+def coordinator(monkeypatch) -> RunCoordinator:
+    """What a coordinator answers is there at once."""
     monkeypatch.setattr(ray, "get", lambda answer: answer)
-    return Board()
+    return RunCoordinator()
 
 
 def sets_of(context: Context, position: int, rank: int, start: int, monkeypatch) -> list[tuple[str, ...]]:
@@ -65,23 +65,23 @@ def sets_of(context: Context, position: int, rank: int, start: int, monkeypatch)
 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("step", [1, 3])
-def test_a_run_that_goes_on_sees_what_it_would_have_seen(context, board, monkeypatch, step, rank):
+def test_a_run_that_goes_on_sees_what_it_would_have_seen(context, coordinator, monkeypatch, step, rank):
     plan = context.plan(2)
-    whole = sets_of(context, begin(context, board), rank, 0, monkeypatch)
+    whole = sets_of(context, begin(context, coordinator), rank, 0, monkeypatch)
     assert len(whole) == 2 * plan.steps
     stored(context, step)
-    rest = sets_of(context, begin(context, board), rank, step, monkeypatch)
+    rest = sets_of(context, begin(context, coordinator), rank, step, monkeypatch)
     assert rest == whole[2 * step :]
     assert checkpoint.state(checkpoint.newest(context.run)).order.contrast_sets == 2 * step
 
 
-def test_a_damaged_checkpoint_is_passed_over_said_and_never_newest_again(context, board):
+def test_a_damaged_checkpoint_is_passed_over_said_and_never_newest_again(context, coordinator):
     for step in (1, 2, 3):
         stored(context, step)
     damaged = context.run.at(checkpoint.folder(3))
     damaged.write(checkpoint.WEIGHTS, damaged.read(checkpoint.WEIGHTS)[:-1])
-    assert begin(context, board) == 2 * 2
+    assert begin(context, coordinator) == 2 * 2
     assert checkpoint.steps(context.run) == [1, 2]
-    first, second = board.events
+    first, second = coordinator.events
     assert "step-00000003/weights" in first.fault
     assert second == Resumed(2)

@@ -35,11 +35,11 @@ def start(place, folder, endpoint):
         "shards": place.at("shards").uri,
         "runs": place.at("runs").uri,
         "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "mix": 2, "cpus": 0.3},
-        "model": {"width": 8, "squeeze": 4},
+        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "cpus": 0.3},
+        "model": {"embed_dim": 8, "bottleneck_channels": 4},
         "batch": {"clips": 8},
         "optim": {"epochs": 3.0},
-        "keep": {"every": 10, "ledger": True},
+        "checkpoint": {"every_steps": 10, "ledger": True},
         "workers": {"count": 1, "cpus": 0.5, "max_failures": 0},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))

@@ -31,7 +31,7 @@ LEFT, RIGHT = (40.0, 45.0), (115.0, 45.0)
 
 def recipe(**changes: Any) -> Recipe:
     raw = {"name": "toy", "shards": "nowhere", "runs": "nowhere", "task": "detection", "data": {"size": SIZE}}
-    return Recipe.model_validate({**raw, "model": {"width": 8, "neighbours": 2}, **changes})
+    return Recipe.model_validate({**raw, "model": {"embed_dim": 8, "num_neighbors": 2}, **changes})
 
 
 def network(of: Recipe) -> DetectionTask:

@@ -36,7 +36,7 @@ def recipe(shards: Store, runs: object, **job) -> Recipe:
             "runs": str(runs),
             "task": "detection",
             "data": {"size": 32, "lanes": 2, "aus": AUS},
-            "model": {"width": 8, "squeeze": 4},
+            "model": {"embed_dim": 8, "bottleneck_channels": 4},
             "batch": {"clips": 4},
             **job,
         }

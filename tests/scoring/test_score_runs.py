@@ -10,7 +10,7 @@ from au_dist.dist.world import World
 from au_dist.methods.intensity import INTENSITY, IntensityTask
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.scoring import score_video
-from au_dist.scoring.model import Model
+from au_dist.scoring.model import TrainedModel
 from au_dist.scoring.score_video import _Scoring
 
 T, SIZE = 6, 32
@@ -19,13 +19,13 @@ T, SIZE = 6, 32
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = ModelConfig(width=8, squeeze=4, grid=2)
+    config = ModelConfig(embed_dim=8, bottleneck_channels=4, grid=2)
     task = IntensityTask(ClipNetwork(config, SIZE), config, 3, 1, World(0, 1, torch.device("cpu")))
     task.train()
     for _ in range(20):  # statistics of normalisation that are of these pictures
         task((torch.randn(T, 3, SIZE, SIZE),), torch.zeros(T, 3), torch.ones(T, 3, dtype=torch.bool), 0)
     task.heads.out.bias_A.data.fill_(2.0)
-    return Model(
+    return TrainedModel(
         task=task.eval(), scoring=INTENSITY.scoring, aus=(1, 2, 4), threshold_A=np.zeros(0), clip_frames=T,
         crop=CropRecipe(), size=SIZE, uri="", state={}, device=torch.device("cpu"),
     )  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 
 from au_dist.core.errors import ShardError, StorageError, UnavailableError
 from au_dist.storage import retries
-from au_dist.storage.retries import known_failure, patiently
+from au_dist.storage.retries import known_failure, with_retry
 
 BUSY = OSError("AWS Error SLOW_DOWN during GetObject operation: Please reduce your request rate.")
 
@@ -35,7 +35,7 @@ def failing(errors):
 
 
 def test_a_store_that_is_busy_is_asked_again(pauses):
-    assert patiently(failing([BUSY] * 6), "read", "s3://b/x") == "done"
+    assert with_retry(failing([BUSY] * 6), "read", "s3://b/x") == "done"
     assert len(pauses) == 6
     assert all(0 <= pause <= 0.1 * 2**index for index, pause in enumerate(pauses))
     assert len(set(pauses)) > 1  # not all clients at once
@@ -43,10 +43,10 @@ def test_a_store_that_is_busy_is_asked_again(pauses):
 
 def test_patience_ends(pauses):
     with pytest.raises(UnavailableError, match=r"Cannot read: the store is overloaded \(s3://b/x\)"):
-        patiently(failing([BUSY] * 1000), "read", "s3://b/x", patience_s=30)
+        with_retry(failing([BUSY] * 1000), "read", "s3://b/x", patience_s=30)
     assert 30 < sum(pauses) < 30 + retries.PAUSE_S
     with pytest.raises(UnavailableError):
-        patiently(failing([BUSY]), "read", "s3://b/x", patience_s=-1)
+        with_retry(failing([BUSY]), "read", "s3://b/x", patience_s=-1)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_patience_ends(pauses):
 )
 def test_what_waiting_does_not_mend_is_said_at_once(pauses, text, cause):
     with pytest.raises(StorageError, match=cause) as caught:
-        patiently(failing([OSError(text)]), "read", "s3://b/x")
+        with_retry(failing([OSError(text)]), "read", "s3://b/x")
     assert not isinstance(caught.value, UnavailableError)
     assert not pauses
 
@@ -70,6 +70,6 @@ def test_other_errors_pass(pauses):
     for error in (ValueError("odd"), ShardError("A shard is missing", where="s3://b/403")):
         assert known_failure(error, "read", "x") is None
         with pytest.raises(type(error)) as caught:
-            patiently(failing([error]), "read", "x")
+            with_retry(failing([error]), "read", "x")
         assert caught.value is error
     assert not pauses

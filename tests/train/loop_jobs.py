@@ -8,11 +8,11 @@ from torch import nn
 from au_dist.config.running import Engine as EngineConfig
 from au_dist.config.running import Optim
 from au_dist.core.errors import TrainError
-from au_dist.data.batches import Batch
-from au_dist.dist.collectives import add_up
+from au_dist.data.batches import ClipBatch
+from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.model.norm import SharedBatchNorm, share
-from au_dist.runs.pulse import PHASES
+from au_dist.runs.heartbeat import PHASES
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
 
@@ -27,7 +27,7 @@ class Small(nn.Module):
         torch.manual_seed(0)
         self.layer, self.norm, self.out = nn.Linear(12, 5, bias=False), SharedBatchNorm(5), nn.Linear(5, 1)
         self.broken, self.steep, self.world = broken, steep, world
-        share(self, lambda x: add_up(x, world))
+        share(self, lambda x: all_reduce_sum(x, world))
 
     def forward(self, views, y_BA, valid_BA, contrast_set):
         x_BF = views[0].flatten(1)
@@ -39,7 +39,7 @@ class Small(nn.Module):
         return loss + (self.layer.weight * 0).sum().sqrt() if contrast_set in self.steep else loss
 
 
-def batches(world: World, unlabelled: tuple[int, ...], damaged: tuple[int, ...]) -> Iterator[Batch]:
+def batches(world: World, unlabelled: tuple[int, ...], damaged: tuple[int, ...]) -> Iterator[ClipBatch]:
     number = 0
     while True:
         generator = torch.Generator().manual_seed(number)
@@ -51,7 +51,7 @@ def batches(world: World, unlabelled: tuple[int, ...], damaged: tuple[int, ...])
         ids = tuple(f"clip-{number}-{index}" for index in range(CLIPS))
         # Only the last rank sees the clip that does not decode.
         faults = (f"{ids[-1]} frame 0: no JPEG",) if number in damaged and mine.stop == CLIPS else ()
-        yield Batch(ids[mine], (0,) * CLIPS, frame[mine], draws[:, mine], y_BA[mine], valid[mine], faults)
+        yield ClipBatch(ids[mine], (0,) * CLIPS, frame[mine], draws[:, mine], y_BA[mine], valid[mine], faults)
         number += 1
 
 
@@ -83,7 +83,7 @@ class Host:
         self.saved.append(step)
 
     def stored(self, wait=False):
-        return self.saved[-1 if wait else -2] if self.world.leads else 0
+        return self.saved[-1 if wait else -2] if self.world.is_leader else 0
 
     def report(self, step, metrics):
         self.reported.append((len(self.weights), step, metrics))
@@ -97,13 +97,13 @@ class Host:
 
 def run(world: World, case: dict) -> dict:
     """Train some steps; return the record, the weights after each step, and the error if there was one."""
-    from au_dist.dist.deepspeed_engine import Engine
+    from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 
     accumulate, zero, broken = case.get("accumulate", 1), case.get("zero", 0), case.get("broken", ())
     module, steps = Small(broken, case.get("steep", ()), world), case.get("steps", 6)
     micro = CLIPS // world.size
     optim = Optim(lr=0.05, weight_decay=0.1)
-    engine = Engine(module, EngineConfig(zero=zero), optim, micro=micro, accumulate=accumulate, world=world)
+    engine = DeepSpeedEngine(module, EngineConfig(zero=zero), optim, micro=micro, accumulate=accumulate, world=world)
     plan = BatchPlan(
         clips=CLIPS * accumulate, contrast=CLIPS, accumulate=accumulate, micro=micro, take=1, world=world.size,
         epoch_clips=100, steps=steps, warmup=0, every=case.get("every", 1),

@@ -7,9 +7,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from au_dist.data.batches import Batch
+from au_dist.data.batches import ClipBatch
 from au_dist.data.order import lanes_of
-from au_dist.dist.collectives import add_up, gather, gather_objects
+from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.aunce import Aunce, AunceTask
 from au_dist.model.norm import SharedBatchNorm
@@ -19,10 +19,10 @@ from au_dist.train.plan import BatchPlan
 CLIPS, LANES, SIZE, AUS, WIDTH = 16, 8, 4, 3, 6
 
 KINDS = {
-    "mean": {"odds": (0, 1, 0, 0)},
-    "other view": {"odds": (0, 0, 1, 0)},
-    "released": {"mode": "released", "odds": (0, 1, 0, 0)},
-    "drawn for each anchor": {"odds": (1, 1, 1, 1), "draw": "anchor"},
+    "mean": {"positive_weights": (0, 1, 0, 0)},
+    "other view": {"positive_weights": (0, 0, 1, 0)},
+    "released": {"mode": "released", "positive_weights": (0, 1, 0, 0)},
+    "drawn for each anchor": {"positive_weights": (1, 1, 1, 1), "draw": "anchor"},
 }
 
 
@@ -71,7 +71,7 @@ def exact(world: World) -> dict[str, Any]:
     layer = nn.Linear(5, 5, bias=False).double()
     nn.init.eye_(layer.weight)
     x_MF = layer(whole_NF[mine])
-    pairs_MN = x_MF @ gather(x_MF, world).T + add_up(x_MF.square().sum(), world)
+    pairs_MN = x_MF @ all_gather(x_MF, world).T + all_reduce_sum(x_MF.square().sum(), world)
     # The losses of all ranks add up to that of one.
     return averaged(layer, world.size * (weight_NN[mine] * pairs_MN.sin()).sum(), world)
 
@@ -114,7 +114,7 @@ class Host:
         self.saved.append(step)
 
     def stored(self, wait: bool = False) -> int:
-        return self.saved[-1] if self.world.leads else 0
+        return self.saved[-1] if self.world.is_leader else 0
 
     def report(self, step: int, metrics: dict[str, Any]) -> None:
         self.reported.append(step)
@@ -126,13 +126,13 @@ class Host:
         return self.asked is not None and self.world.rank == self.world.size - 1 and self.number >= self.asked
 
 
-def batches() -> Iterator[Batch]:
+def batches() -> Iterator[ClipBatch]:
     number = 0
     while True:
         frame = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
         draws = torch.tensor([0.5, 0.5, 0, 1, 1, 1, 0, 0, 0]).expand(1, 2, -1)
         ids = (f"clip-{number}-0", f"clip-{number}-1")
-        yield Batch(ids, (0, 0), frame, draws, torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool))
+        yield ClipBatch(ids, (0, 0), frame, draws, torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool))
         number += 1
 
 
@@ -164,7 +164,7 @@ def everything(world: World) -> dict[str, Any]:
     return {
         "contrast": {name: contrast(world, config) for name, config in KINDS.items()},
         "exact": exact(world),
-        "objects": gather_objects(world.rank, world),
+        "objects": all_gather_objects(world.rank, world),
         "whole": loop(world),
         "broken": loop(world, broken=(2, 4, 5)),
         # Last, because ranks that do not agree wait for each other.

@@ -7,8 +7,8 @@ import torch
 from recording import Recording
 from states import state
 
-from au_dist.config.running import Keep
-from au_dist.core.errors import CheckpointError, TakenOverError
+from au_dist.config.running import Checkpoints
+from au_dist.core.errors import CheckpointError, LeaseLostError
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 
@@ -61,13 +61,13 @@ def test_one_that_is_written_again_is_whole_or_not_there_at_any_moment(run):
 
 def test_what_is_pruned_is_unsealed_before_any_of_it_goes(run):
     watched = Recording(run.uri, look=sealed_are_whole(run))
-    checkpoint.prune(watched, Keep(last=1, best=1), "val_auc")
+    checkpoint.prune(watched, Checkpoints(last_k=1, top_k=1), "val_auc")
     assert watched.log == ["delete checkpoints/step-00000002/COMPLETE", "delete checkpoints/step-00000002"]
 
 
 def test_what_comes_after_the_step_that_a_run_goes_on_from_is_unsealed_and_stays(run):
     watched = Recording(run.uri, look=sealed_are_whole(run))
-    checkpoint.unseal(watched, 2)
+    checkpoint.invalidate(watched, 2)
     assert watched.log == [f"delete checkpoints/step-0000000{step}/COMPLETE" for step in (4, 6)]
     assert run.exists(f"checkpoints/step-00000006/{checkpoint.OPTIMIZER}")
 
@@ -88,33 +88,33 @@ def test_a_pulled_model_is_complete_only_when_all_its_files_are_there(run, tmp_p
 @pytest.mark.parametrize(
     ("keep", "kept"),
     [
-        ({"last": 1}, [4, 6]),
-        ({"last": 1, "best": 2}, [4, 6]),
-        ({"last": 1, "best": 3}, [2, 4, 6]),
-        ({"last": 2}, [4, 6]),
-        ({"last": 1, "forever": 2}, [2, 4, 6]),
+        ({"last_k": 1}, [4, 6]),
+        ({"last_k": 1, "top_k": 2}, [4, 6]),
+        ({"last_k": 1, "top_k": 3}, [2, 4, 6]),
+        ({"last_k": 2}, [4, 6]),
+        ({"last_k": 1, "keep_multiples_of": 2}, [2, 4, 6]),
     ],
 )
 def test_pruning_keeps_the_newest_the_best_and_what_is_for_good(run, keep, kept):
-    checkpoint.prune(run, Keep(**keep), "val_auc")
+    checkpoint.prune(run, Checkpoints(**keep), "val_auc")
     assert checkpoint.steps(run) == kept
     assert run.list("checkpoints") == [f"checkpoints/step-{step:08d}/" for step in kept]
 
 
 def test_the_newest_whole_one_is_found_behind_damaged_ones(run):
-    assert checkpoint.intact(run)[0].name == "step-00000006"
+    assert checkpoint.latest_valid(run)[0].name == "step-00000006"
     place = run.at("checkpoints/step-00000006")
     place.write(checkpoint.OPTIMIZER, place.read(checkpoint.OPTIMIZER)[:-3])
-    found, faults = checkpoint.intact(run)
+    found, faults = checkpoint.latest_valid(run)
     assert found.name == "step-00000004"
     assert len(faults) == 1
     assert "step-00000006/optimizer.safetensors" in faults[0]
-    checkpoint.unseal(run, 4)
+    checkpoint.invalidate(run, 4)
     assert checkpoint.steps(run) == [2, 4]
-    assert checkpoint.intact(run) == (found, [])
+    assert checkpoint.latest_valid(run) == (found, [])
     run.delete("checkpoints/step-00000004/weights.safetensors")
     run.write("checkpoints/step-00000002/COMPLETE", b"{")
-    found, faults = checkpoint.intact(run)
+    found, faults = checkpoint.latest_valid(run)
     assert found is None
     assert len(faults) == 2
     # Damage is no reason to end: such a checkpoint is only never the best.
@@ -123,14 +123,14 @@ def test_the_newest_whole_one_is_found_behind_damaged_ones(run):
 
 def test_nothing_is_written_by_one_who_may_not(run):
     def refused():
-        raise TakenOverError("gone")
+        raise LeaseLostError("gone")
 
     tensors, before = {"a": torch.zeros(3)}, run.list("checkpoints", recursive=True)
-    with pytest.raises(TakenOverError):
+    with pytest.raises(LeaseLostError):
         checkpoint.write(run, tensors, tensors, state(6, {"val_auc": 1.0}), refused)
     assert run.list("checkpoints", recursive=True) == before
     answers = iter([None, refused])
-    with pytest.raises(TakenOverError):
+    with pytest.raises(LeaseLostError):
         checkpoint.write(run, tensors, tensors, state(8, {"val_auc": 1.0}), lambda: (next(answers) or (lambda: None))())
     assert checkpoint.steps(run) == [2, 4, 6]
 

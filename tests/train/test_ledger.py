@@ -2,7 +2,7 @@
 
 import torch
 
-from au_dist.data.batches import Batch
+from au_dist.data.batches import ClipBatch
 from au_dist.data.order import lanes_of
 from au_dist.storage.store import open_store
 from au_dist.train.ledger import FOLDER, Ledger, read_ledger
@@ -16,7 +16,7 @@ def batches(rank, world, first, count):
     for number in range(first, first + count):
         places = [(lane, number * TAKE + k) for lane in lanes_of(rank, world, LANES) for k in range(TAKE)]
         ids = tuple(f"{lane}/{position}" for lane, position in places)
-        yield Batch(ids, tuple(position // 5 for _, position in places), nothing, nothing, nothing, nothing)
+        yield ClipBatch(ids, tuple(position // 5 for _, position in places), nothing, nothing, nothing, nothing)
 
 
 def noted(run, world, first, *counts):

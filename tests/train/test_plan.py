@@ -103,7 +103,7 @@ def test_a_run_warms_up_unless_it_is_told_not_to():
 
 def test_checkpoints_come_once_an_epoch_or_as_asked():
     assert plan_batches(recipe(), 100, 1).every == 4
-    assert plan_batches(recipe(keep={"every": 7}), 100, 1).every == 7
+    assert plan_batches(recipe(checkpoint={"every_steps": 7}), 100, 1).every == 7
 
 
 @pytest.mark.parametrize(

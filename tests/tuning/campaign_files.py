@@ -8,7 +8,7 @@ import yaml
 RECIPE: dict[str, Any] = {
     "method": "aunce",
     "data": {"size": 32, "lanes": 2, "frames_per_clip": 1, "protocol": {"folds": 2}},
-    "model": {"width": 8, "neighbours": 2, "squeeze": 0},
+    "model": {"embed_dim": 8, "num_neighbors": 2, "bottleneck_channels": 0},
     "batch": {"clips": 4},
     "optim": {"epochs": 3},
     "workers": {"count": 2, "cpus": 0.5},
@@ -17,7 +17,7 @@ SPACE: dict[str, Any] = {
     "aunce.temperature": {"log": [0.05, 1.0]},
     "aunce.beta_majority": {"uniform": [0.2, 1.2]},
     "aunce.beta_minority": {"uniform": [0.2, 1.2]},
-    "aunce.odds": {"odds": ["highest", "mean", "view"]},
+    "aunce.positive_weights": {"weights": ["highest", "mean", "view"]},
 }
 
 

@@ -14,10 +14,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "campaigns"
 
 def test_a_trial_is_a_recipe_with_its_own_name_and_place(tmp_path: Path) -> None:
     campaign = load_campaign(write_campaign(tmp_path), ["recipe.optim.lr=0.5", "trials=7"])
-    recipe = campaign.trial(3, {"aunce.temperature": 0.25, "aunce.odds": [1.0, 0.0, 0.0, 0.0]})
+    recipe = campaign.trial(3, {"aunce.temperature": 0.25, "aunce.positive_weights": [1.0, 0.0, 0.0, 0.0]})
     assert (recipe.name, recipe.runs) == ("trial-00003", f"{tmp_path}/campaigns/campaign/runs")
     assert (recipe.aunce.temperature, recipe.optim.lr, campaign.trials) == (0.25, 0.5, 7)
-    assert recipe.aunce.odds == (1, 0, 0, 0)
+    assert recipe.aunce.positive_weights == (1, 0, 0, 0)
     assert recipe.aunce.beta_majority == campaign.base().aunce.beta_majority
 
 

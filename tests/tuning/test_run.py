@@ -53,7 +53,7 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
         "aunce.temperature",
         "aunce.beta_majority",
         "aunce.beta_minority",
-        "aunce.odds",
+        "aunce.positive_weights",
     ]
     assert [len(row) for row in found.rows] == [len(found.columns)] * 2
 
@@ -62,7 +62,7 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
     assert found.best.rescored == pytest.approx(checkpoint.state(place).metrics["val_auc"], abs=1e-6)
     recipe = checkpoint.state(place).recipe
     assert recipe["aunce"]["temperature"] == found.best.values["aunce.temperature"]
-    assert recipe["aunce"]["odds"] == pytest.approx(found.best.values["aunce.odds"])
+    assert recipe["aunce"]["positive_weights"] == pytest.approx(found.best.values["aunce.positive_weights"])
     checkpoint.pull(place, tmp_path / "pulled")
     assert f"au-dist pull {place.uri}" in found.summary
 

@@ -36,7 +36,7 @@ def test_parameters_become_values_of_a_recipe() -> None:
         "aunce.temperature",
         "aunce.beta_majority",
         "aunce.beta_minority",
-        "aunce.odds.highest",
+        "aunce.odds.highest",  # studies keep the first name of a value
         "aunce.odds.mean",
         "batch.clips",
     ]
@@ -44,22 +44,24 @@ def test_parameters_become_values_of_a_recipe() -> None:
     assert (found["aunce.beta_majority"].low, found["aunce.beta_majority"].high) == (0.2, 1.2)
     parameters = {name: 0.5 for name in found} | {"batch.clips": 8}
     values = values_of(space, parameters)
-    assert values["aunce.odds"] == pytest.approx([1 - 0.5**0.5, 0.5**1.5, 0.5**1.5, 0])
+    assert values["aunce.positive_weights"] == pytest.approx([1 - 0.5**0.5, 0.5**1.5, 0.5**1.5, 0])
     recipe = Recipe.model_validate(placed(BASE, values))
     assert recipe.aunce.temperature == 0.5
     assert recipe.batch.clips == 8
-    assert recipe.aunce.odds[3] == 0
+    assert recipe.aunce.positive_weights[3] == 0
 
 
 def test_the_corners_of_a_space_are_recipes() -> None:
     corners = check_space(parse_space(SPACE, "file"), BASE, "file")
     assert [corner.aunce.temperature for corner in corners[:2]] == [0.05, 1.0]
-    assert [corner.aunce.odds for corner in corners[-3:]] == [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)]
+    assert [corner.aunce.positive_weights for corner in corners[-3:]] == [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)]
 
 
 def test_every_plain_value_of_a_recipe_has_a_path() -> None:
     paths = leaves(Recipe)
-    assert {"seed", "optim.lr", "data.protocol.folds", "init.run", "aunce.odds", "batch.contrast"} <= set(paths)
+    assert {"seed", "optim.lr", "data.protocol.folds", "init.run", "aunce.positive_weights", "batch.contrast"} <= set(
+        paths
+    )
     assert "optim" not in paths
 
 
@@ -76,10 +78,10 @@ def test_every_plain_value_of_a_recipe_has_a_path() -> None:
         ({"aunce.temperature": {}}, "exactly one of"),
         ({"aunce.temperature": [0.1, 1]}, "does not fit"),
         ({"aunce.temperature": {"uniform": [-1, 1]}}, "greater than 0"),
-        ({"aunce.temperature": {"odds": ["mean", "view"]}}, "nothing else"),
-        ({"aunce.odds": {"uniform": [0, 1]}}, "nothing else"),
-        ({"aunce.odds": {"odds": ["mean", "mean"]}}, "twice"),
-        ({"aunce.odds": {"odds": ["mean", "median"]}}, "highest"),
+        ({"aunce.temperature": {"weights": ["mean", "view"]}}, "nothing else"),
+        ({"aunce.positive_weights": {"uniform": [0, 1]}}, "nothing else"),
+        ({"aunce.positive_weights": {"weights": ["mean", "mean"]}}, "twice"),
+        ({"aunce.positive_weights": {"weights": ["mean", "median"]}}, "highest"),
         ({"optim.warmup": {"uniform": [0, 1]}}, "less than 1"),
         ({"batch.clips": {"choice": [8, "many"]}}, "valid integer"),
         ({"model.encoder": {"choice": ["tiny", "huge"]}}, "tiny"),

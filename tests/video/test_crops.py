@@ -57,8 +57,8 @@ def test_eyes_land_where_the_recipe_says(distance, degrees):
 
 
 def test_shrinking_averages_instead_of_picking_pixels():
-    board = np.indices((800, 800)).sum(0) % 2 * 255
-    rgb = np.repeat(board[..., None], 3, 2).astype(np.uint8)
+    coordinator = np.indices((800, 800)).sum(0) % 2 * 255
+    rgb = np.repeat(coordinator[..., None], 3, 2).astype(np.uint8)
     for distance in (60.0, 90.0, 123.0, 300.0):
         cut = crop(rgb, landmarks(400, 350, distance, 7.0), RECIPE).astype(float)
         inner = cut[16:48, 16:48]

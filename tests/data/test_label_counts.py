@@ -1,13 +1,13 @@
-"""Label budgets are nested and alike everywhere; the census counts them; rare action units are drawn more often."""
+"""Label budgets are nested and alike everywhere; labels are counted; rare action units are drawn more often."""
 
 import numpy as np
 import pytest
 
 from au_dist.config.sections import Labels
 from au_dist.core.errors import RecipeError
-from au_dist.data.census import Census, mixed, take_census
+from au_dist.data.label_counts import LabelCounts, count_labels, mixed
 from au_dist.data.labels import allowed, known
-from au_dist.data.order import Group, Order
+from au_dist.data.order import Order, RowGroupRef
 from au_dist.data.splits import training_groups
 from au_dist.shards.format import decode_row, read_manifest, read_row_group
 
@@ -42,7 +42,7 @@ PINNED = [41, 56, 61, 73, 76, 81, 83]
 
 
 def test_corpora_are_drawn_in_their_shares():
-    groups = tuple(Group(0, k, 10) for k in range(40))
+    groups = tuple(RowGroupRef(0, k, 10) for k in range(40))
     corpus_C = np.repeat(["a"] * 30 + ["b"] * 10, 10)
     weight_C = mixed(np.linspace(0.5, 1.5, 400), corpus_C, {"a": 1, "b": 3})
     assert weight_C.sum() == pytest.approx(400)
@@ -73,23 +73,23 @@ def test_the_census_counts_what_may_be_used(shards, intensities):
     manifest = read_manifest(shards)
     groups = training_groups(manifest, tuple(manifest.subjects)[:5])
     labels, columns = Labels(share=0.5), [3, 0]
-    census = take_census(shards, manifest, groups, columns, labels, intensities=intensities)
+    label_counts = count_labels(shards, manifest, groups, columns, labels, intensities=intensities)
     clips = clips_of(shards, manifest, groups)
     for index, clip in enumerate(clips):
         kept = allowed({"clip_id": clip.clip_id, "number": clip.number_T}, labels)
         y_TA = (clip.intensity_TA >= 1) if intensities else clip.y_TA
-        assert (census.known_CA[index] == kept.sum()).all()
-        np.testing.assert_array_equal(census.positive_CA[index], y_TA[kept][:, columns].sum(0))
-    rates = census.positive_CA.sum(0) / census.known_CA.sum(0)
-    np.testing.assert_allclose(census.rates(), rates)
+        assert (label_counts.known_CA[index] == kept.sum()).all()
+        np.testing.assert_array_equal(label_counts.positive_CA[index], y_TA[kept][:, columns].sum(0))
+    rates = label_counts.positive_CA.sum(0) / label_counts.known_CA.sum(0)
+    np.testing.assert_allclose(label_counts.rates(), rates)
 
 
 def test_without_a_budget_the_census_equals_the_manifest(shards):
     manifest = read_manifest(shards)
     groups = training_groups(manifest, tuple(manifest.subjects))
-    census = take_census(shards, manifest, groups, list(range(12)), Labels(), intensities=False)
-    np.testing.assert_allclose(census.rates(), [rate for *_, rate in manifest.rates()])
-    np.testing.assert_array_equal(census.weights(0), np.ones(manifest.clips))
+    label_counts = count_labels(shards, manifest, groups, list(range(12)), Labels(), intensities=False)
+    np.testing.assert_allclose(label_counts.rates(), [rate for *_, rate in manifest.rates()])
+    np.testing.assert_array_equal(label_counts.weights(0), np.ones(manifest.clips))
 
 
 def test_rare_action_units_are_drawn_more_often():
@@ -97,20 +97,20 @@ def test_rare_action_units_are_drawn_more_often():
     positive_CA = np.zeros((100, 2), int)
     positive_CA[:2, 0] = 4  # 2 %
     positive_CA[10:70, 1] = 4  # 60 %: not rare
-    weights = Census(known_CA, positive_CA).weights(0.5)
+    weights = LabelCounts(known_CA, positive_CA).weights(0.5)
     assert weights.sum() == pytest.approx(100)
     assert weights[0] / weights[50] == pytest.approx(5)  # (0.5 / 0.02) ** 0.5
     assert len(np.unique(weights[2:])) == 1
-    assert Census(known_CA, positive_CA).weights(1.0)[0] > weights[0]
+    assert LabelCounts(known_CA, positive_CA).weights(1.0)[0] > weights[0]
 
 
 def test_clips_without_a_label_are_not_drawn():
     known_CA = np.array([[0, 0], [0, 1], [4, 4]])
-    weights = Census(known_CA, np.minimum(known_CA, 1)).weights(1.0)
+    weights = LabelCounts(known_CA, np.minimum(known_CA, 1)).weights(1.0)
     assert weights[0] == 0
     assert weights.sum() == pytest.approx(2)
     with pytest.raises(RecipeError, match=r"data.labels.share"):
-        Census(known_CA * 0, known_CA * 0).weights(0.0)
+        LabelCounts(known_CA * 0, known_CA * 0).weights(0.0)
 
 
 def test_noise_turns_the_stated_share_of_known_labels_for_training_only(shards):

@@ -48,7 +48,7 @@ def _gone(error: BaseException) -> str:
     return "its process is gone" if "died" in text or "Died" in type(error).__name__ else ""
 
 
-class GiveUp(UserCallback):
+class FailurePolicy(UserCallback):
     """Ends a run, instead of starting its workers again, when what a worker met would be met again.
 
     A missing shard or a full disk is; a store that is away, a lost process and what others say of its loss are not.

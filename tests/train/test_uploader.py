@@ -5,11 +5,11 @@ from threading import Event
 import pytest
 
 from au_dist.core.errors import StorageError
-from au_dist.train.saving import Saving
+from au_dist.train.uploader import CheckpointUploader
 
 
 def test_one_is_stored_while_training_goes_on():
-    saving, go = Saving(), Event()
+    saving, go = CheckpointUploader(), Event()
     assert saving.begin(4, go.wait) < 1
     assert saving.stored() == 0
     go.set()
@@ -18,7 +18,7 @@ def test_one_is_stored_while_training_goes_on():
 
 
 def test_a_second_one_waits_for_the_first():
-    saving, order = Saving(), []
+    saving, order = CheckpointUploader(), []
     for step in (1, 2, 3):
         saving.begin(step, lambda step=step: order.append(step))
         assert order[: step - 1] == list(range(1, step))
@@ -30,7 +30,7 @@ def test_a_failure_is_raised_by_the_next_call():
     def fails():
         raise StorageError("full")
 
-    saving = Saving()
+    saving = CheckpointUploader()
     saving.begin(1, fails)
     with pytest.raises(StorageError, match="full"):
         saving.stored(wait=True)
@@ -42,7 +42,7 @@ def test_a_failure_is_raised_by_the_next_call():
 
 
 def test_other_work_is_left_out_while_the_thread_is_busy():
-    saving, go, done = Saving(), Event(), []
+    saving, go, done = CheckpointUploader(), Event(), []
     saving.begin(1, go.wait)
     saving.meanwhile(lambda: done.append("left out"))
     go.set()

@@ -11,7 +11,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from au_dist.compat.ray import draining
-from au_dist.runs.pulse import Place, late
+from au_dist.runs.heartbeat import Place, late
 from au_dist.train.events import Event, NodesDraining, Waiting
 
 #: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
@@ -20,10 +20,10 @@ BEAT_S, LATE_S = 2.0, 20.0
 Show = Callable[[Event], None]
 
 
-class Board:
+class RunCoordinator:
     """Events on their way to the driver, where the workers begin and are, and whether they are to stop.
 
-    Used as an actor, see `pinned`.
+    Used as an actor, see `start_coordinator`.
     """
 
     def __init__(self) -> None:
@@ -97,25 +97,25 @@ def own_node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def pinned() -> Any:
-    """Return the handle of a new board; it lives and dies with the driver's node."""
+def start_coordinator() -> Any:
+    """Return the handle of a new coordinator; it lives and dies with the driver's node."""
     here = NodeAffinitySchedulingStrategy(own_node(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(RunCoordinator).remote()
 
 
-class Pulse:
+class Heartbeat:
     """Says every few seconds where a rank is, from a thread: one that hangs says so, too.
 
     Args:
-        board: The board's handle.
+        coordinator: The coordinator's handle.
         rank: The rank.
     """
 
-    def __init__(self, board: Any, rank: int) -> None:
-        self.board, self.rank, self.node = board, rank, socket.gethostname()
+    def __init__(self, coordinator: Any, rank: int) -> None:
+        self.coordinator, self.rank, self.node = coordinator, rank, socket.gethostname()
         self.home = own_node()
         self.place, self.over = ("computes", 0, time.monotonic()), threading.Event()
-        threading.Thread(target=self._beat, name="pulse", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def at(self, phase: str, number: int) -> None:
         """Note where the rank is."""
@@ -124,28 +124,28 @@ class Pulse:
     def _beat(self) -> None:
         while not self.over.wait(BEAT_S):
             phase, number, since = self.place
-            self.board.beat.remote(self.rank, self.home, self.node, number, phase, time.monotonic() - since)
+            self.coordinator.beat.remote(self.rank, self.home, self.node, number, phase, time.monotonic() - since)
 
     def close(self) -> None:
         """Say no more."""
         self.over.set()
-        self.board.ended.remote(self.rank)
+        self.coordinator.ended.remote(self.rank)
 
 
-class Shown:
-    """Shows a board's events while a block runs, and passes on that the run is to stop.
+class RunMonitor:
+    """Shows a coordinator's events while a block runs, and passes on that the run is to stop.
 
     Args:
-        board: The board's handle.
+        coordinator: The coordinator's handle.
         show: Called with each event, in a thread.
         stop: Set when the run is to stop.
         end: Ends the run where the workers cannot be asked to stop any more; by default as Ctrl-C does.
     """
 
     def __init__(
-        self, board: Any, show: Show, stop: threading.Event, end: Callable[[], None] = _thread.interrupt_main
+        self, coordinator: Any, show: Show, stop: threading.Event, end: Callable[[], None] = _thread.interrupt_main
     ) -> None:
-        self.board, self.show, self.stop, self.over = board, show, stop, threading.Event()
+        self.coordinator, self.show, self.stop, self.over = coordinator, show, stop, threading.Event()
         self.end, self.deaf = end, False
         self.looked, self.said, self.home = 0.0, set[str](), own_node()
         self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
@@ -162,8 +162,8 @@ class Shown:
             last = self.over.is_set()
             try:
                 if self.stop.is_set():
-                    ray.get(self.board.leave.remote(), timeout=10)
-                for event in ray.get(self.board.take.remote(), timeout=10):
+                    ray.get(self.coordinator.leave.remote(), timeout=10)
+                for event in ray.get(self.coordinator.take.remote(), timeout=10):
                     self.show(event)
                 if time.monotonic() - self.looked > BEAT_S:
                     self.looked = time.monotonic()
@@ -188,7 +188,7 @@ class Shown:
 
     def _look(self) -> None:
         """Say which ranks keep the others waiting, each once while it does."""
-        lines = {line.partition(":")[0]: line for line in ray.get(self.board.late.remote(LATE_S), timeout=10)}
+        lines = {line.partition(":")[0]: line for line in ray.get(self.coordinator.late.remote(LATE_S), timeout=10)}
         for who, line in lines.items():
             if who not in self.said:
                 self.show(Waiting(line))
@@ -204,5 +204,5 @@ class Shown:
         if self.home in nodes:
             self.show(NodesDraining("the driver's node: the run stops"))
             self.stop.set()
-        elif who := ray.get(self.board.move.remote(nodes), timeout=10):
+        elif who := ray.get(self.coordinator.move.remote(nodes), timeout=10):
             self.show(NodesDraining(f"{who}: the run stores a checkpoint and goes on elsewhere"))

@@ -3,8 +3,8 @@
 import pytest
 from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
 
-from au_dist.core.errors import ShardError, TakenOverError, UnavailableError
-from au_dist.runs.giving_up import GiveUp, lost, our_error
+from au_dist.core.errors import LeaseLostError, ShardError, UnavailableError
+from au_dist.runs.failure_policy import FailurePolicy, lost, our_error
 
 
 class WrappedError(Exception):
@@ -15,22 +15,22 @@ class WrappedError(Exception):
         self.cause = cause
 
 
-@pytest.mark.parametrize("error", [ShardError("missing"), TakenOverError("gone")])
+@pytest.mark.parametrize("error", [ShardError("missing"), LeaseLostError("gone")])
 def test_what_is_met_again_ends_the_run(error):
     with pytest.raises(type(error)):
-        GiveUp().after_exception(None, {0: RuntimeError("connection closed by peer"), 1: WrappedError(error)})
+        FailurePolicy().after_exception(None, {0: RuntimeError("connection closed by peer"), 1: WrappedError(error)})
 
 
 @pytest.mark.parametrize("error", [UnavailableError("away"), RuntimeError("connection closed by peer")])
 def test_what_may_pass_does_not(error):
-    GiveUp().after_exception(None, {0: WrappedError(error)})
+    FailurePolicy().after_exception(None, {0: WrappedError(error)})
     assert our_error(WrappedError(error)) is (error if isinstance(error, UnavailableError) else None)
 
 
 def test_who_is_gone_is_told_and_not_who_missed_it():
     told = []
     gone = RuntimeError("Worker 1: the actor died because its node has died.\nclass_name: X")
-    GiveUp(told.append).after_exception(None, {0: RuntimeError("connection closed by peer\nmore"), 1: gone})
+    FailurePolicy(told.append).after_exception(None, {0: RuntimeError("connection closed by peer\nmore"), 1: gone})
     assert told == ["rank 1 (its process is gone)"]
     assert lost({1: WorkerHealthCheckTimeoutError("x"), 0: gone}) == (
         "rank 0 (its process is gone), rank 1 (no answer any more)"

@@ -4,20 +4,20 @@ import pytest
 import torch
 
 from au_dist.core.errors import TrainError
-from au_dist.data.batches import Batch
+from au_dist.data.batches import ClipBatch
 from au_dist.dist.world import World
-from au_dist.train.tolerance import WINDOW, Tolerance
+from au_dist.train.error_budget import WINDOW, ErrorBudget
 
 ALONE = World(0, 1, torch.device("cpu"))
 
 
 def batch(*faults):
     nothing = torch.zeros(0)
-    return Batch(("a frame b/1", "c/1"), (0, 0), nothing, nothing, nothing, nothing, faults)
+    return ClipBatch(("a frame b/1", "c/1"), (0, 0), nothing, nothing, nothing, nothing, faults)
 
 
 def test_a_clip_counts_each_time_it_is_drawn_and_once_for_all_its_frames():
-    tolerance = Tolerance(skip=0.05, unreadable=0.01, contrast=2)
+    tolerance = ErrorBudget(skip=0.05, unreadable=0.01, contrast=2)
     damaged = batch("a frame b/1 frame 0: no JPEG", "a frame b/1 frame 3: no JPEG")
     for _ in range(2):
         assert tolerance.note(damaged, False, True, ALONE) == ((), damaged.faults)
@@ -28,7 +28,7 @@ def test_a_clip_counts_each_time_it_is_drawn_and_once_for_all_its_frames():
 
 
 def test_what_was_long_ago_is_forgotten():
-    tolerance = Tolerance(skip=0.05, unreadable=0.0, contrast=2)
+    tolerance = ErrorBudget(skip=0.05, unreadable=0.0, contrast=2)
     tolerance.note(batch("c/1 frame 0: no JPEG"), True, True, ALONE)
     for _ in range(WINDOW):
         tolerance.note(batch(), False, False, ALONE)

@@ -1,6 +1,6 @@
 """Whoever keeps the others waiting is named: which rank, which machine, doing what, since when."""
 
-from au_dist.runs.pulse import Place, late
+from au_dist.runs.heartbeat import Place, late
 
 
 def place(number=7, phase="meets the others", since=100.0, heard=200.0, node="a"):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 
-class Saving:
+class CheckpointUploader:
     """Stores checkpoints in a thread. What fails there is raised by the next call here."""
 
     def __init__(self) -> None:

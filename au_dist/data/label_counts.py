@@ -10,7 +10,7 @@ import numpy as np
 from au_dist.config.sections import Labels
 from au_dist.core.errors import RecipeError
 from au_dist.data.labels import known
-from au_dist.data.order import Group
+from au_dist.data.order import RowGroupRef
 from au_dist.shards.format import Manifest, read_row_group
 from au_dist.storage.store import Store
 
@@ -19,7 +19,7 @@ READERS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Census:
+class LabelCounts:
     """Counts over the frames of each clip, clips of a row group together.
 
     Attributes:
@@ -90,15 +90,15 @@ def mixed(weight_C: np.ndarray, corpus_C: np.ndarray, shares: Mapping[str, float
     return weight_C * np.array([factor[name] for name in corpus_C.tolist()])
 
 
-def take_census(
+def count_labels(
     store: Store,
     manifest: Manifest,
-    groups: tuple[Group, ...],
+    groups: tuple[RowGroupRef, ...],
     columns: list[int],
     labels: Labels,
     *,
     intensities: bool,
-) -> Census:
+) -> LabelCounts:
     """Count labels in row groups; frames are not read.
 
     Args:
@@ -111,7 +111,7 @@ def take_census(
     """
     names = ["clip_id", "number", "intensity"] if intensities else ["clip_id", "number", "label", "valid"]
 
-    def count(group: Group) -> tuple[np.ndarray, np.ndarray]:
+    def count(group: RowGroupRef) -> tuple[np.ndarray, np.ndarray]:
         rows = read_row_group(store, manifest.shards[group.shard], group.group, names).to_pylist()
         both = [known(row, columns, len(manifest.aus), labels, intensities=intensities) for row in rows]
         valid_CTA = np.stack([valid for _, valid in both])
@@ -119,6 +119,6 @@ def take_census(
 
     # Groups of a shard follow each other in the manifest's order, which `groups` has.
     shards = [list(same) for _, same in itertools.groupby(groups, lambda group: group.shard)]
-    with ThreadPoolExecutor(READERS, "census") as pool:
+    with ThreadPoolExecutor(READERS, "label_counts") as pool:
         parts = list(itertools.chain.from_iterable(pool.map(lambda same: [count(group) for group in same], shards)))
-    return Census(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    return LabelCounts(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))

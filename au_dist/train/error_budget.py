@@ -3,15 +3,15 @@
 from collections import deque
 
 from au_dist.core.errors import TrainError
-from au_dist.data.batches import Batch
-from au_dist.dist.collectives import gather_objects
+from au_dist.data.batches import ClipBatch
+from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
 
 #: Contrast sets over which is counted.
 WINDOW = 100
 
 
-class Tolerance:
+class ErrorBudget:
     """Counts over the last `WINDOW` contrast sets; all ranks know the same.
 
     Args:
@@ -24,7 +24,9 @@ class Tolerance:
         self.skip, self.unreadable, self.contrast = skip, unreadable, contrast
         self.lost, self.faulty = (deque[tuple[str, ...]](maxlen=WINDOW) for _ in range(2))
 
-    def note(self, batch: Batch, broken: bool, damaged: bool, world: World) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def note(
+        self, batch: ClipBatch, broken: bool, damaged: bool, world: World
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Note a contrast set; return its clips if it has no loss, and the faults of its frames, of all ranks.
 
         Args:
@@ -53,8 +55,8 @@ class Tolerance:
             where=f"step {step}, learning rate {rate:.2g}",
             expected=f"at most {self.skip:.0%} of {WINDOW} contrast sets in a row to be skipped (optim.skip)",
             found=f"{len(sets)}; clips {', '.join(clips[:8])}{' and others' if len(clips) > 8 else ''}",
-            fix="Lower optim.lr, set optim.clip, or look at the clips (`skipped_clips` in metrics.jsonl); the last "
-            "checkpoint is intact.",
+            fix="Lower optim.lr, set optim.grad_clip, or look at the clips (`skipped_clips` in metrics.jsonl); the "
+            "last checkpoint is intact.",
         )
 
     def _check_clips(self, step: int) -> None:
@@ -74,4 +76,4 @@ class Tolerance:
 
 def _joined(names: tuple[str, ...], world: World) -> tuple[str, ...]:
     """Return names of all ranks."""
-    return tuple(sorted(name for part in gather_objects(names, world) for name in part))
+    return tuple(sorted(name for part in all_gather_objects(names, world) for name in part))

@@ -1,0 +1,36 @@
+"""The lease on a run: it is held by the command that was started last. One that was thought dead may still write."""
+
+import json
+import socket
+import time
+import uuid
+
+from au_dist.core.errors import LeaseLostError
+from au_dist.storage.store import Store
+
+#: The name that runs in storage have.
+LEASE = "owner.json"
+
+
+def acquire(run: Store) -> str:
+    """Take the lease on a run from whoever holds it; return a word that only this command knows."""
+    word = uuid.uuid4().hex
+    lease = {"word": word, "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+    run.write(LEASE, json.dumps(lease, indent=1).encode())
+    return word
+
+
+def check_lease(run: Store, word: str) -> None:
+    """Check that the command that knows a word still holds the lease on a run.
+
+    Raises:
+        LeaseLostError: Another command has taken it.
+    """
+    lease = json.loads(run.read(LEASE))
+    if lease["word"] != word:
+        raise LeaseLostError(
+            "Another command has taken over this run",
+            where=run.uri,
+            found=f"one on {lease['host']}, since {lease['since']}",
+            fix="Let that one go on; a second one needs another name.",
+        )
