@@ -211,9 +211,11 @@ def sided(detect: Detector, side: str) -> Detector:
     if side == "any":
         return detect
 
+    def middle(face: Face) -> float:
+        return float(face.box_4[0] + face.box_4[2]) / 2
+
     def one(frame: Frame) -> list[Face]:
         half = frame.rgb_HWC.shape[1] / 2
-        middle = lambda face: float(face.box_4[0] + face.box_4[2]) / 2  # noqa: E731
         faces = [face for face in detect(frame) if (middle(face) < half) == (side == "left")]
         return sorted(faces, key=middle, reverse=side == "right")[:1]
 

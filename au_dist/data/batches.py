@@ -44,8 +44,13 @@ class ClipBatch:
         """Return the batch on a device."""
         if device.type == "cpu":
             return self
-        names = ("frame_BCHW", "draw_VBP", "y_BA", "valid_BA")
-        return replace(self, **{name: _moved(getattr(self, name), device) for name in names})
+        return replace(
+            self,
+            frame_BCHW=_moved(self.frame_BCHW, device),
+            draw_VBP=_moved(self.draw_VBP, device),
+            y_BA=_moved(self.y_BA, device),
+            valid_BA=_moved(self.valid_BA, device),
+        )
 
     def views(self, size: int) -> tuple[torch.Tensor, ...]:
         """Return the views as network input, each float32 [B, 3, size, size]."""

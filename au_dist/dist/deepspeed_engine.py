@@ -160,7 +160,7 @@ class DeepSpeedEngine:
     def _clipped(self) -> float:
         """Scale the gradients back, clip them, return their norm; in fp16 they go if it is not finite: nothing moves."""
         parameters = [p for p in self.module.parameters() if p.grad is not None]
-        grads = [p.grad for p in parameters]
+        grads = [p.grad for p in parameters if p.grad is not None]
         if self.scale is not None:
             torch._foreach_div_(grads, self.scale.size)
         norm = torch.nn.utils.get_total_norm(grads)

@@ -62,6 +62,8 @@ class AunceTask(nn.Module):
         world: This process among the workers.
     """
 
+    minority_A: torch.Tensor
+
     def __init__(
         self, network: AUNetwork, config: Aunce, minority_A: torch.Tensor, seed: int, lanes: int, world: World
     ) -> None:

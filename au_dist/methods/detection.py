@@ -47,6 +47,8 @@ class DetectionTask(nn.Module):
             normalisation; a trained one brings them.
     """
 
+    weight_A: torch.Tensor
+
     def __init__(
         self, network: AUNetwork, probe: bool, weight_A: torch.Tensor, world: World, bn_warmup: int = 0
     ) -> None:

@@ -140,7 +140,7 @@ def _load(body: nn.Module, state: dict[str, torch.Tensor] | None, classifier: st
         body.load_state_dict({**kept, **given})
 
 
-def make_encoder(config: Model) -> nn.Module:
+def make_encoder(config: Model) -> Encoder:
     """Return an encoder with an attribute ``channels``.
 
     Args:

@@ -28,6 +28,9 @@ class SharedBatchNorm(nn.Module):
         all_reduce_sum: Sums a tensor over all workers, with gradient.
     """
 
+    mean: torch.Tensor
+    variance: torch.Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))

@@ -29,7 +29,8 @@ class ConvGRU(nn.Module):
         self.dropout = nn.Dropout(dropout)
         for gate in (self.update, self.reset, self.out):
             nn.init.orthogonal_(gate.weight)
-            nn.init.zeros_(gate.bias)
+            if gate.bias is not None:
+                nn.init.zeros_(gate.bias)
 
     def forward(self, x_BCHW: torch.Tensor, state_BCHW: torch.Tensor | None = None) -> torch.Tensor:
         """Return the state after one step, [B, C, H, W]; it begins with zeros."""

@@ -6,6 +6,7 @@ import torch
 
 from au_dist.core.errors import CheckpointError
 from au_dist.dist.world import World
+from au_dist.runs.assembly import make_module, validation_of
 from au_dist.runs.context import make_context
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
@@ -25,9 +26,6 @@ def rescore(place: Store) -> dict[str, Any]:
         ShardError: The shards are missing or damaged.
         StorageError: The store fails.
     """
-    # Here, because it loads Ray Train and DeepSpeed.
-    from au_dist.runs.worker import make_module, validation_of
-
     state = checkpoint.state(place)
     context = make_context(state.run_recipe)
     if context.manifest.sha256 != state.manifest:

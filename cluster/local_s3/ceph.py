@@ -17,6 +17,7 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from au_dist.core.errors import StorageError
 
@@ -105,7 +106,7 @@ rgw dns name = 127.0.0.1
 """
 
 
-def create(root: Path, state: dict) -> None:
+def create(root: Path, state: dict[str, Any]) -> None:
     """Make an empty cluster, deleting what a first start that did not finish has left.
 
     Args:
@@ -132,7 +133,7 @@ def create(root: Path, state: dict) -> None:
     _run(root, "ceph-mon", "--mkfs", "-i", "a", "--monmap", "monmap", "--keyring", "keyring")
 
 
-def configure(root: Path, state: dict) -> None:
+def configure(root: Path, state: dict[str, Any]) -> None:
     """Write ``ceph.conf``; it follows this file and the state at every start."""
     write_private(root / "ceph.conf", CONF.format(**state))
 
@@ -145,7 +146,7 @@ def move_monitor(root: Path, port: int) -> None:
     _run(root, "ceph-mon", "-i", "a", "--inject-monmap", "monmap")
 
 
-def start(root: Path, state: dict, *, fresh: bool, deadline: float) -> None:
+def start(root: Path, state: dict[str, Any], *, fresh: bool, deadline: float) -> None:
     """Start the three daemons one after the other and return when the gateway answers.
 
     Args:

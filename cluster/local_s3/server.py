@@ -24,6 +24,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from au_dist.cluster.local_s3 import ceph
 from au_dist.core.errors import AuDistError, StorageError
@@ -296,7 +297,7 @@ def _locked(root: Path, deadline: float) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
