@@ -8,6 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORE  ?= folder
 READY  := $(VENV)/.ready
+FAST   := "not slow and not ray and not s3 and not gpu"
 
 .PHONY: demo test check mutants format lock clean
 .DELETE_ON_ERROR:
@@ -32,13 +33,14 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m $(FAST)
+	$(BIN)/python -m pytest -m "slow or ray or s3 or gpu"
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not ray and not s3 and not gpu"
+	$(BIN)/python -m pytest -q -n 2 -m $(FAST)
 
 mutants: $(READY)
 	$(BIN)/python tests/mutants.py $(NAMES)

@@ -17,6 +17,9 @@ from au_dist.synthetic.clips import SynthSpec
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+#: Tensors are small here: threads would spend their time on waiting for each other.
+torch.set_num_threads(1)
+
 GOLDEN = Path(__file__).parent / "golden"
 
 #: A busy machine is no failure.

@@ -76,6 +76,14 @@ def test_two_half_cpu_workers_with_half_a_cpu_of_data_each(nodes: list[dict[str,
     assert trials_at_once(recipe(2, 0.5, 0.5), nodes, 10) == expected
 
 
+def test_room_in_pieces_is_no_room_for_a_task() -> None:
+    """There are CPUs enough for reading, but on no node those of one task beside a worker."""
+    crumbs = [{"CPU": 0.2}] * 3
+    with pytest.raises(ClusterError):
+        trials_at_once(recipe(1, 1.0, 0.5), [{"CPU": 1.0}, *crumbs], 3)
+    assert trials_at_once(recipe(1, 1.0, 0.5), [{"CPU": 1.0}, *crumbs, {"CPU": 0.25}], 3) == 1
+
+
 def test_not_even_one_says_what_is_asked_and_what_is_there() -> None:
     with pytest.raises(ClusterError) as caught:
         trials_at_once(recipe(4, 2, 0.5), [{"CPU": 4.0}, {"CPU": 4.0}], 3)
