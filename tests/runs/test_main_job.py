@@ -174,7 +174,7 @@ def test_probe_evaluate_best_and_pull(probed, runs, tmp_path):
     assert Path(report["html"]).exists()
     assert (runs / "probe/evaluation/report.json").exists()
     trained = checkpoint.state(checkpoint.newest(open_store(runs / "probe"))).subjects
-    assert not set(trained["test"]) & {*trained["train"], *trained["validation"]}
+    assert not set(trained.test) & {*trained.train, *trained.validation}
 
     rows = {row.name: row for row in list_runs(open_store(runs))}
     assert rows["probe"].status == "complete"
