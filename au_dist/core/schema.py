@@ -80,20 +80,20 @@ class Clip:
         """The name of the clip: subject, video and first frame number."""
         return f"{self.subject}/{self.video}/{int(self.number_T[0]):06d}"
 
-    def faults(self, aus: int) -> list[str]:
+    def faults(self, num_aus: int) -> list[str]:
         """Return what is wrong with the clip, one phrase each; empty when nothing is.
 
         Args:
-            aus: The number of action units, A.
+            num_aus: The number of action units, A.
         """
         frames = len(self.jpeg_T)
         shapes = {
             "number_T": (self.number_T.shape, (frames,)),
             "time_T": (self.time_T.shape, (frames,)),
             "confidence_T": (self.confidence_T.shape, (frames,)),
-            "y_TA": (self.y_TA.shape, (frames, aus)),
-            "valid_TA": (self.valid_TA.shape, (frames, aus)),
-            "intensity_TA": (self.intensity_TA.shape, (frames, aus)),
+            "y_TA": (self.y_TA.shape, (frames, num_aus)),
+            "valid_TA": (self.valid_TA.shape, (frames, num_aus)),
+            "intensity_TA": (self.intensity_TA.shape, (frames, num_aus)),
         }
         found = [f"{name} has shape {have}, not {want}" for name, (have, want) in shapes.items() if have != want]
         if not frames:

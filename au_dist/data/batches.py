@@ -131,7 +131,7 @@ def _by_lane(table: pa.Table) -> Iterator[pa.Table]:
         yield table.slice(start, stop - start)
 
 
-def make_batch(rows: pa.Table, aus: int, decode: Decode) -> ClipBatch:
+def make_batch(rows: pa.Table, num_aus: int, decode: Decode) -> ClipBatch:
     """Decode rows as `au_dist.data.rows.take` made them.
 
     A clip of which a frame does not decode keeps its place, grey and without a known label, so that every rank has
@@ -139,7 +139,7 @@ def make_batch(rows: pa.Table, aus: int, decode: Decode) -> ClipBatch:
 
     Args:
         rows: Clips.
-        aus: Number of action units, A.
+        num_aus: Number of action units, A.
         decode: Makes frames of bytes.
     """
     clip_ids, index_B = rows["clip_id"].to_pylist(), pc.list_flatten(rows["index"]).to_pylist()
@@ -151,7 +151,7 @@ def make_batch(rows: pa.Table, aus: int, decode: Decode) -> ClipBatch:
         whole_B[clip] = False
         frame_BCHW[clip] = GREY
     y_BA, valid_BA = (
-        _raw(rows[name], kind).reshape(len(index_B), aus) for name, kind in (("y", np.float32), ("valid", bool))
+        _raw(rows[name], kind).reshape(len(index_B), num_aus) for name, kind in (("y", np.float32), ("valid", bool))
     )
     draw_RVFP = _raw(rows["draw"], np.float32).reshape(len(clip_ids), -1, frames, len(DRAWS))
     return ClipBatch(
@@ -160,7 +160,7 @@ def make_batch(rows: pa.Table, aus: int, decode: Decode) -> ClipBatch:
         frame_BCHW=frame_BCHW,
         draw_VBP=torch.from_numpy(draw_RVFP).transpose(0, 1).flatten(1, 2).contiguous(),
         y_BA=torch.from_numpy(y_BA),
-        valid_BA=torch.from_numpy((valid_BA if aus else np.ones((len(index_B), 1), bool)) & whole_B[:, None]),
+        valid_BA=torch.from_numpy((valid_BA if num_aus else np.ones((len(index_B), 1), bool)) & whole_B[:, None]),
         faults=tuple(
             f"{clip_ids[place // frames]} frame {index_B[place]}: {fault}" for place, fault in sorted(faults.items())
         ),

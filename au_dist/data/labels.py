@@ -8,23 +8,23 @@ from au_dist.config.sections import Labels
 from au_dist.core.seeds import rng, word
 
 
-def occurrence(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:
+def occurrence(row: dict[str, Any], columns: list[int], num_columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Return occurrence float32 [T, A] and validity bool [T, A] of a row for some label columns.
 
     Args:
         row: A clip.
         columns: Label columns.
-        aus: Label columns of the set.
+        num_columns: Label columns of the set.
     """
-    shape = (len(row["number"]), aus)
+    shape = (len(row["number"]), num_columns)
     y_TA = np.asarray(row["label"], np.float32).reshape(shape)[:, columns]
     valid_TA = np.asarray(row["valid"], bool).reshape(shape)[:, columns]
     return y_TA, valid_TA
 
 
-def intensity(row: dict[str, Any], columns: list[int], aus: int) -> tuple[np.ndarray, np.ndarray]:
+def intensity(row: dict[str, Any], columns: list[int], num_columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Return intensity float32 [T, A], 0 to 5, 0 where unknown, and validity; arguments as for `occurrence`."""
-    y_TA = np.asarray(row["intensity"], np.float32).reshape(len(row["number"]), aus)[:, columns]
+    y_TA = np.asarray(row["intensity"], np.float32).reshape(len(row["number"]), num_columns)[:, columns]
     valid_TA = ~np.isnan(y_TA)
     return np.where(valid_TA, y_TA, np.float32(0)), valid_TA
 
@@ -42,26 +42,26 @@ def allowed(row: dict[str, Any], config: Labels) -> np.ndarray:
 
 
 def known(
-    row: dict[str, Any], columns: list[int], aus: int, config: Labels, *, intensities: bool = False
+    row: dict[str, Any], columns: list[int], num_columns: int, config: Labels, *, intensities: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels that a run may use of a row, and which of them are known and within its budget, both [T, A].
 
     Args:
         row: A clip.
         columns: Label columns.
-        aus: Label columns of the set.
+        num_columns: Label columns of the set.
         config: The label budget.
         intensities: Intensities, not occurrence.
     """
-    y_TA, valid_TA = (intensity if intensities else occurrence)(row, columns, aus)
+    y_TA, valid_TA = (intensity if intensities else occurrence)(row, columns, num_columns)
     if config.noise and not intensities:
-        y_TA = np.where(valid_TA & _turned(row, aus, config)[:, columns], 1 - y_TA, y_TA)
+        y_TA = np.where(valid_TA & _turned(row, num_columns, config)[:, columns], 1 - y_TA, y_TA)
     return y_TA, valid_TA & allowed(row, config)[:, None]
 
 
-def _turned(row: dict[str, Any], aus: int, config: Labels) -> np.ndarray:
+def _turned(row: dict[str, Any], num_columns: int, config: Labels) -> np.ndarray:
     """Return which labels of a row are turned into their opposite, bool [T, A] over all columns of the set."""
-    return np.array([rng(config.seed, "label noise", name).random(aus) for name in _names(row)]) < config.noise
+    return np.array([rng(config.seed, "label noise", name).random(num_columns) for name in _names(row)]) < config.noise
 
 
 def _names(row: dict[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ class Reading:
     Attributes:
         seed: The run's seed.
         columns: Label columns of the action units to train on.
-        aus: Label columns of the set.
+        num_columns: Label columns of the set.
         frames: Frames of each clip.
         run: They follow each other; otherwise they are spread over the clip.
         intensities: Labels are intensities, not occurrence; a run then has a labelled frame where the clip has one.
@@ -33,7 +33,7 @@ class Reading:
 
     seed: int
     columns: list[int]
-    aus: int
+    num_columns: int
     frames: int
     run: bool
     intensities: bool
@@ -85,7 +85,7 @@ def take(table: pa.Table, rows: np.ndarray, copies: np.ndarray, epoch: int, read
 def _labels(table: pa.Table, reading: Reading) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the labels of each row and what is known of them."""
     for row in _plain(table):
-        yield known(row, reading.columns, reading.aus, reading.labels, intensities=reading.intensities)
+        yield known(row, reading.columns, reading.num_columns, reading.labels, intensities=reading.intensities)
 
 
 def _plain(table: pa.Table) -> Iterator[dict[str, Any]]:

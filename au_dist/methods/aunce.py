@@ -109,28 +109,30 @@ class AunceTask(nn.Module):
         count_A = all_reduce_sum(counts_MA.sum(0).float(), self.world)
         return self.world.size * aunce_mean(loss_MA.sum(0), count_A, len(everyone.z_NAD), self.config.mode)
 
-    def _kinds(self, contrast_set: int, anchors: int, aus: int) -> torch.Tensor:
+    def _kinds(self, contrast_set: int, anchors: int, num_aus: int) -> torch.Tensor:
         """Return the kinds of this rank's anchors; drawn for the whole set, so that N workers draw what one draws."""
         generator = torch.Generator().manual_seed(torch_seed(self.seed, "kinds", contrast_set))
         if self.config.draw == "action_unit":
-            return draw_kinds(self.config.positive_weights, aus, generator)
+            return draw_kinds(self.config.positive_weights, num_aus, generator)
         # Two views; of each the lanes in turn, which ranks take in turn (`data.order.lanes_of`).
         mine = self.lanes // self.world.size
-        shape = (2, mine, self.world.size, anchors // 2 // mine, aus)
-        return draw_kinds(self.config.positive_weights, shape, generator)[:, :, self.world.rank].reshape(anchors, aus)
+        shape = (2, mine, self.world.size, anchors // 2 // mine, num_aus)
+        return draw_kinds(self.config.positive_weights, shape, generator)[:, :, self.world.rank].reshape(
+            anchors, num_aus
+        )
 
 
 def _module(parts: Parts) -> nn.Module:
-    network = AUNetwork(parts.model, parts.aus, parts.size)
+    network = AUNetwork(parts.model, parts.num_aus, parts.size)
     minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in parts.rates])
     return AunceTask(network, parts.section, minority_A, parts.seed, parts.lanes, parts.world)
 
 
 def _validation(module: AunceTask, held: Held) -> Validation:
     """A linear probe of the embeddings of training frames, asked about validation frames."""
-    validation = Frames(held.rows("validation", None), held.columns, held.aus, held.labels, held.side)
+    validation = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
     rows = held.rows("train", PROBE_CLIPS)
-    train = Frames(rows, held.columns, held.aus, held.labels, held.side, take=PROBE_FRAMES)
+    train = Frames(rows, held.columns, held.num_columns, held.labels, held.side, take=PROBE_FRAMES)
 
     def embeddings(frames: Frames) -> Any:
         return outputs(module.network, frames, held.size, len(held.columns), held.world)

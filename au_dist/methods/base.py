@@ -33,7 +33,7 @@ class Parts:
         model: The network's section.
         size: Side of the network's input in pixels.
         frames: Frames of a clip.
-        aus: Number of action units, A.
+        num_aus: Number of action units, A.
         rates: Share of the training labels in which each of them occurs; NaN without labels.
         seed: The run's seed.
         lanes: Lanes that a contrast set is dealt from.
@@ -45,7 +45,7 @@ class Parts:
     model: Model
     size: int
     frames: int
-    aus: int
+    num_aus: int
     rates: tuple[float, ...]
     seed: int
     lanes: int
@@ -61,7 +61,7 @@ class Held:
         rows: Returns this rank's share of the clips of ``train`` or ``validation`` subjects as rows, evenly thinned to
             about so many over all ranks; all when None.
         columns: Label columns of the action units.
-        aus: Label columns of the set.
+        num_columns: Label columns of the set.
         labels: The label budget.
         side: Side of the stored frames in pixels.
         size: Side of the network's input in pixels.
@@ -72,7 +72,7 @@ class Held:
 
     rows: Callable[[Literal["train", "validation"], int | None], list[dict[str, Any]]]
     columns: list[int]
-    aus: int
+    num_columns: int
     labels: Labels
     side: int
     size: int

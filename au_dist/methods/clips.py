@@ -30,10 +30,10 @@ class Clips:
     """
 
     def __init__(
-        self, rows: list[dict[str, Any]], columns: list[int], aus: int, budget: Labels, side: int, frames: int
+        self, rows: list[dict[str, Any]], columns: list[int], num_columns: int, budget: Labels, side: int, frames: int
     ) -> None:
         self.side, self.faults = side, dict[str, str]()
-        labels = [known(row, columns, aus, budget, intensities=True) for row in rows]
+        labels = [known(row, columns, num_columns, budget, intensities=True) for row in rows]
         kept = [index for index, (_, valid) in enumerate(labels) if valid[:frames].any() or not columns]
         self.rows, self.frames = [rows[index] for index in kept], frames
         self.whole_M = np.ones(len(kept), bool)

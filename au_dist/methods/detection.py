@@ -55,7 +55,7 @@ class DetectionTask(nn.Module):
         super().__init__()
         self.network, self.probe, self.world, self.bn_warmup = network, probe, world, bn_warmup
         share(network, lambda x: all_reduce_sum(x, world))
-        self.heads = LinearHeads(network.aus, network.width)
+        self.heads = LinearHeads(network.num_aus, network.width)
         self.register_buffer("weight_A", weight_A, persistent=False)
         if probe:
             network.requires_grad_(False)
@@ -78,15 +78,15 @@ class DetectionTask(nn.Module):
 
 
 def _module(parts: Parts) -> nn.Module:
-    network = AUNetwork(parts.model, parts.aus, parts.size)
+    network = AUNetwork(parts.model, parts.num_aus, parts.size)
     odds = [min(MOST_WEIGHT, (1 - rate) / rate) if rate > 0 else 1.0 for rate in parts.rates]
-    weight_A = torch.tensor(odds if parts.section.balance else [1.0] * parts.aus)
+    weight_A = torch.tensor(odds if parts.section.balance else [1.0] * parts.num_aus)
     bn_warmup = 0 if parts.pretrained else BN_WARMUP
     return DetectionTask(network, parts.section.train == "probe", weight_A, parts.world, bn_warmup)
 
 
 def _validation(module: DetectionTask, held: Held) -> Validation:
-    validation = Frames(held.rows("validation", None), held.columns, held.aus, held.labels, held.side)
+    validation = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
 
     def metrics() -> dict[str, Any]:
         logits_NA = torch.from_numpy(outputs(module.logits, validation, held.size, len(held.columns), held.world))

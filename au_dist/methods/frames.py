@@ -42,7 +42,7 @@ class Frames:
         self,
         rows: list[dict[str, Any]],
         columns: list[int],
-        aus: int,
+        num_columns: int,
         budget: Labels,
         side: int,
         take: int | None = None,
@@ -54,7 +54,7 @@ class Frames:
         self.clips: list[str] = []
         y, valid = [], []
         for row in rows:
-            y_TA, valid_TA = known(row, columns, aus, budget)
+            y_TA, valid_TA = known(row, columns, num_columns, budget)
             labelled = np.flatnonzero(valid_TA.any(1))
             for frame in labelled if take is None else labelled[_spread(len(labelled), take)]:
                 self.frames.append((row["jpeg"][frame], f"{row['clip_id']} frame {frame}"))
@@ -86,7 +86,7 @@ def _spread(frames: int, take: int) -> np.ndarray:
 
 @torch.no_grad()
 def outputs(
-    function: Callable[[torch.Tensor], torch.Tensor], frames: Frames, size: int, aus: int, world: World
+    function: Callable[[torch.Tensor], torch.Tensor], frames: Frames, size: int, num_aus: int, world: World
 ) -> np.ndarray:
     """Return what a function makes of frames, [N, A, ...] in float32.
 
@@ -100,7 +100,7 @@ def outputs(
         result = function(torch.zeros(1, 3, size, size, device=world.device) if chunk is None else chunk)
         if chunk is not None:
             found.append(result.float().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, aus), np.float32)
+    return np.concatenate(found) if found else np.zeros((0, num_aus), np.float32)
 
 
 def joined(arrays: tuple[np.ndarray, ...], world: World) -> list[np.ndarray]:

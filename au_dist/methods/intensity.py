@@ -31,11 +31,11 @@ class IntensityTask(nn.Module):
         world: This process among the workers.
     """
 
-    def __init__(self, network: ClipNetwork, config: Model, aus: int, frames: int, world: World) -> None:
+    def __init__(self, network: ClipNetwork, config: Model, num_aus: int, frames: int, world: World) -> None:
         super().__init__()
         self.network, self.frames, self.world = network, frames, world
         share(network, lambda x: all_reduce_sum(x, world))
-        self.heads = IntensityHeads(config, network.grid, aus)
+        self.heads = IntensityHeads(config, network.grid, num_aus)
         share(self.heads, lambda x: all_reduce_sum(x, world))
 
     def forward(
@@ -85,13 +85,13 @@ def _refusals(section: None, data: Data) -> Iterator[str]:
 
 
 def _module(parts: Parts) -> nn.Module:
-    return IntensityTask(ClipNetwork(parts.model, parts.size), parts.model, parts.aus, parts.frames, parts.world)
+    return IntensityTask(ClipNetwork(parts.model, parts.size), parts.model, parts.num_aus, parts.frames, parts.world)
 
 
 def _validation(module: IntensityTask, held: Held) -> Validation:
     """Intensity is judged at every labelled frame of a clip."""
     rows = held.rows("validation", None)
-    clips = Clips(rows, held.columns, held.aus, held.labels, held.side, frames=held.clip_frames)
+    clips = Clips(rows, held.columns, held.num_columns, held.labels, held.side, frames=held.clip_frames)
     return Validation((clips,), lambda: intensity_metrics(module, clips, held.size, held.world))
 
 

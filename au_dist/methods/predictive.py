@@ -132,7 +132,7 @@ def _module(parts: Parts) -> nn.Module:
 def _validation(module: PredictiveTask, held: Held) -> Validation:
     """Foresight is judged by each clip's first window."""
     rows = held.rows("validation", None)
-    clips = Clips(rows, held.columns, held.aus, held.labels, held.side, frames=held.frames)
+    clips = Clips(rows, held.columns, held.num_columns, held.labels, held.side, frames=held.frames)
     return Validation((clips,), lambda: prediction_metrics(module, clips, held.size, held.world))
 
 

@@ -65,21 +65,21 @@ class IntensityHeads(nn.Module):
         aus: Number of action units, A.
     """
 
-    def __init__(self, config: Model, grid: int, aus: int) -> None:
+    def __init__(self, config: Model, grid: int, num_aus: int) -> None:
         super().__init__()
-        self.aus, self.width = aus, config.embed_dim
+        self.num_aus, self.width = num_aus, config.embed_dim
         features = config.bottleneck_channels * grid**2 if config.bottleneck_channels else config.embed_dim
         self.squeeze = (
             nn.Conv2d(config.embed_dim, config.bottleneck_channels, 1, bias=False)
             if config.bottleneck_channels
             else None
         )
-        self.branches = nn.Linear(features, aus * config.embed_dim, bias=False)
-        self.norm = SharedBatchNorm(aus * config.embed_dim)
-        self.out = LinearHeads(aus, config.embed_dim)
+        self.branches = nn.Linear(features, num_aus * config.embed_dim, bias=False)
+        self.norm = SharedBatchNorm(num_aus * config.embed_dim)
+        self.out = LinearHeads(num_aus, config.embed_dim)
 
     def forward(self, state_BCHW: torch.Tensor) -> torch.Tensor:
         """Return intensities [B, A]."""
         seen_BF = state_BCHW.mean((2, 3)) if self.squeeze is None else self.squeeze(state_BCHW).flatten(1)
-        z_BAD = F.relu(self.norm(self.branches(seen_BF))).unflatten(1, (self.aus, self.width))
+        z_BAD = F.relu(self.norm(self.branches(seen_BF))).unflatten(1, (self.num_aus, self.width))
         return self.out(F.normalize(z_BAD, dim=-1))

@@ -17,11 +17,11 @@ from au_dist.model.norm import SharedBatchNorm
 class Relations(nn.Module):
     """One layer of the action-unit relation graph: each node keeps its most similar neighbours, itself included."""
 
-    def __init__(self, aus: int, width: int, neighbours: int) -> None:
+    def __init__(self, num_aus: int, width: int, neighbours: int) -> None:
         super().__init__()
         self.neighbours = neighbours
         self.mix, self.keep = nn.Linear(width, width), nn.Linear(width, width)
-        self.norm = SharedBatchNorm(aus)
+        self.norm = SharedBatchNorm(num_aus)
         for layer in (self.mix, self.keep):
             nn.init.normal_(layer.weight, 0, (2 / width) ** 0.5 / 2)
             nn.init.zeros_(layer.bias)
@@ -52,9 +52,9 @@ class AUNetwork(nn.Module):
         size: Side of the input in pixels.
     """
 
-    def __init__(self, config: Model, aus: int, size: int) -> None:
+    def __init__(self, config: Model, num_aus: int, size: int) -> None:
         super().__init__()
-        self.aus, self.width = aus, config.embed_dim
+        self.num_aus, self.width = num_aus, config.embed_dim
         self.encoder = make_encoder(config)
         with torch.no_grad():
             places = self.encoder(torch.zeros(1, 3, size, size)).shape[1]
@@ -65,10 +65,10 @@ class AUNetwork(nn.Module):
             if config.bottleneck_channels
             else None
         )
-        self.branches = nn.Linear(features, aus * config.embed_dim, bias=False)
-        self.norm = SharedBatchNorm(aus * config.embed_dim)
+        self.branches = nn.Linear(features, num_aus * config.embed_dim, bias=False)
+        self.norm = SharedBatchNorm(num_aus * config.embed_dim)
         self.relations = (
-            Relations(aus, config.embed_dim, config.num_neighbors) if config.num_neighbors else nn.Identity()
+            Relations(num_aus, config.embed_dim, config.num_neighbors) if config.num_neighbors else nn.Identity()
         )
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ class AUNetwork(nn.Module):
         token_BSC = self.encoder(x_BCHW)
         if self.squeeze is not None:
             token_BSC = self.squeeze(token_BSC).flatten(1)[:, None]
-        node_BAD = F.relu(self.norm(self.branches(token_BSC))).mean(1).unflatten(1, (self.aus, self.width))
+        node_BAD = F.relu(self.norm(self.branches(token_BSC))).mean(1).unflatten(1, (self.num_aus, self.width))
         return F.normalize(self.relations(node_BAD), dim=-1)
 
 
@@ -88,10 +88,10 @@ class LinearHeads(nn.Module):
     no gradient would reach the network at first, and it then learns much later.
     """
 
-    def __init__(self, aus: int, width: int) -> None:
+    def __init__(self, num_aus: int, width: int) -> None:
         super().__init__()
-        self.weight_AD = nn.Parameter(torch.randn(aus, width) * 0.1)
-        self.bias_A = nn.Parameter(torch.zeros(aus))
+        self.weight_AD = nn.Parameter(torch.randn(num_aus, width) * 0.1)
+        self.bias_A = nn.Parameter(torch.zeros(num_aus))
 
     def forward(self, z_BAD: torch.Tensor) -> torch.Tensor:
         """Return logits [B, A]."""

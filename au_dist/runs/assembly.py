@@ -33,7 +33,7 @@ def make_module(context: Context, world: World, *, fresh: bool = True) -> nn.Mod
         model=recipe.model if fresh else recipe.model.model_copy(update={"weights": None}),
         size=recipe.data.size,
         frames=recipe.frames,
-        aus=len(context.aus),
+        num_aus=len(context.aus),
         rates=tuple(context.rates()),
         seed=recipe.seed,
         lanes=recipe.data.lanes,
@@ -64,7 +64,7 @@ def validation_of(context: Context, module: nn.Module, world: World) -> Callable
     held = Held(
         rows=lambda part, clips: _rows(context, subjects[part], world, clips),
         columns=context.columns,
-        aus=len(manifest.aus),
+        num_columns=len(manifest.aus),
         labels=recipe.data.labels,
         side=manifest.crop_recipe.size,
         size=recipe.data.size,

@@ -69,7 +69,7 @@ class Context:
         reading = Reading(
             seed=recipe.seed,
             columns=self.columns,
-            aus=len(self.manifest.aus),
+            num_columns=len(self.manifest.aus),
             frames=recipe.frames,
             run=recipe.learns.clips,
             intensities=recipe.learns.intensities,

@@ -32,12 +32,12 @@ class Scorer:
     Args:
         place: Address of the checkpoint.
         columns: Label columns of the model's action units.
-        aus: Label columns of the set.
+        num_columns: Label columns of the set.
         side: Side of the stored frames in pixels.
     """
 
-    def __init__(self, place: str, columns: list[int], aus: int, side: int) -> None:
-        self.model, self.columns, self.aus, self.side = load_model(place), columns, aus, side
+    def __init__(self, place: str, columns: list[int], num_columns: int, side: int) -> None:
+        self.model, self.columns, self.num_columns, self.side = load_model(place), columns, num_columns, side
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return a row a frame: score, label and mask of each action unit, what is wrong with it, whether it is scored.
@@ -56,7 +56,8 @@ class Scorer:
         if self.model.clip_frames > 1:
             scored_B = scored_B.reshape(-1, frames).all(1).repeat(frames)
         y_BA, valid_BA = (
-            np.concatenate(part) for part in zip(*(labels(r, self.columns, self.aus) for r in rows), strict=True)
+            np.concatenate(part)
+            for part in zip(*(labels(r, self.columns, self.num_columns) for r in rows), strict=True)
         )
         valid_BA[~scored_B] = False
         return pa.table(
@@ -115,7 +116,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         manifest,
         test,
         Scorer,
-        {"place": place.uri, "columns": columns, "aus": len(manifest.aus), "side": manifest.crop_recipe.size},
+        {"place": place.uri, "columns": columns, "num_columns": len(manifest.aus), "side": manifest.crop_recipe.size},
         workers=min(workers.least, -(-expected // FRAMES_PER_SCORER)),
         cpus=workers.cpus,
         gpus=workers.gpus,

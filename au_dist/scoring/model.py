@@ -142,7 +142,7 @@ def scoring_of(method: Method) -> Scoring:
     return method.scoring
 
 
-def _module(method: Method, place: Store, state: CheckpointState, aus: int) -> nn.Module:
+def _module(method: Method, place: Store, state: CheckpointState, num_aus: int) -> nn.Module:
     # The encoder's file of initial weights is not needed: all weights come from the checkpoint.
     recipe = state.with_recipe({"model.weights": None, "init": {"run": place.uri}})
     parts = Parts(
@@ -150,8 +150,8 @@ def _module(method: Method, place: Store, state: CheckpointState, aus: int) -> n
         model=recipe.model,
         size=recipe.data.size,
         frames=recipe.frames,
-        aus=aus,
-        rates=(0.5,) * aus,
+        num_aus=num_aus,
+        rates=(0.5,) * num_aus,
         seed=recipe.seed,
         lanes=recipe.data.lanes,
         pretrained=True,

@@ -211,18 +211,18 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
     return table
 
 
-def read_clips(store: Store, shard: Shard, group: int, aus: int) -> Iterator[Clip]:
+def read_clips(store: Store, shard: Shard, group: int, num_aus: int) -> Iterator[Clip]:
     """Yield the clips of one row group; arguments as for `read_row_group` and `decode_row`."""
     for row in read_row_group(store, shard, group).to_pylist():
-        yield decode_row(row, aus)
+        yield decode_row(row, num_aus)
 
 
-def decode_row(row: dict[str, Any], aus: int) -> Clip:
+def decode_row(row: dict[str, Any], num_aus: int) -> Clip:
     """Return the clip of one row (a dict as `pyarrow.Table.to_pylist` gives it).
 
     Args:
         row: The row.
-        aus: Number of action units, A.
+        num_aus: Number of action units, A.
     """
     frames = len(row["jpeg"])
     return Clip(
@@ -232,8 +232,8 @@ def decode_row(row: dict[str, Any], aus: int) -> Clip:
         number_T=np.asarray(row["number"], np.int64),
         time_T=np.asarray(row["time"], np.float64),
         jpeg_T=tuple(row["jpeg"]),
-        y_TA=np.asarray(row["label"], np.int8).reshape(frames, aus),
-        valid_TA=np.asarray(row["valid"], bool).reshape(frames, aus),
-        intensity_TA=np.asarray(row["intensity"], np.float32).reshape(frames, aus),
+        y_TA=np.asarray(row["label"], np.int8).reshape(frames, num_aus),
+        valid_TA=np.asarray(row["valid"], bool).reshape(frames, num_aus),
+        intensity_TA=np.asarray(row["intensity"], np.float32).reshape(frames, num_aus),
         confidence_T=np.asarray(row["confidence"], np.float32),
     )

@@ -198,7 +198,7 @@ def write_part(
     return tuple(_files(_checked(clips, aus), store, folder, PART_BYTES, aus, crop))
 
 
-def read_part(store: Store, shards: Iterable[Shard], aus: int) -> Iterator[Clip]:
+def read_part(store: Store, shards: Iterable[Shard], num_aus: int) -> Iterator[Clip]:
     """Yield the clips of files that `write_part` wrote.
 
     Raises:
@@ -206,7 +206,7 @@ def read_part(store: Store, shards: Iterable[Shard], aus: int) -> Iterator[Clip]
     """
     for shard in shards:
         for group in range(len(shard.row_groups)):
-            yield from read_clips(store, shard, group, aus)
+            yield from read_clips(store, shard, group, num_aus)
 
 
 def _listed(store: Store) -> list[str]:
@@ -227,8 +227,10 @@ def _checked(clips: Iterable[Clip], aus: tuple[int, ...]) -> Iterator[Clip]:
         yield clip
 
 
-def _counted(counts: SubjectCounts | None, clip: Clip, aus: int) -> SubjectCounts:
-    before = counts or SubjectCounts(corpus=clip.corpus, clips=0, frames=0, labelled=(0,) * aus, positive=(0,) * aus)
+def _counted(counts: SubjectCounts | None, clip: Clip, num_aus: int) -> SubjectCounts:
+    before = counts or SubjectCounts(
+        corpus=clip.corpus, clips=0, frames=0, labelled=(0,) * num_aus, positive=(0,) * num_aus
+    )
     return SubjectCounts(
         corpus=clip.corpus,
         clips=before.clips + 1,

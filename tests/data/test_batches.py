@@ -26,7 +26,15 @@ from au_dist.shards.format import read_manifest, read_row_group
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 READING = Reading(
-    seed=1, columns=[0, 5], aus=12, frames=2, run=False, intensities=False, labels=Labels(), views=2, draws=Views()
+    seed=1,
+    columns=[0, 5],
+    num_columns=12,
+    frames=2,
+    run=False,
+    intensities=False,
+    labels=Labels(),
+    views=2,
+    draws=Views(),
 )
 
 

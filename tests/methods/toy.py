@@ -32,7 +32,7 @@ class ToyTask(nn.Module):
     def __init__(self, parts: Parts) -> None:
         super().__init__()
         self.sharpness, self.world = parts.section.sharpness, parts.world
-        self.colours = nn.Linear(3, parts.aus)
+        self.colours = nn.Linear(3, parts.num_aus)
 
     def forward(self, views, y_BA, valid_BA, contrast_set):
         error_BA = (self.logits(views[0]).sigmoid() - y_BA).square() * valid_BA
@@ -43,7 +43,7 @@ class ToyTask(nn.Module):
 
 
 def _validation(module: ToyTask, held: Held) -> Validation:
-    frames = Frames(held.rows("validation", None), held.columns, held.aus, held.labels, held.side)
+    frames = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
 
     def metrics() -> dict[str, Any]:
         score_NA = outputs(module.logits, frames, held.size, len(held.columns), held.world)
