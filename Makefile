@@ -1,6 +1,7 @@
 # make demo            the main job on an embedded store (a folder)
 # make demo STORE=s3   the same on a real S3 server that this starts and stops
 # make test            the whole test suite
+# make test-lowest     the same on the lowest versions that pyproject.toml allows
 # make check           lint, types and the fast tests
 # make mutants         break one promise after another: the fast tests must notice (minutes; NAMES= for some)
 PYTHON ?= python3
@@ -8,16 +9,22 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STORE  ?= folder
 READY  := $(VENV)/.ready
+LOWEST := .venv-lowest
 FAST   := "not slow and not ray and not s3 and not gpu"
 
-.PHONY: demo test check mutants format lock clean
+.PHONY: demo test test-lowest check mutants format lock clean
 .DELETE_ON_ERROR:
 
-$(READY): pyproject.toml requirements.lock
+$(READY): LOCK := requirements.lock
+$(READY): requirements.lock
+$(LOWEST)/.ready: LOCK := requirements-lowest.lock
+$(LOWEST)/.ready: requirements-lowest.lock
+
+$(READY) $(LOWEST)/.ready: %/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "au-dist needs Python 3.11 or newer; set PYTHON=")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable ".[dev]"
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --upgrade pip setuptools wheel
+	$*/bin/python -m pip install --quiet --constraint $(LOCK) --no-build-isolation --editable ".[dev]"
 	touch $@
 
 demo: $(READY)
@@ -36,6 +43,11 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m $(FAST)
 	$(BIN)/python -m pytest -m "slow or ray or s3 or gpu"
 
+test-lowest: $(LOWEST)/.ready
+	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
+	$(LOWEST)/bin/python -m pytest -n 2 -m $(FAST)
+	$(LOWEST)/bin/python -m pytest -m "slow or ray or s3 or gpu"
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,4 +65,4 @@ lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools --exclude wheel | grep -E '^[A-Za-z0-9._-]+==' > requirements.lock
 
 clean:
-	rm -rf $(VENV) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

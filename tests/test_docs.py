@@ -65,8 +65,9 @@ def test_ci_runs_the_readmes_test_command():
     assert "make test" in (ROOT / "README.md").read_text()
 
 
-def test_the_lock_holds_names_and_versions_only():
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-lowest.lock"])
+def test_the_locks_hold_names_and_versions_only(name):
+    for line in (ROOT / name).read_text().splitlines():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.+!-]*", line)
 
 

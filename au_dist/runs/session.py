@@ -1,10 +1,16 @@
 """A connection to Ray: the cluster that an address names, or a small one inside this process."""
 
+import atexit
 import contextlib
+import functools
 import logging
 import os
+import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from au_dist.core.errors import ClusterError
 from au_dist.storage.store import PORTABLE_S3
@@ -39,6 +45,24 @@ EMBEDDED_CPUS = 4
 OBJECT_STORE_BYTES = 320 << 20
 
 
+#: What says which token Ray goes by.
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+@functools.cache
+def _own_token() -> str:
+    """Return the file with the token of the Rays of this process; only its owner reads it.
+
+    Without one Ray (2.59 and later) writes a token into the home folder, which may not be writable, for all to read.
+    """
+    folder = tempfile.mkdtemp(prefix="au-dist-ray-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = Path(folder, "token")
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+        handle.write(secrets.token_hex(32))
+    return str(file)
+
+
 @contextmanager
 def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> Iterator[None]:
     """Connect to Ray for the length of a block.
@@ -53,6 +77,8 @@ def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> I
     address = address or os.environ.get("RAY_ADDRESS")
     for name, text in {**ENVIRONMENT, **({} if address else EMBEDDED_ENVIRONMENT)}.items():
         os.environ.setdefault(name, text)
+    if not address and not any(name in os.environ for name in TOKENS):
+        os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
     import ray
 
     if ray.is_initialized():
@@ -73,6 +99,14 @@ def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> I
                     include_dashboard=False,
                     **options,
                 )
+    except ray.exceptions.AuthenticationError as error:
+        raise ClusterError(
+            "Ray does not accept our token",
+            where=address,
+            found=" ".join(str(error).split())[:200],
+            fix="Set RAY_AUTH_TOKEN_PATH to the file with the cluster's token"
+            + (", and RAY_AUTH_MODE=token." if address else ", or unset it: a Ray of our own then has its own."),
+        ) from error
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(
             "The Ray cluster does not answer" if address else "Ray cannot be started",

@@ -129,7 +129,9 @@ def test_resuming_on_one_worker_sees_the_same_batches(pretrained, shards, runs):
     for name, tensor in before.items():
         # Rounded otherwise, which AdamW makes some hundredths of a step of where a gradient is next to nothing; a step
         # with another batch moves weights by 1e-3.
-        torch.testing.assert_close(after[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+        # Running statistics are of what those weights make: ten times as far apart with torch 2.11.
+        atol = 1e-3 if name.endswith(("norm.mean", "norm.variance")) else 1e-4
+        torch.testing.assert_close(after[name], tensor, rtol=1e-3, atol=atol, msg=name)
     assert len(list((runs / "alone/ledger").glob("*-0of1.parquet"))) == len(list((runs / "alone/ledger").iterdir())) - 2
     assert verify(open_store(runs / "pretrain"), open_store(runs / "alone")).faults == []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 import simplejpeg
 from PIL import Image
 
@@ -36,6 +37,8 @@ def write_video(
         if pixel_aspect:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
         if degrees:
+            if not hasattr(stream, "set_display_rotation"):
+                pytest.skip("PyAV before 18.1 turns no pictures that it writes")
             stream.set_display_rotation(degrees)
         if sound is not None:
             quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")

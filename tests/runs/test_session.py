@@ -1,0 +1,49 @@
+"""A Ray of our own starts whatever the environment says of tokens, and has one that only its owner reads."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import os
+from au_dist.core.errors import ClusterError
+from au_dist.runs.session import ray_session
+try:
+    with ray_session():
+        import ray
+        ray.get(ray.remote(num_cpus=0.1)(lambda: 1).remote())
+        path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+        print("ran", oct(os.stat(path).st_mode & 0o777) if path else "without a file", path)
+except ClusterError as error:
+    print("refused", error)
+"""
+
+
+def run(**environment):
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("RAY_AUTH")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True, env={**kept, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_ray_of_our_own_has_a_token_of_its_own_where_ray_asks_for_one(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    said = run(HOME=str(home), RAY_AUTH_MODE="token")
+    assert said.startswith("ran 0o600")
+    assert not os.path.exists(said.split()[-1])  # gone with the process
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_token_that_is_not_there_is_said(tmp_path):
+    said = run(RAY_AUTH_TOKEN_PATH=str(tmp_path / "nowhere"), RAY_AUTH_MODE="token")
+    assert said.startswith("refused Ray does not accept our token")
+    assert "or unset it" in said
