@@ -1,4 +1,4 @@
-"""The front door: ``au-dist VERB``. The only room that prints and exits.
+"""The front door: ``au-dist VERB``. No other room prints or exits, but for ``python -m au_dist.cluster.local_s3``.
 
 Heavy libraries are imported by the verbs that need them, so that ``au-dist --help`` answers at once.
 """

@@ -1,7 +1,6 @@
 """Every name of Ray and DeepSpeed that their makers call private, why it is used, and what would take its place.
 
-`tests/compat/test_names.py` fails with these words when a release has moved one of them. pyproject.toml bounds the
-releases (docs/decisions/0010-versions.md).
+`tests/compat/test_names.py` fails with these words when a release has moved one of them.
 """
 
 from dataclasses import dataclass

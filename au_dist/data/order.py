@@ -1,12 +1,11 @@
 """The order of training data: a pure function of (row groups, seed, epoch, position).
 
 Each epoch permutes the row groups and lays their clips end to end; that line is cut into ``lanes`` segments whose
-lengths differ by at most one clip, the longer ones rotating over epochs. Within a lane, runs of ``shuffle_row_groups``
-row groups
-form a block whose clips are shuffled together. A contrast set takes the same number of clips from every lane; rank r
-of W reads the lanes l with l % W == r. So which clips form a global step does not depend on the number of workers,
-an epoch is a permutation of the clips, epochs follow each other without a gap, and a position is reached without
-replaying what came before it.
+lengths differ by at most one clip, the longer ones rotating over epochs. Within a lane, slices of
+``shuffle_row_groups`` row groups form a block whose clips are shuffled together. A contrast set takes the same number
+of clips from every lane; rank r of W reads the lanes l with l % W == r. So which clips form a global step does not
+depend on the number of workers, an epoch is a permutation of the clips, epochs follow each other without a gap, and a
+position is reached without replaying what came before it.
 
 With weights an epoch is a permutation of as many draws as the weights add up to. They are taken by systematic sampling:
 the weights are added up, and where the sums pass a whole number plus an offset that belongs to the epoch, the clip is
@@ -160,7 +159,7 @@ class Order:
         return found
 
     def permutation(self, block: Block) -> np.ndarray:
-        """Return the order within a block: its row k is row ``permutation[k]`` of the pieces laid end to end."""
+        """Return the order within a block: its row k is row ``permutation[k]`` of the slices laid end to end."""
         return rng(self.seed, "mix", block.epoch, block.lane, block.number).permutation(block.clips)
 
     @functools.cached_property

@@ -1,6 +1,7 @@
 """Shards through Ray Data: into training workers in the planned order, and through a scorer once, completely.
 
-The only module that knows ray.data. What an epoch takes of each clip travels, not the clip (`au_dist.data.rows`).
+Datasets of Ray Data are made here and nowhere else, but for an empty one that gives Ray Train its name
+(`au_dist.runs.train`). What an epoch takes of each clip travels, not the clip (`au_dist.data.rows`).
 """
 
 import functools
@@ -280,7 +281,7 @@ def score(
 
 
 def quiet() -> None:
-    """Checkpoints Ray Data's progress bars out of the terminal; runs report their own progress."""
+    """Keep Ray Data's progress bars out of the terminal; runs report their own progress."""
     # It would say at each execution that its bars are off.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()

@@ -1,4 +1,4 @@
-"""The DeepSpeed engine: the only module that imports deepspeed.
+"""The DeepSpeed engine. Beside it only `au_dist.compat.deepspeed` imports deepspeed, which loads it.
 
 Checkpoints hold whole tensors by parameter name, gathered through DeepSpeed's public accessors, so a run resumes on
 another number of workers and at another ZeRO stage, and nothing is pickled (docs/decisions/0003-checkpoints.md).

@@ -1,4 +1,7 @@
-"""From a recipe with its data to the module that learns and to what judges it. Knows no Ray and no DeepSpeed."""
+"""From a recipe with its data to the module that learns and to what judges it.
+
+Calls neither Ray nor DeepSpeed: what it makes is trained and judged in any process.
+"""
 
 from collections.abc import Callable
 from typing import Any

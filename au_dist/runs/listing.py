@@ -23,7 +23,7 @@ class RunRow:
     Attributes:
         place: Where it is.
         name: Its path below the address that was searched.
-        kind: ``aunce`` or ``detection``.
+        kind: The name of its method or task.
         status: ``complete``, ``unfinished`` (resumes with the same command) or ``started`` (no checkpoint yet).
         steps: Step of the newest checkpoint.
         best: Largest value of `metric` among its checkpoints, NaN without any.

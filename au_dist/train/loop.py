@@ -1,4 +1,4 @@
-"""One run: steps, and at each checkpoint a validation. Knows neither Ray nor DeepSpeed."""
+"""One run: steps, and at each checkpoint a validation. Knows no Ray, and of DeepSpeed the engine alone."""
 
 import math
 import time

@@ -11,7 +11,7 @@ class VideoSpec:
     """How faces are found in a video and cut into clips.
 
     Attributes:
-        detector: ``centerface``, ``landmarks``, ``none``, or ``FILE.py:function``; see ``faces.open_detector``.
+        detector: ``centerface``, ``landmarks``, ``none``, or ``FILE.py:function``; see docs/ingest_video.md.
         clip_frames: Frames per clip, T. Clips of a track follow each other without overlap.
         stride: Every how manieth frame is looked at; 2 makes 15 frames per second of 30.
         max_faces: At most this many faces at a time, the larger ones first; 0 for all.

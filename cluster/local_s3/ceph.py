@@ -1,7 +1,8 @@
-"""The daemons behind ``cluster.s3``: one Ceph monitor, one disk daemon and the RADOS Gateway, all in one directory.
+"""The daemons of the S3 server: one Ceph monitor, one disk daemon and the RADOS Gateway, all in one directory.
 
 They run inside the directory, with relative paths and without unix sockets: its length and its spaces do not matter,
-and a stopped store may be moved. Nothing here decides anything; ``cluster.s3`` does.
+and a stopped store may be moved. `au_dist.cluster.local_s3.server` decides; nothing
+here does.
 """
 
 import contextlib
