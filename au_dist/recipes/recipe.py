@@ -1,6 +1,7 @@
 """Recipes: what one run is, typed and frozen. Default values live in `au_dist.config` and in the methods, once.
 
-Rooms are handed their own section, never the whole recipe. Files: `au_dist.recipes.files`.
+Rooms are handed their own section. The whole recipe is for those that put a run together: `au_dist.runs` and above, and
+of `au_dist.train` the plan and the state of a checkpoint. Files: `au_dist.recipes.files`.
 """
 
 import hashlib
