@@ -1,6 +1,8 @@
-"""Every name of Ray and DeepSpeed that their makers call private, why it is used, and what would take its place.
+"""The names of Ray and DeepSpeed that their makers call private, why each is used, and what would take its place.
 
-`tests/compat/test_names.py` fails with these words when a release has moved one of them.
+`tests/compat/test_names.py` fails with these words when a release has moved one of them. The
+variables of the environment that Ray Train reads are in `au_dist.runs.session`; one attribute, the time of the elastic
+policy's last look, stands in `au_dist.compat.ray` alone.
 """
 
 from dataclasses import dataclass

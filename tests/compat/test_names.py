@@ -40,6 +40,12 @@ def test_the_policy_hands_itself_over_by_a_name_that_the_controller_takes():
     assert "scaling_policy" in takes, "Ray Train's controller takes its scaling policy by another name"
 
 
+def test_the_policy_still_remembers_when_it_looked_last():
+    from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
+
+    assert "self._latest_monitor_time" in inspect.getsource(ElasticScalingPolicy), "elastic runs would not look anew"
+
+
 def test_variables_that_have_no_other_door_are_still_read():
     from ray.train.v2._internal import constants
 
