@@ -22,7 +22,7 @@ Out = Annotated[str, OUT]
 Address = Annotated[str | None, ADDRESS]
 Runs = Annotated[str | None, typer.Option("--runs", envvar="AU_DIST_RUNS", help="Where runs are stored.")]
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (YAML).")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the recipe.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the file.")]
 
 
 class Checkpoint(StrEnum):

@@ -17,9 +17,9 @@ import torch.distributed as dist
 from au_dist.compat.deepspeed import load_deepspeed
 from au_dist.config.running import Engine as EngineConfig
 from au_dist.config.running import Optim
+from au_dist.core.errors import CheckpointError
 from au_dist.dist.loss_scale import LossScale
 from au_dist.dist.world import World
-from au_dist.core.errors import CheckpointError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -43,7 +43,9 @@ def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int,
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": accumulate,
         "train_batch_size": micro * accumulate * world,
-        "gradient_clipping": optim.grad_clip if engine.zero else 0.0,  # at stage 0 `DeepSpeedEngine` knows the norm already
+        "gradient_clipping": optim.grad_clip
+        if engine.zero
+        else 0.0,  # at stage 0 `DeepSpeedEngine` knows the norm already
         "zero_optimization": {
             "stage": engine.zero,
             **({"offload_optimizer": {"device": "cpu"}} if engine.offload else {}),
@@ -158,7 +160,7 @@ class DeepSpeedEngine:
         return self.scale is not None and self.scale.size >= 1 and not math.isfinite(self.grad_norm)
 
     def _clipped(self) -> float:
-        """Scale the gradients back, clip them, return their norm; in fp16 they go if it is not finite: nothing moves."""
+        """Scale the gradients back, clip them, return their norm; in fp16 they go if it is not finite."""
         parameters = [p for p in self.module.parameters() if p.grad is not None]
         grads = [p.grad for p in parameters if p.grad is not None]
         if self.scale is not None:

@@ -56,7 +56,13 @@ def steps(
             losses.append(loss.item())
         norms.append(engine.grad_norm)
         left_out.append(engine.left_out)
-    found = {"losses": losses, "norms": norms, "left_out": left_out, "weights": engine.weights(), "moments": engine.moments()}
+    found = {
+        "losses": losses,
+        "norms": norms,
+        "left_out": left_out,
+        "weights": engine.weights(),
+        "moments": engine.moments(),
+    }
     engine.close()
     return found
 

@@ -42,7 +42,10 @@ def kind(config):
 @pytest.fixture(scope="module")
 def alone():
     """Six steps on one process at stage 0, for every precision."""
-    cases = [({"zero": 0, "precision": precision}, 1, FITS if precision == "fp16" else None, 0, 6, None) for precision in KINDS]
+    cases = [
+        ({"zero": 0, "precision": precision}, 1, FITS if precision == "fp16" else None, 0, 6, None)
+        for precision in KINDS
+    ]
     return dict(zip(KINDS, spawn(1, all_steps, cases)[0], strict=True))
 
 
