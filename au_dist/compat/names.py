@@ -1,8 +1,8 @@
 """The names of Ray and DeepSpeed that their makers call private, why each is used, and what would take its place.
 
 `tests/compat/test_names.py` fails with these words when a release has moved one of them; pyproject.toml bounds the
-releases (docs/decisions/0010-versions.md). The variables of the environment that Ray Train reads are in `au_dist.runs.session`; one attribute, the time of the elastic
-policy's last look, stands in `au_dist.compat.ray` alone.
+releases (docs/decisions/0010-versions.md). The variables of the environment that Ray Train reads are in
+`au_dist.runs.session`; one attribute, the time of the elastic policy's last look, stands in `au_dist.compat.ray` alone.
 """
 
 from dataclasses import dataclass
