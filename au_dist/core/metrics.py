@@ -33,7 +33,7 @@ def auc(y_N: np.ndarray, score_N: np.ndarray) -> float:
 def best_threshold(y_N: np.ndarray, score_N: np.ndarray) -> float:
     """Return the threshold with the highest F1: call positive where the score is at least this.
 
-    Of equally good ones the one in the middle of the widest gap is taken; 0.5 when no label is positive.
+    Of equally good ones the highest is taken, half-way to the score below it; 0.5 when no label is positive.
     """
     if not y_N.any():
         return 0.5
