@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-#: Shape legend: B clips, T frames, C H W pixels, N candidates, D embedding, A action units.
+#: Shape legend: B clips (images, where there is no T), T frames, C H W pixels, N candidates, D embedding,
+#: A action units.
 
 
 def au_name(au: int) -> str:
