@@ -122,7 +122,7 @@ def _shard_faults(store: Store, manifest: Manifest, shard: Shard, seen: _Seen) -
         return [f"{shard.path} is not readable Parquet: {error}."]
     if not file.schema_arrow.equals(SCHEMA):
         return [f"{shard.path} has other columns than version {manifest.schema_version} of the format."]
-    found = [
+    faults = [
         fault
         for index, group in enumerate(shard.row_groups)
         # Not in Arrow's threads: see `shards.read_row_group`.
@@ -130,8 +130,8 @@ def _shard_faults(store: Store, manifest: Manifest, shard: Shard, seen: _Seen) -
             file.read_row_group(index, use_threads=False), manifest, group.subject, group.clips, seen
         )
     ]
-    more = [f"{shard.path}: {len(found) - MOST_SHOWN} more faults."] if len(found) > MOST_SHOWN else []
-    return [f"{shard.path}: {fault}" for fault in found[:MOST_SHOWN]] + more
+    more = [f"{shard.path}: {len(faults) - MOST_SHOWN} more faults."] if len(faults) > MOST_SHOWN else []
+    return [f"{shard.path}: {fault}" for fault in faults[:MOST_SHOWN]] + more
 
 
 def _group_faults(table: pa.Table, manifest: Manifest, subject: str, clips: int, seen: _Seen) -> Iterator[str]:

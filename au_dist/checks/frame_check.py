@@ -60,12 +60,12 @@ class FrameCheck:
 
     def warnings(self) -> list[str]:
         """Return what is strange, a sentence each."""
-        found = []
+        sentences = []
         if self.blanks:
-            found.append(f"{self.blanks} of {self.frames} crops are black or blank: {', '.join(self.blank)}.")
+            sentences.append(f"{self.blanks} of {self.frames} crops are black or blank: {', '.join(self.blank)}.")
         if self.again:
-            found.append(f"{self.again} pictures are in two videos of one subject, or in two tracks.")
-        return found
+            sentences.append(f"{self.again} pictures are in two videos of one subject, or in two tracks.")
+        return sentences
 
 
 def _is_blank(jpeg: bytes) -> bool:

@@ -54,16 +54,16 @@ class LabelCheck:
         Args:
             source: How the set was made, from its manifest.
         """
-        found = []
+        sentences = []
         parts = {part.get("corpus"): part for part in _sets(source)}
         for corpus, subjects in self.tallies.items():
             made = parts.get(corpus, {})
-            found += _count_warnings(corpus, len(subjects), made)
+            sentences += _count_warnings(corpus, len(subjects), made)
             key = PUBLISHED[corpus].statistics if corpus in PUBLISHED else None
             comparable = corpus != "disfa" or made.get("threshold", 2) == 2
             if key and comparable:
-                found += compare(self.aus, list(subjects.values()), corpus, key)
-        return found
+                sentences += compare(self.aus, list(subjects.values()), corpus, key)
+        return sentences
 
 
 def _sets(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -103,7 +103,7 @@ def compare(aus: tuple[int, ...], tallies: list[Tally], corpus: str, key: str) -
     ) / math.sqrt(len(tallies))  # fmt: skip
     bound_K = RATE_TOLERANCE + STANDARD_ERRORS * spread_K * left
     names = [au_name(aus[column]) for column in mine]
-    found = [
+    warnings = [
         f"{corpus}: {name} occurs in {rate:.1%} of the frames, published is {published:.1%} "
         f"(more than {bound:.1%} apart, the bound for {len(tallies)} of {everyone} subjects)."
         for name, rate, published, bound in zip(names, rate_K, published_K, bound_K, strict=True)
@@ -116,11 +116,11 @@ def compare(aus: tuple[int, ...], tallies: list[Tally], corpus: str, key: str) -
         )
         swap = likely_swap(rate_K, phi_KK, published_K, published_KK, *errors)
         if swap:
-            found.append(
+            warnings.append(
                 f"{corpus}: the columns of {names[swap[0]]} and {names[swap[1]]} look swapped: the other way round, "
                 "rates and co-occurrence are nearer to the published ones."
             )
-    return found
+    return warnings
 
 
 def _beta(known: Mapping[str, Any], theirs: np.ndarray) -> list[tuple[float, float]]:

@@ -52,10 +52,10 @@ def _frames(store: Store, manifest: Manifest, subject: str) -> Iterator[tuple[Cl
     for shard, index, clips in groups:
         here = [frame - before for frame in wanted if before <= frame < before + clips * manifest.clip_frames]
         if here:
-            found = list(read_clips(store, shard, index, len(manifest.aus)))
+            content = list(read_clips(store, shard, index, len(manifest.aus)))
             for frame in here:
                 clip, place = divmod(frame, manifest.clip_frames)
-                yield found[clip], place
+                yield content[clip], place
         before += clips * manifest.clip_frames
 
 
@@ -87,12 +87,12 @@ def _labels(clip: Clip, place: int, aus: tuple[int, ...]) -> list[str]:
         return []
     if not clip.valid_TA[place].any():
         return ["?", ""]
-    found = []
+    present = []
     for column, au in enumerate(aus):
         if clip.y_TA[place, column]:
             level = clip.intensity_TA[place, column]
-            found.append(f"{au}" if np.isnan(level) else f"{au}:{level:g}")
-    if not found:
+            present.append(f"{au}" if np.isnan(level) else f"{au}:{level:g}")
+    if not present:
         return ["none", ""]
-    half = (len(found) + 1) // 2 if len(", ".join(found)) > 18 else len(found)
-    return [", ".join(found[:half]), ", ".join(found[half:])]
+    half = (len(present) + 1) // 2 if len(", ".join(present)) > 18 else len(present)
+    return [", ".join(present[:half]), ", ".join(present[half:])]

@@ -62,11 +62,11 @@ def verify(run: Store, other: Store | None = None) -> Proof:
             per_epoch.setdefault(epoch, Counter())[clip] += 1
     complete = 0
     for epoch in sorted(per_epoch):
-        found, should = per_epoch[epoch], wanted(epoch)
-        if found == should:
+        drawn, should = per_epoch[epoch], wanted(epoch)
+        if drawn == should:
             complete += 1
-        elif epoch < max(per_epoch) or found - should:
-            faults.append(_difference(epoch, found, should))
+        elif epoch < max(per_epoch) or drawn - should:
+            faults.append(_difference(epoch, drawn, should))
     if other is not None:
         faults += _compared(seen, _sets(other))
     return Proof(len(seen), plan.contrast, complete, plan.epoch_clips, faults)
@@ -83,10 +83,10 @@ def _sets(run: Store) -> dict[int, list[tuple[int, str]]]:
             fix="Train with checkpoint.ledger=true; the ledger is written with each checkpoint.",
         )
     columns = (table[name].to_pylist() for name in ("set", "epoch", "clip"))
-    found: dict[int, list[tuple[int, str]]] = {}
+    sets: dict[int, list[tuple[int, str]]] = {}
     for number, epoch, clip in zip(*columns, strict=True):
-        found.setdefault(number, []).append((epoch, clip))
-    return found
+        sets.setdefault(number, []).append((epoch, clip))
+    return sets
 
 
 def _gaps(seen: dict[int, list[tuple[int, str]]], clips: int) -> list[str]:
@@ -117,8 +117,8 @@ def _wanted(context: Context) -> Callable[[int], Counter[str]]:
     return wanted
 
 
-def _difference(epoch: int, found: Counter[str], should: Counter[str]) -> str:
-    often, seldom = found - should, should - found
+def _difference(epoch: int, drawn: Counter[str], should: Counter[str]) -> str:
+    often, seldom = drawn - should, should - drawn
     clip, times = next(iter((often or seldom).items()))
     how = f"{times} times too often" if often else f"{times} times too seldom"
     return f"Epoch {epoch}: {len(often)} clips were drawn too often and {len(seldom)} too seldom, e.g. {clip} {how}."

@@ -30,17 +30,17 @@ def doctor(
 
     store = open_store(shards)
     with bar("shards", len(read_manifest(store.check()).shards)) as advance:
-        found = examine(store, lambda shard: advance())
-    sheets = draw_sheets(store, found.manifest, sheet) if sheet and not found.faults else []
+        diagnosis = examine(store, lambda shard: advance())
+    sheets = draw_sheets(store, diagnosis.manifest, sheet) if sheet and not diagnosis.faults else []
     if as_json:
-        say(json.dumps(found.as_json() | {"sheets": [str(path) for path in sheets]}, indent=1))
+        say(json.dumps(diagnosis.as_json() | {"sheets": [str(path) for path in sheets]}, indent=1))
     else:
-        _print_diagnosis(shards, found)
+        _print_diagnosis(shards, diagnosis)
         for path in sheets:
             say(f"contact sheet  {path}")
-    if found.faults:
+    if diagnosis.faults:
         raise ShardError(
-            f"The set has {len(found.faults)} faults",
+            f"The set has {len(diagnosis.faults)} faults",
             where=shards,
             fix="Restore the files named above or ingest again.",
         )
@@ -48,10 +48,10 @@ def doctor(
         say("every hash, row and frame checked: no fault")
 
 
-def _print_diagnosis(shards: str, found: "Diagnosis") -> None:
+def _print_diagnosis(shards: str, diagnosis: "Diagnosis") -> None:
     from au_dist.core.schema import au_names
 
-    manifest = found.manifest
+    manifest = diagnosis.manifest
     crop = manifest.crop
     say(
         f"{shards}: {manifest.clips} clips of {manifest.clip_frames} frames, {len(manifest.subjects)} subjects, "
@@ -64,11 +64,11 @@ def _print_diagnosis(shards: str, found: "Diagnosis") -> None:
     ]
     if rows:
         table(["action unit", "labelled frames", "positive", "rate"], rows)
-    for path in found.unlisted:
+    for path in diagnosis.unlisted:
         say(f"note: {path} is not in the manifest (left by an interrupted ingest); nobody reads it")
-    for warning in found.warnings:
+    for warning in diagnosis.warnings:
         say(f"warning: {warning}")
-    for fault in found.faults:
+    for fault in diagnosis.faults:
         say(f"fault: {fault}", err=True)
 
 

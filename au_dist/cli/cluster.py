@@ -32,9 +32,9 @@ def tune_run(
         from au_dist.cluster.preflight import cluster_resources
         from au_dist.tuning.run import run_campaign
 
-        found = run_campaign(campaign, overrides or [], cluster_resources(), show=say)
-    table(found.columns, found.rows)
-    say(found.summary)
+        result = run_campaign(campaign, overrides or [], cluster_resources(), show=say)
+    table(result.columns, result.rows)
+    say(result.summary)
 
 
 @cluster_app.command("up")

@@ -114,29 +114,29 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
         read["layout"] = read_layout(read["layout"])
     options = Options(**read)
     crops = Crops(**{field.name: given[field.name] for field in dataclasses.fields(Crops)})
-    found = corpus.find(look(given["path"].absolute()), options)
+    recordings = corpus.find(look(given["path"].absolute()), options)
     faces = {key: given[key] for key in FACES}
-    faces["detector"] = _placed(faces["detector"] or ("none" if found.cropped else VideoSpec.detector))
+    faces["detector"] = _placed(faces["detector"] or ("none" if recordings.cropped else VideoSpec.detector))
     faces["detect_side"] = faces["detect_side"] or corpus.detect_side
     faces["landmarks"] = faces["landmarks"] and faces["landmarks"].absolute()
     spec = VideoSpec(**faces, max_faces=corpus.people)
-    recipe = recipe_for(name, found, options, spec, crops, given.get("aus"))
-    for note in found.notes:
+    recipe = recipe_for(name, recordings, options, spec, crops, given.get("aus"))
+    for note in recordings.notes:
         say(f"note: {note}")
     address = given["address"]
-    with ray(address), bar("recordings", len(found.sequences)) as advance:
+    with ray(address), bar("recordings", len(recordings.sequences)) as advance:
         at_once = given["parallel"] or (
             _cluster_cpus() if address or "RAY_ADDRESS" in os.environ else os.cpu_count() or 1
         )
         manifest, summary = ingest_corpus(
-            found,
+            recordings,
             open_store(out),
             recipe,
             parallel=at_once,
             most_aside=given["max_aside"],
             show=_Watch(advance),
         )
-    _print(out, manifest, summary, recipe, found.notes)
+    _print(out, manifest, summary, recipe, recordings.notes)
 
 
 def _placed(detector: str) -> str:

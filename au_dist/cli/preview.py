@@ -29,18 +29,21 @@ def show_preview(preview: "Preview") -> None:
     for some in preview.measured:
         if some.error:
             say(f"{some.change}: {some.error}", err=True)
-    found = preview.estimate
+    estimate = preview.estimate
     say()
-    say(f"training    {_time(found.training_s)}")
-    say(f"validation  {_time(found.validation_s)}  ({own.validation_s:.1f} s each, {own.first_s:.1f} s the first time)")
+    say(f"training    {_time(estimate.training_s)}")
     say(
-        f"checkpoints {found.checkpoints} of {own.stored_mib:.1f} MiB, each stored in {own.stored_s:.1f} s "
-        f"while training goes on; {found.stored_mib:.1f} MiB stay"
+        f"validation  {_time(estimate.validation_s)}  "
+        f"({own.validation_s:.1f} s each, {own.first_s:.1f} s the first time)"
     )
-    if round(found.waiting_s):
-        say(f"waiting     {_time(found.waiting_s)} for the store, while nothing is trained")
-    hours = f"{found.gpu_hours:.2f} GPU-hours" if found.gpu_hours else f"{found.cpu_hours:.2f} CPU-hours"
-    say(f"in all      {_time(found.total_s)}, {hours}, and the start of the processes")
+    say(
+        f"checkpoints {estimate.checkpoints} of {own.stored_mib:.1f} MiB, each stored in {own.stored_s:.1f} s "
+        f"while training goes on; {estimate.stored_mib:.1f} MiB stay"
+    )
+    if round(estimate.waiting_s):
+        say(f"waiting     {_time(estimate.waiting_s)} for the store, while nothing is trained")
+    hours = f"{estimate.gpu_hours:.2f} GPU-hours" if estimate.gpu_hours else f"{estimate.cpu_hours:.2f} CPU-hours"
+    say(f"in all      {_time(estimate.total_s)}, {hours}, and the start of the processes")
     say()
     for line in preview.advice or ("the recipe is as fast as anything that was measured",):
         say(f"advice    {line}")

@@ -133,8 +133,8 @@ def pull(
     """Copy the best checkpoint to a folder and verify its hashes."""
     from au_dist.runs.listing import pull as copy
 
-    found = copy(run, to, which=which.value, base=store(runs))
-    say(f"model  {to}  step {found['step']} of {found['checkpoint']}: {', '.join(found['files'])}, hashes verified")
+    pulled = copy(run, to, which=which.value, base=store(runs))
+    say(f"model  {to}  step {pulled['step']} of {pulled['checkpoint']}: {', '.join(pulled['files'])}, hashes verified")
 
 
 @app.command()
@@ -149,6 +149,6 @@ def predict(
     """Predict action units on a video: CSV in OpenFace's columns, and a timeline picture."""
     from au_dist.scoring.predict import predict as run
 
-    found = run(model, video, out, which=which.value, faces=faces.value, base=store(runs))
-    say(f"csv      {found.csv}  {found.frames} frames, {found.frames_with_face} with a face")
-    say(f"picture  {found.picture}")
+    prediction = run(model, video, out, which=which.value, faces=faces.value, base=store(runs))
+    say(f"csv      {prediction.csv}  {prediction.frames} frames, {prediction.frames_with_face} with a face")
+    say(f"picture  {prediction.picture}")

@@ -28,12 +28,12 @@ def options_of(
     """
     fields = {field.name: field for field in dataclasses.fields(section)}
     hints, said = get_type_hints(section), attributes_of(section)
-    found = []
+    options = []
     for name in fields if names is None else names:
         kind, default, flag = (changes or {}).get(name, (hints[name], fields[name].default, None))
         option = typer.Option(flag or f"--{name.replace('_', '-')}", help=said[name].replace("``", "`"))
-        found.append(keyword(name, kind, option, default))
-    return found
+        options.append(keyword(name, kind, option, default))
+    return options
 
 
 def keyword(name: str, kind: Any, option: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:

@@ -40,8 +40,8 @@ class Progress:
             case events.Validated():
                 _left_out(event.step, event.metrics.get("unreadable", ()))
                 numbers = {name: value for name, value in event.metrics.items() if isinstance(value, float)}
-                found = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-                say(f"step {event.step:>6}  {found}")
+                shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+                say(f"step {event.step:>6}  {shown}")
             case events.Stored():
                 spent = "" if event.validated_s is None else f"; validated in {event.validated_s:.1f} s"
                 say(f"step {event.step:>6}  stored {event.bytes / 2**20:.1f} MiB in {event.seconds:.1f} s{spent}")

@@ -84,13 +84,13 @@ def parse(model: type[AnySection], raw: dict[str, Any], where: object) -> AnySec
             raise RecipeError(f"Unknown key `{place}`{more}", where=where, fix=fix) from error
         if first["type"] == "missing":
             raise RecipeError(f"The key `{place}` is missing{more}", where=where) from error
-        found = None if first["loc"] == () else repr(first["input"])
+        given = None if first["loc"] == () else repr(first["input"])
         message = first["msg"].removeprefix("Value error, ")
         raise RecipeError(
             f"The value of `{place}` does not fit{more}" if place else "The file does not fit together",
             where=where,
             expected=message[0].lower() + message[1:] if place else None,
-            found=found if place else message,
+            found=given if place else message,
         ) from error
 
 

@@ -18,11 +18,11 @@ def section_in(annotation: Any) -> type[BaseModel] | None:
 
 def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Return the paths of all plain values of a section, sections in sections included."""
-    found = []
+    paths = []
     for name, field in model.model_fields.items():
         inner = section_in(field.annotation)
-        found += leaves(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
-    return found
+        paths += leaves(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return paths
 
 
 def put(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,10 +36,10 @@ def keys_now(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     Raises:
         RecipeError: A value is given under both names.
     """
-    found, notes = dict(raw), []
+    sections, notes = dict(raw), []
     for before, now in RENAMED.items():
         section, _, name = before.rpartition(".")
-        inside = found.get(section) if section else found
+        inside = sections.get(section) if section else sections
         if not isinstance(inside, Mapping) or name not in inside:
             continue
         new = now.rpartition(".")[2]
@@ -50,9 +50,9 @@ def keys_now(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 fix=f"Leave `{before}` away.",
             )
         kept = {new if key == name else key: value for key, value in inside.items()}
-        found = put(found, {section: kept}) if section else kept
+        sections = put(sections, {section: kept}) if section else kept
         notes.append(f"`{before}` is called `{now}` now")
-    return found, notes
+    return sections, notes
 
 
 def former_names(path: str) -> dict[str, str]:

@@ -82,10 +82,10 @@ def agreement(y_N: np.ndarray, found_N: np.ndarray) -> dict[str, float]:
     """
     if not len(y_N):
         return dict.fromkeys(("icc", "pcc", "mse", "mae"), float("nan"))
-    y, found = y_N.astype(np.float64), found_N.astype(np.float64)
-    error = found - y
-    y, found = y - y.mean(), found - found.mean()
-    both, spread = (y * found).mean(), ((y * y).mean(), (found * found).mean())
+    y, estimate = y_N.astype(np.float64), found_N.astype(np.float64)
+    error = estimate - y
+    y, estimate = y - y.mean(), estimate - estimate.mean()
+    both, spread = (y * estimate).mean(), ((y * y).mean(), (estimate * estimate).mean())
     return {
         "icc": float(2 * both / sum(spread)) if sum(spread) > 0 else float("nan"),
         "pcc": float(both / np.sqrt(spread[0] * spread[1])) if min(spread) > 0 else float("nan"),
@@ -107,11 +107,11 @@ def intensity_per_au(y_NA: np.ndarray, valid_NA: np.ndarray, found_NA: np.ndarra
 
 def thresholds(y_NA: np.ndarray, valid_NA: np.ndarray, score_NA: np.ndarray) -> np.ndarray:
     """Return the best threshold of each action unit over its known frames."""
-    found = []
+    best = []
     for index in range(y_NA.shape[1]):
         known: np.ndarray = valid_NA[:, index].astype(bool)
-        found.append(best_threshold(y_NA[known, index].astype(bool), score_NA[known, index]))
-    return np.array(found)
+        best.append(best_threshold(y_NA[known, index].astype(bool), score_NA[known, index]))
+    return np.array(best)
 
 
 def average(rows: list[dict[str, float]], key: str) -> float:

@@ -96,15 +96,15 @@ class Clip:
             "valid_TA": (self.valid_TA.shape, (frames, num_aus)),
             "intensity_TA": (self.intensity_TA.shape, (frames, num_aus)),
         }
-        found = [f"{name} has shape {have}, not {want}" for name, (have, want) in shapes.items() if have != want]
+        faults = [f"{name} has shape {have}, not {want}" for name, (have, want) in shapes.items() if have != want]
         if not frames:
-            found.append("no frames")
+            faults.append("no frames")
         if not self.subject:
-            found.append("no subject")
-        if found:
-            return found
+            faults.append("no subject")
+        if faults:
+            return faults
         if np.any(np.diff(self.time_T) <= 0) or np.any(np.diff(self.number_T) <= 0):
-            found.append("times or frame numbers do not increase")
+            faults.append("times or frame numbers do not increase")
         if not np.isin(self.y_TA, (0, 1)).all() or np.any(self.y_TA[~self.valid_TA]):
-            found.append("labels are not 0 or 1, or not 0 where the mask says unknown")
-        return found
+            faults.append("labels are not 0 or 1, or not 0 where the mask says unknown")
+        return faults
