@@ -63,8 +63,10 @@ def find(tree: Tree, options: Options) -> Found:
         whole = isinstance(frames, Film)
         # A crop shows the one person that is meant.
         side = _side(name) if whole else "any"
-        found = Sequence("affwild2", f"affwild2/{video}", name, frames, {"rows": labels[name]}, whole=whole, side=side)
-        sequences.append(found)
+        sequence = Sequence(
+            "affwild2", f"affwild2/{video}", name, frames, {"rows": labels[name]}, whole=whole, side=side
+        )
+        sequences.append(sequence)
     notes = []
     if lonely:
         notes.append(f"{len(lonely)} label files have no recording ({', '.join(lonely[:4])}).")
@@ -80,7 +82,7 @@ def find(tree: Tree, options: Options) -> Found:
         tuple(sequences),
         dict(tree.unreadable),
         tuple(notes),
-        {part: sorted(who & {found.subject for found in sequences}) for part, who in partitions.items()},
+        {part: sorted(who & {sequence.subject for sequence in sequences}) for part, who in partitions.items()},
     )
 
 

@@ -52,7 +52,7 @@ def find(tree: Tree, options: Options, corpus: str = "bp4d") -> Found:
     sequences = []
     for key in sorted((pictures.keys() | videos.keys()) & labels.keys(), key=_natural):
         sequences.append(_sequence(corpus, key, pictures.get(key), videos.get(key), labels[key], options))
-    from_zero = sum(bool(found) and found[0][0] == 0 for found in pictures.values())
+    from_zero = sum(bool(entries) and entries[0][0] == 0 for entries in pictures.values())
     if from_zero and not _by_place(corpus, options):
         notes.append(
             f"In {from_zero} recordings the pictures count from 0 and labels from 1: is it the name or the place that "
@@ -96,30 +96,30 @@ def _by_place(corpus: str, options: Options) -> bool:
 
 
 def _videos(tree: Tree) -> dict[Key, Entry]:
-    found = {}
+    videos = {}
     # FERA 2017 shows each recording from several sides and numbers them; 6 is the front, as far as is known.
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})_6\.\w+", *VIDEO_SUFFIXES):
-        found[_key(match)] = entry
+        videos[_key(match)] = entry
     for match, entry in tree.matching(r"2([FM])(\d{2})_(T?)(\d{1,2})\.\w+", *VIDEO_SUFFIXES):
         task = int(match[4]) if match[3] else TASKS.get(match[4])
         if task:
-            found[f"{match[1].upper()}0{match[2]}", f"T{task}"] = entry
+            videos[f"{match[1].upper()}0{match[2]}", f"T{task}"] = entry
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_?T(\d{1,2})\.\w+", *VIDEO_SUFFIXES):
-        found[_key(match)] = entry
-    return found
+        videos[_key(match)] = entry
+    return videos
 
 
 def _labels(tree: Tree, notes: list[str]) -> dict[Key, dict[str, Entry]]:
-    found: dict[Key, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    labels: dict[Key, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})\.csv", ".csv"):
-        found[_key(match)]["occurrence"].append(entry)
+        labels[_key(match)]["occurrence"].append(entry)
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})_AU(\d{1,2})\.csv", ".csv"):
-        found[_key(match)][f"intensity {int(match[3])}"].append(entry)
-    if twice := [key for key, kinds in found.items() if any(len(entries) > 1 for entries in kinds.values())]:
+        labels[_key(match)][f"intensity {int(match[3])}"].append(entry)
+    if twice := [key for key, kinds in labels.items() if any(len(entries) > 1 for entries in kinds.values())]:
         notes.append(
             f"{len(twice)} recordings have a label file more than once ({_few(twice)}); those below AU… count."
         )
-    return {key: {kind: min(entries, key=_likely) for kind, entries in kinds.items()} for key, kinds in found.items()}
+    return {key: {kind: min(entries, key=_likely) for kind, entries in kinds.items()} for key, kinds in labels.items()}
 
 
 def _likely(entry: Entry) -> tuple[bool, str]:

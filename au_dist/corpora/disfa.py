@@ -38,7 +38,7 @@ def find(tree: Tree, options: Options) -> Found:
     for match, entry in tree.matching(r"(SN\d{3})/[^/]*?\d+\.\w+", *PICTURE_SUFFIXES):
         folders.add((match[1].upper(),), entry)
     notes = folders.notes()
-    pictures = {subject: found for (subject,), found in folders.chosen(prefer=options.camera).items()}
+    pictures = {subject: entries for (subject,), entries in folders.chosen(prefer=options.camera).items()}
     videos, other = films[options.camera], films["right" if options.camera == "left" else "left"]
     if not videos and not pictures and not other:
         raise nothing_found("DISFA", tree, LOOKED_FOR)
@@ -59,8 +59,8 @@ def find(tree: Tree, options: Options) -> Found:
             continue
         bad = bad_frames("disfa", options.bad_frames).get(subject, ())
         frames = Film(videos[subject], first=1) if subject in videos else Pictures(_from_one(pictures[subject]), FPS)
-        found = Sequence("disfa", f"disfa/{subject}", subject, frames, labels[subject], whole=True, dropped=bad)
-        sequences.append(found)
+        sequence = Sequence("disfa", f"disfa/{subject}", subject, frames, labels[subject], whole=True, dropped=bad)
+        sequences.append(sequence)
         if missing := set(AUS) - {int(kind.split()[1]) for kind in labels[subject]}:
             notes.append(f"{subject} has no label file of AU {', '.join(map(str, sorted(missing)))}.")
     if lonely := labels.keys() - videos.keys() - pictures.keys():

@@ -44,7 +44,7 @@ def find(tree: Tree, options: Options) -> Found:
             else:
                 folders.add((name.lower(),), entry)
             names[name.lower()] = (match.groupdict().get("subject") or name, name)
-    pictures = {name: found for (name,), found in folders.chosen().items()}
+    pictures = {name: entries for (name,), entries in folders.chosen().items()}
     if not names:
         raise nothing_found(layout.corpus, tree, [f"recordings that end as {p}" for p in layout.recordings])
     if not tables:
@@ -83,7 +83,7 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
     header, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if any(row)] or [
         []
     ]
-    aus = {k: int(found[1]) for k, cell in enumerate(header) if (found := re.fullmatch(layout.au_column, cell, re.I))}
+    aus = {k: int(match[1]) for k, cell in enumerate(header) if (match := re.fullmatch(layout.au_column, cell, re.I))}
     if not aus or not rows or (layout.frame_column is not None and layout.frame_column not in header):
         raise IngestError(
             "The table is not laid out as the layout says",

@@ -84,18 +84,18 @@ def _coded_columns(header: list[str], where: str) -> dict[int, int]:
     """Return column → action unit."""
     if header[1:] == [str(k) for k in range(1, len(header))] and len(header) > 50:
         return {k: k for k in range(1, len(header))}
-    found = {}
+    columns = {}
     for k, cell in enumerate(header[1:], 1):
         if match := re.fullmatch(r"(?:AU)?\s*0*([1-9]\d?)(?:_?[cr])?", cell, re.IGNORECASE):
-            found[k] = int(match[1])
-    if not found or len(set(found.values())) < len(found):
+            columns[k] = int(match[1])
+    if not columns or len(set(columns.values())) < len(columns):
         raise IngestError(
             "The header of the label file names no action units",
             where=f"{where}, line 1",
             expected="a frame column, then AU1, AU2 … or 1, 2 … (or the numbers 0 to 99)",
             found=", ".join(header[:6]) or "an empty file",
         )
-    return found
+    return columns
 
 
 def read_pairs(text: str, where: str, au: int) -> LabelTable:

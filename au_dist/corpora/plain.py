@@ -17,4 +17,4 @@ def find(tree: Tree, options: Options) -> Found:
     for entry, name in video_names(find_videos(tree)).items():
         subject = {"track": None, "file": name, "folder": entry.parts[0]}[options.subjects]
         sequences.append((subject or "", name, Sequence(corpus, subject and f"{corpus}/{subject}", name, Film(entry))))
-    return Found(corpus, tuple(found for *_, found in sorted(sequences)), dict(tree.unreadable))
+    return Found(corpus, tuple(sequence for *_, sequence in sorted(sequences)), dict(tree.unreadable))

@@ -39,14 +39,14 @@ PUBLISHED = {
 
 @cache
 def _asset(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ASSETS / name).read_text())
-    return found
+    content: dict[str, Any] = json.loads((ASSETS / name).read_text())
+    return content
 
 
 def label_statistics(key: str) -> dict[str, Any]:
     """Return the published label statistics of a corpus; read only."""
-    found: dict[str, Any] = _asset(STATISTICS.name)[key]
-    return found
+    statistics: dict[str, Any] = _asset(STATISTICS.name)[key]
+    return statistics
 
 
 def bad_frames(corpus: str, which: str) -> dict[str, tuple[tuple[int, int], ...]]:

@@ -108,7 +108,7 @@ class Found:
     @property
     def cropped(self) -> bool:
         """Whether the frames are face crops already."""
-        return any(isinstance(found.frames, Pictures) and found.frames.cropped for found in self.sequences)
+        return any(isinstance(sequence.frames, Pictures) and sequence.frames.cropped for sequence in self.sequences)
 
 
 def read(
@@ -160,11 +160,11 @@ def _pictures(frames: Pictures, wanted: tuple[int, int] | None, dropped: dict[st
 
 def numbered(entries: Iterable[Entry]) -> tuple[tuple[int, Entry], ...]:
     """Return pictures by the number that their name ends with, whatever its padding."""
-    found = {}
+    pictures = {}
     for entry in entries:
         if digits := re.search(r"\d+$", entry.stem):
-            found[int(digits[0])] = entry
-    return tuple(sorted(found.items()))
+            pictures[int(digits[0])] = entry
+    return tuple(sorted(pictures.items()))
 
 
 class Folders:
@@ -184,12 +184,12 @@ class Folders:
         Args:
             prefer: A folder whose name has this comes first; then the one with more pictures.
         """
-        found = {}
+        chosen = {}
         for key, folders in self.places.items():
             folder = max(folders, key=lambda name: (prefer in name.lower(), len(folders[name]), name))
             if pictures := numbered(folders[folder]):
-                found[key] = pictures
-        return found
+                chosen[key] = pictures
+        return chosen
 
     def notes(self) -> list[str]:
         """Say which recordings are there more than once."""

@@ -78,10 +78,10 @@ class Entry:
         try:
             if b"\0" not in content:
                 return content.decode("utf-8-sig")
-            found: object = "zero bytes"
+            reason: object = "zero bytes"
         except UnicodeDecodeError as error:
-            found = error
-        raise IngestError("A label file is no text", where=self.where, found=found)
+            reason = error
+        raise IngestError("A label file is no text", where=self.where, found=reason)
 
     @property
     def where(self) -> str:
@@ -137,8 +137,8 @@ class Tree:
         """
         compiled = re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE)
         for entry in self.entries:
-            if entry.suffix in suffixes and (found := compiled.fullmatch(entry.name)):
-                yield found, entry
+            if entry.suffix in suffixes and (match := compiled.fullmatch(entry.name)):
+                yield match, entry
 
     def summary(self) -> str:
         """Say what is there, for a person: how many files of which kinds, and the first folders."""
@@ -179,7 +179,7 @@ def look(root: Path) -> Tree:
 
 def _files(root: Path, unreadable: dict[str, str]) -> list[Path]:
     """List files below a folder; links to folders are followed, each folder once."""
-    found = []
+    files = []
     seen: set[tuple[int, int]] = set()
 
     def note(error: OSError) -> None:
@@ -192,8 +192,8 @@ def _files(root: Path, unreadable: dict[str, str]) -> list[Path]:
             continue
         seen.add((here.st_dev, here.st_ino))
         below[:] = sorted(name for name in below if not name.startswith("."))
-        found += [Path(folder) / name for name in names if not name.startswith(".")]
-    return sorted(found)
+        files += [Path(folder) / name for name in names if not name.startswith(".")]
+    return sorted(files)
 
 
 def _is_text(name: str) -> bool:

@@ -180,7 +180,7 @@ def _report_from(row: dict[str, Any]) -> VideoReport:
 
 
 def _take_all(
-    found: Found,
+    recordings: Found,
     folders: list[str],
     out: Store,
     recipe: IngestRecipe,
@@ -202,14 +202,14 @@ def _take_all(
     while waiting or running:
         while waiting and len(running) < parallel:
             place = waiting.pop()
-            running[task.remote(found.sequences[place], folders[place], out, recipe)] = place
+            running[task.remote(recordings.sequences[place], folders[place], out, recipe)] = place
         (ready, *_), _ = ray.wait(list(running))
         place = running.pop(ready)
         try:
             report, files = ray.get(ready)
         except (WorkerCrashedError, OutOfMemoryError) as error:
             why = "memory ran out" if isinstance(error, OutOfMemoryError) else "it was killed or crashed"
-            report, files = _report_of(found.sequences[place]), ()
+            report, files = _report_of(recordings.sequences[place]), ()
             report.error = f"The process that read it ended twice: {why}."
         except RayTaskError as error:
             for other in running:
@@ -219,10 +219,10 @@ def _take_all(
             summary.aside[report.name] = report.error
         results[place] = report, files
         show(report, len(results), total)
-        _check_aside(summary, total + len(found.aside), most_aside)
+        _check_aside(summary, total + len(recordings.aside), most_aside)
         _check_cropped([report for report, _ in results.values()])
     summary.reports = [results[place][0] for place in range(total)]
-    _check_aside(summary, total + len(found.aside), most_aside)
+    _check_aside(summary, total + len(recordings.aside), most_aside)
     return [results[place][1] for place in range(total)]
 
 
@@ -291,7 +291,7 @@ def part_folder(sequence: Sequence, recipe: IngestRecipe) -> str:
 
 def _stamp(path: Path) -> list[int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return [-1, -1]
-    return [found.st_size, found.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]

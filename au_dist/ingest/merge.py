@@ -76,11 +76,11 @@ def relabelled(clip: Clip, before: tuple[int, ...], after: tuple[int, ...]) -> C
 
 def _groups(manifest: Manifest) -> dict[str, list[tuple[Shard, int]]]:
     """Return subject → its row groups, as shard and index."""
-    found: dict[str, list[tuple[Shard, int]]] = {}
+    groups: dict[str, list[tuple[Shard, int]]] = {}
     for shard in manifest.shards:
         for index, group in enumerate(shard.row_groups):
-            found.setdefault(group.subject, []).append((shard, index))
-    return found
+            groups.setdefault(group.subject, []).append((shard, index))
+    return groups
 
 
 def _clips_of(store: Store, manifest: Manifest, groups: list[tuple[Shard, int]]) -> Iterator[Clip]:

@@ -44,10 +44,10 @@ def take_in(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> It
     detect = sided(_not_cropped(_detector(sequence, recipe.spec), recipe.spec, report), sequence.side)
     crops = crops_in(frames, recipe.spec, recipe.crop, report, detect)
     for clip in cut_clips(crops, recipe.spec, recipe.crop, report, recipe.name, sequence.subject, sequence.name):
-        found = clip if table is None or columns is None else labelled(clip, table.number_L, *columns)
-        report.clip_frames += len(found.jpeg_T)
-        report.clip_labelled += int(found.valid_TA.any(1).sum())
-        yield found
+        result = clip if table is None or columns is None else labelled(clip, table.number_L, *columns)
+        report.clip_frames += len(result.jpeg_T)
+        report.clip_labelled += int(result.valid_TA.any(1).sum())
+        yield result
 
 
 def labelled(

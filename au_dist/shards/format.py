@@ -133,12 +133,12 @@ def read_manifest(store: Store) -> Manifest:
     try:
         text = store.read(MANIFEST)
     except AbsentError as error:
-        found = store.list()[:8]
+        names = store.list()[:8]
         raise ShardError(
             "There are no shards here",
             where=store.uri,
             expected=f"a file {MANIFEST}",
-            found=", ".join(found) if found else "nothing",
+            found=", ".join(names) if names else "nothing",
             fix="Make a set with `au-dist synth` or `au-dist ingest`, or correct the address.",
         ) from error
     try:

@@ -94,7 +94,7 @@ class _Window(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         for begin, data in self.parts:
             if begin <= self.place < begin + len(data):
-                found = data[self.place - begin :][:size] if size >= 0 else data[self.place - begin :]
-                self.place += len(found)
-                return found
+                piece = data[self.place - begin :][:size] if size >= 0 else data[self.place - begin :]
+                self.place += len(piece)
+                return piece
         return b""

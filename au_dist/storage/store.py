@@ -45,8 +45,8 @@ def _verb(name: str, patience_s: float = PATIENCE_S) -> Callable[[Callable[..., 
             except AuDistError:
                 raise
             except Exception as error:
-                found = " ".join(words_of(error).split())[:300]
-                raise StorageError(f"Cannot {name}", where=uri, found=found) from error
+                words = " ".join(words_of(error).split())[:300]
+                raise StorageError(f"Cannot {name}", where=uri, found=words) from error
 
         return call
 
@@ -243,9 +243,9 @@ class Store:
 
         filesystem, root = self.filesystem()
         base = f"{root}/{path}".rstrip("/")
-        found = filesystem.get_file_info(fs.FileSelector(base, recursive=recursive, allow_not_found=True))
+        infos = filesystem.get_file_info(fs.FileSelector(base, recursive=recursive, allow_not_found=True))
         names = []
-        for info in found:
+        for info in infos:
             relative = info.path[len(root.rstrip("/")) + 1 :]
             if relative and not Path(relative).name.startswith("."):
                 names.append(relative + ("/" if info.type == fs.FileType.Directory else ""))

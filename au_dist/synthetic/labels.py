@@ -100,15 +100,15 @@ _FIELDS = ("rate", "phi", "markov_p01", "subject_rate_beta_moment_fit")
 
 def _levels(table: Mapping[str, Any]) -> dict[int, np.ndarray]:
     """Return the shares of levels 1 to 5 among occurrences, by action unit; 0 is the mean of all."""
-    found: dict[int, np.ndarray] = {}
+    levels: dict[int, np.ndarray] = {}
     for entry in table.values():
         if isinstance(entry, dict) and "level_frac_0_5" in entry:
             for au, shares in zip(entry["au"], entry["level_frac_0_5"], strict=True):
                 present = np.array(shares[1:], np.float64)
                 if present.sum() > 0:
-                    found.setdefault(au, present / present.sum())
-    found[0] = np.mean(list(found.values()), axis=0) if found else np.array(_EVEN)
-    return found
+                    levels.setdefault(au, present / present.sum())
+    levels[0] = np.mean(list(levels.values()), axis=0) if levels else np.array(_EVEN)
+    return levels
 
 
 def _solve(entry: Mapping[str, Any], levels: Mapping[int, np.ndarray]) -> Dynamics:
