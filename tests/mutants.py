@@ -291,7 +291,7 @@ MUTANTS = (
         "a-gap-in-a-lane-is-passed-over",
         "au_dist/data/batches.py",
         "        if len(wrong):\n",
-        "        if len(wrong) == len(found):\n",
+        "        if len(wrong) == len(positions):\n",
         ("tests/data/test_batches.py",),
     ),
     # Plan and resume.

@@ -100,12 +100,12 @@ class Waiting:
 
     def add(self, rows: pa.Table) -> None:
         """Add rows; their positions must go on where the last ones ended."""
-        found = rows["position"].to_numpy()
-        wrong = np.flatnonzero(found != np.arange(self.position, self.position + len(found)))
+        positions = rows["position"].to_numpy()
+        wrong = np.flatnonzero(positions != np.arange(self.position, self.position + len(positions)))
         if len(wrong):
-            raise _broken(f"lane {self.lane}", f"position {self.position + wrong[0]}", str(found[wrong[0]]))
-        self.position += len(found)
-        self.count += len(found)
+            raise _broken(f"lane {self.lane}", f"position {self.position + wrong[0]}", str(positions[wrong[0]]))
+        self.position += len(positions)
+        self.count += len(positions)
         self.parts.append(rows)
 
     def pop(self, take: int) -> Iterator[pa.Table]:

@@ -75,9 +75,9 @@ def on_gpu(device: torch.device, size: int) -> Decode:
 
     def decode_all(frames: list[bytes]) -> tuple[torch.Tensor, dict[int, str]]:
         try:
-            found = decoded(frames)
-            if all(frame.shape == (3, size, size) for frame in found):
-                return torch.stack(found), {}
+            tensors = decoded(frames)
+            if all(frame.shape == (3, size, size) for frame in tensors):
+                return torch.stack(tensors), {}
         except (RuntimeError, ValueError):
             pass  # which of them it is, a CPU says
         frame_BCHW, faults = _tensors((pixels(data, size) for data in frames), size)
@@ -110,6 +110,6 @@ def stack(found: Iterable[np.ndarray | str], size: int) -> tuple[np.ndarray, dic
     return frame_BHWC, faults
 
 
-def _tensors(found: Iterable[np.ndarray | str], size: int) -> tuple[torch.Tensor, dict[int, str]]:
-    frame_BHWC, faults = stack(found, size)
+def _tensors(decoded: Iterable[np.ndarray | str], size: int) -> tuple[torch.Tensor, dict[int, str]]:
+    frame_BHWC, faults = stack(decoded, size)
     return torch.from_numpy(frame_BHWC).permute(0, 3, 1, 2), faults

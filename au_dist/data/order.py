@@ -151,12 +151,12 @@ class Order:
         """Return what to read of a block, in this order."""
         line = _laid(self, block.epoch)
         first, stop, share = self._share(block.lane, block.epoch)
-        found = []
+        slices = []
         for place in share[block.number * self.shuffle_row_groups :][: self.shuffle_row_groups]:
             group, begin, end = (int(x) for x in (line.groups[place], line.edges[place], line.edges[place + 1]))
             copies = None if line.copies is None else line.copies[self._edges[group] : self._edges[group + 1]]
-            found.append(RowGroupSlice(self.groups[group], max(first, begin) - begin, min(stop, end) - begin, copies))
-        return found
+            slices.append(RowGroupSlice(self.groups[group], max(first, begin) - begin, min(stop, end) - begin, copies))
+        return slices
 
     def permutation(self, block: Block) -> np.ndarray:
         """Return the order within a block: its row k is row ``permutation[k]`` of the slices laid end to end."""

@@ -121,8 +121,8 @@ def _decoded(table: pa.Table, size: int) -> pa.Table:
     """Put pixels in the place of JPEGs, but of those that do not decode."""
 
     def raw(jpeg: bytes) -> bytes:
-        found = pixels(jpeg, size)
-        return jpeg if isinstance(found, str) else found.tobytes()
+        frame = pixels(jpeg, size)
+        return jpeg if isinstance(frame, str) else frame.tobytes()
 
     frames = [[raw(jpeg) for jpeg in clip] for clip in table["frame"].to_pylist()]
     return table.set_column(table.column_names.index("frame"), "frame", pa.array(frames, pa.list_(pa.binary())))
@@ -185,7 +185,7 @@ def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
     memory = source.memory * ray.cluster_resources()["object_store_memory"] / world / 3
     options = ExecutionOptions(preserve_order=True)
     options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=memory)
-    found = []
+    datasets = []
     for lanes in ranks:
         mine = plan[np.isin(plan[:, 0], lanes)]
         items = _items([part.tobytes() for part in np.array_split(mine, max(1, min(len(mine), MAX_TASKS)))])
@@ -194,8 +194,8 @@ def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
         dataset.context.execution_options = options
         dataset.context.target_max_block_size = BLOCK_BYTES
         dataset.context.custom_execution_callback_classes = [SchedulerThrottle]
-        found.append(dataset)
-    return found
+        datasets.append(dataset)
+    return datasets
 
 
 @functools.lru_cache(maxsize=2)

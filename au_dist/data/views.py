@@ -179,10 +179,10 @@ def _blur(x_BCHW: torch.Tensor, sigma_B: torch.Tensor, dim: int) -> torch.Tensor
     """Blur each image along one side with its own 3-tap Gaussian; a sigma of 0 leaves it as it is."""
     side_B = torch.exp(-0.5 / sigma_B.clamp(min=1e-3) ** 2)
     centre, side = ((weight / (1 + 2 * side_B))[:, None, None, None] for weight in (torch.ones_like(side_B), side_B))
-    found, shifted, last = x_BCHW * centre, x_BCHW * side, x_BCHW.shape[dim] - 1
+    blurred, shifted, last = x_BCHW * centre, x_BCHW * side, x_BCHW.shape[dim] - 1
     for here, there in ((1, 0), (0, 1)):
-        found.narrow(dim, here, last).add_(shifted.narrow(dim, there, last))
+        blurred.narrow(dim, here, last).add_(shifted.narrow(dim, there, last))
     for border in (0, last):
         # Beyond the border lies what is at the border.
-        found.narrow(dim, border, 1).add_(shifted.narrow(dim, border, 1))
-    return found
+        blurred.narrow(dim, border, 1).add_(shifted.narrow(dim, border, 1))
+    return blurred

@@ -198,7 +198,7 @@ class DeepSpeedEngine:
         """Return the optimizer's moments as whole tensors, on the CPU; every rank must call."""
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        found = {}
+        moments = {}
         for name, parameter in self._trained():
             for key in _MOMENTS:
                 value = None  # no update yet
@@ -207,10 +207,10 @@ class DeepSpeedEngine:
                 elif self._updated:
                     value = safe_get_full_optimizer_state(parameter, key)
                 value = torch.zeros(_shape(parameter)) if value is None else value
-                found[f"{name}/{key}"] = value.detach().float().cpu().reshape(_shape(parameter)).clone()
+                moments[f"{name}/{key}"] = value.detach().float().cpu().reshape(_shape(parameter)).clone()
         if self.scale is not None:
-            found[_SCALE] = torch.tensor(dataclasses.astuple(self.scale), dtype=torch.float64)
-        return found
+            moments[_SCALE] = torch.tensor(dataclasses.astuple(self.scale), dtype=torch.float64)
+        return moments
 
     def restore(
         self, weights: dict[str, torch.Tensor], moments: dict[str, torch.Tensor], updates: int, *inputs: Any

@@ -94,13 +94,13 @@ def outputs(
     forward pass is itself a collective.
     """
     calls = max(all_gather_objects(-(-len(frames.frames) // CHUNK), world))
-    inputs, found = frames.inputs(size, world.device), []
+    inputs, results = frames.inputs(size, world.device), []
     for _ in range(calls):
         chunk = next(inputs, None)
         result = function(torch.zeros(1, 3, size, size, device=world.device) if chunk is None else chunk)
         if chunk is not None:
-            found.append(result.float().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, num_aus), np.float32)
+            results.append(result.float().cpu().numpy())
+    return np.concatenate(results) if results else np.zeros((0, num_aus), np.float32)
 
 
 def joined(arrays: tuple[np.ndarray, ...], world: World) -> list[np.ndarray]:

@@ -68,12 +68,12 @@ def intensity_metrics(module: IntensityTask, clips: Clips, size: int, world: Wor
         size: Side of the network's input in pixels.
         world: This process among the workers.
     """
-    found = [np.zeros((0, clips.y_NA.shape[1]), np.float32)]
+    batches = [np.zeros((0, clips.y_NA.shape[1]), np.float32)]
     for x_BCHW, real in inputs_of_all(clips, size, world):
-        found_BA = module.intensities(x_BCHW, clips.frames).float().cpu().numpy()
-        found += [found_BA] if real else []
-    found_NA, y_NA, valid_NA = joined((np.concatenate(found), clips.y_NA, clips.valid_NA), world)
-    rows = intensity_per_au(y_NA, valid_NA, found_NA)
+        intensity_BA = module.intensities(x_BCHW, clips.frames).float().cpu().numpy()
+        batches += [intensity_BA] if real else []
+    intensity_NA, y_NA, valid_NA = joined((np.concatenate(batches), clips.y_NA, clips.valid_NA), world)
+    rows = intensity_per_au(y_NA, valid_NA, intensity_NA)
     return {f"val_{name}": average(rows, name) for name in ("icc", "pcc", "mse", "mae")}
 
 

@@ -84,8 +84,8 @@ class PredictiveTask(nn.Module):
         map_BTCHW = self.network.maps(x_BCHW).float().unflatten(0, (-1, self.config.blocks * self.config.frames))
         block_BNCHW = map_BTCHW.unflatten(1, (self.config.blocks, self.config.frames)).mean(2)
         seen_BNCHW, next_BPCHW = block_BNCHW.tensor_split([self.config.blocks - self.config.steps], 1)
-        found_BPCHW = foresee(self.network.memory, self.predictor, seen_BNCHW, self.config.steps)
-        return cells(found_BPCHW).float(), cells(next_BPCHW)
+        predicted_BPCHW = foresee(self.network.memory, self.predictor, seen_BNCHW, self.config.steps)
+        return cells(predicted_BPCHW).float(), cells(next_BPCHW)
 
 
 @torch.no_grad()
@@ -111,10 +111,10 @@ def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world
         # Within clips: which clips go through the network together depends on the number of workers.
         clips = len(x_BCHW) // clips_of.frames
         query_BPC, key_BPC = (x.unflatten(0, (clips, -1)) for x in (query_QC, key_QC))
-        found_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)[clips_of.whole_M[seen : seen + clips]]
-        right += float((found_BP == torch.arange(found_BP.shape[1], device=found_BP.device)).sum())
-        cells += found_BP.numel()
-        chance += len(found_BP)
+        nearest_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)[clips_of.whole_M[seen : seen + clips]]
+        right += float((nearest_BP == torch.arange(nearest_BP.shape[1], device=nearest_BP.device)).sum())
+        cells += nearest_BP.numel()
+        chance += len(nearest_BP)
         seen += clips
     right, cells, chance = np.sum(all_gather_objects((right, cells, chance), world), axis=0).tolist()
     return {"val_accuracy": right / max(1.0, cells), "val_chance": chance / max(1.0, cells)}

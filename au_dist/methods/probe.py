@@ -95,9 +95,9 @@ def identity(z_ND: np.ndarray, subjects: list[str], videos: list[str], clips: li
         return float("nan"), float("nan")
     same_NN = who_N[:, None] == who_N
     others_NN = np.isfinite(like_NN)
-    found_N = same_NN[np.arange(len(who_N)), like_NN.argmax(1)]
+    right_N = same_NN[np.arange(len(who_N)), like_NN.argmax(1)]
     chance_N = (same_NN & others_NN).sum(1) / others_NN.sum(1).clip(min=1)
-    return float(found_N[asked_N].mean()), float(chance_N[asked_N].mean())
+    return float(right_N[asked_N].mean()), float(chance_N[asked_N].mean())
 
 
 def ridge(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, strength: float = 1e-3) -> np.ndarray:

@@ -159,9 +159,9 @@ def make_encoder(config: Model) -> Encoder:
         encoder = Tiny() if config.encoder == "tiny" else _Torchvision(config.encoder, config.norm)
         encoder.load_state_dict(state)
     except RuntimeError as error:
-        found = str(error).splitlines()[-1].strip()[:200]
+        mismatch = str(error).splitlines()[-1].strip()[:200]
         what = f"The weights do not fit the encoder `{config.encoder}`"
-        raise CheckpointError(what, where=config.weights, found=found) from error
+        raise CheckpointError(what, where=config.weights, found=mismatch) from error
     return encoder
 
 

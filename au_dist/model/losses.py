@@ -217,10 +217,10 @@ def aunce_loss(
 
 
 def _check_input(z1_NAD: torch.Tensor, z2_NAD: torch.Tensor, y_NA: torch.Tensor) -> None:
-    expected, found = [(*y_NA.shape, z1_NAD.shape[-1])] * 2, [tuple(z.shape) for z in (z1_NAD, z2_NAD)]
-    if found != expected:
+    expected, shapes = [(*y_NA.shape, z1_NAD.shape[-1])] * 2, [tuple(z.shape) for z in (z1_NAD, z2_NAD)]
+    if shapes != expected:
         raise TrainError(
-            "Embeddings and labels do not fit", expected=f"[N, A, D] with [N, A] = {list(y_NA.shape)}", found=found
+            "Embeddings and labels do not fit", expected=f"[N, A, D] with [N, A] = {list(y_NA.shape)}", found=shapes
         )
     strange = sorted({float(y) for y in y_NA.unique()} - {0.0, 1.0, -1.0})
     if strange:

@@ -59,12 +59,12 @@ def foresee(memory: ConvGRU, predictor: nn.Module, seen_BNCHW: torch.Tensor, ste
         [B, P, C, H, W], before the rectifier as the targets are.
     """
     state = remember(memory, seen_BNCHW)[:, -1]
-    found = []
+    maps = []
     for step in range(steps):
-        found.append(predictor(state))
+        maps.append(predictor(state))
         if step + 1 < steps:
-            state = memory(F.relu(found[-1]), state)
-    return torch.stack(found, 1)
+            state = memory(F.relu(maps[-1]), state)
+    return torch.stack(maps, 1)
 
 
 def remember(memory: ConvGRU, seen_BNCHW: torch.Tensor) -> torch.Tensor:
