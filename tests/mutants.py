@@ -490,8 +490,8 @@ MUTANTS = (
     Mutant(
         "a-rank-leaves-by-itself",
         "au_dist/train/loop.py",
-        "found.stored, found.leaving = int(stored), leaving > 0",
-        "found.stored, found.leaving = int(stored), self.host.leaving()",
+        "tally.stored, tally.leaving = int(stored), leaving > 0",
+        "tally.stored, tally.leaving = int(stored), self.host.leaving()",
         ("tests/train/test_ranks.py",),
     ),
     Mutant(
@@ -511,7 +511,7 @@ MUTANTS = (
     Mutant(
         "a-step-without-a-loss-moves-the-weights",
         "au_dist/train/loop.py",
-        "0.0 if len(found.skipped) == self.plan.accumulate else rate",
+        "0.0 if len(tally.skipped) == self.plan.accumulate else rate",
         "rate",
         ("tests/train/test_ranks.py",),
     ),

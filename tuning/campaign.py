@@ -196,5 +196,5 @@ def _meaning(text: str) -> dict[str, Any]:
     # Through the recipe: what was written before a key existed means its default.
     recipe = Recipe.model_validate(raw["recipe"])
     outside = ("name", "runs", "shards", "workers")
-    found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
-    return {**raw, "recipe": put(found, {"checkpoint.metric": recipe.metric})}
+    kept = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
+    return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric})}

@@ -163,8 +163,8 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
     place, metric = campaign.place, campaign.base().metric
     rows = table(campaign, trials)
     for row in rows:
-        found = checkpoint.best(open_store(row.run), metric) if row.state in ("finished", "stopped early") else None
-        if found is not None and math.isfinite(checkpoint.value(found, metric)):
+        best = checkpoint.best(open_store(row.run), metric) if row.state in ("finished", "stopped early") else None
+        if best is not None and math.isfinite(checkpoint.value(best, metric)):
             break
     else:
         raise _nothing_trained(campaign, rows)
@@ -176,9 +176,9 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
         best=Best(
             number=row.number,
             values=row.values,
-            reported=checkpoint.value(found, metric),
-            rescored=_scored_again(place, found, metric, show),
-            checkpoint=found.uri,
+            reported=checkpoint.value(best, metric),
+            rescored=_scored_again(place, best, metric, show),
+            checkpoint=best.uri,
         ),
     )
     place.write(REPORT, json.dumps(dataclasses.asdict(result), indent=1).encode())

@@ -141,30 +141,30 @@ def distributions(space: Space) -> dict[str, Any]:
     """Return Optuna's distributions by parameter name; weights of k kinds are k - 1 parameters."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for path, dimension in space.items():
         if dimension.log:
-            found[parameter_of(path)] = FloatDistribution(*dimension.log, log=True)
+            by_name[parameter_of(path)] = FloatDistribution(*dimension.log, log=True)
         elif dimension.uniform:
-            found[parameter_of(path)] = FloatDistribution(*dimension.uniform)
+            by_name[parameter_of(path)] = FloatDistribution(*dimension.uniform)
         elif dimension.choice:
-            found[parameter_of(path)] = CategoricalDistribution(dimension.choice)
+            by_name[parameter_of(path)] = CategoricalDistribution(dimension.choice)
         else:
-            found |= {name: FloatDistribution(0.0, 1.0) for name in _sticks(path, dimension)}
-    return found
+            by_name |= {name: FloatDistribution(0.0, 1.0) for name in _sticks(path, dimension)}
+    return by_name
 
 
 def values_of(space: Space, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipe's values by path for a trial's parameters."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for path, dimension in space.items():
         if dimension.weights:
             shares = simplex([parameters[name] for name in _sticks(path, dimension)])
             share: dict[str, float] = dict(zip(dimension.weights, shares, strict=True))
-            found[path] = [share.get(kind, 0.0) for kind in KINDS]
+            values[path] = [share.get(kind, 0.0) for kind in KINDS]
         else:
-            found[path] = parameters[parameter_of(path)]
-    return found
+            values[path] = parameters[parameter_of(path)]
+    return values
 
 
 def simplex(uniforms: Sequence[float]) -> list[float]:

@@ -67,7 +67,7 @@ class FailurePolicy(UserCallback):
             AuDistError: The run is to end.
         """
         for error in worker_exceptions.values():
-            found = our_error(error)
-            if found is not None and not isinstance(found, UnavailableError):
-                raise found
+            ours = our_error(error)
+            if ours is not None and not isinstance(ours, UnavailableError):
+                raise ours
         self.tell(lost(worker_exceptions))

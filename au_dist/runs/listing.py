@@ -56,7 +56,7 @@ def _run_paths(base: Store, path: str, depth: int) -> list[str]:
     if f"{path}recipe.yaml" in names:
         return [path]
     deeper = [name for name in names if name.endswith("/")] if depth else []
-    return [found for name in deeper for found in _run_paths(base, name, depth - 1)]
+    return [run for name in deeper for run in _run_paths(base, name, depth - 1)]
 
 
 def _row(base: Store, path: str, metric: str | None) -> RunRow:

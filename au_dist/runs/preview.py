@@ -130,8 +130,8 @@ def preview(
             if not measured:
                 raise
             measured.append(Measured(change, error=str(error)))
-    found = estimate(recipe, plan, measured[0])
-    return Preview(context, plan, tuple(measured), found, (*advise(measured), *validation_advice(found)))
+    whole_run = estimate(recipe, plan, measured[0])
+    return Preview(context, plan, tuple(measured), whole_run, (*advise(measured), *validation_advice(whole_run)))
 
 
 def _variants(recipe: Recipe, workers: int) -> Iterator[str]:

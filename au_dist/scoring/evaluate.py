@@ -49,10 +49,10 @@ class Scorer:
         labels = self.model.scoring.labels
         rows = table.to_pylist()
         names = [f"{row['clip_id']} frame {index}" for row in rows for index in range(len(row["jpeg"]))]
-        frame_BHWC, found = stack((pixels(jpeg, self.side) for row in rows for jpeg in row["jpeg"]), self.side)
+        frame_BHWC, faults = stack((pixels(jpeg, self.side) for row in rows for jpeg in row["jpeg"]), self.side)
         frames = len(names) // len(rows)
         scored_B = np.ones(len(names), bool)
-        scored_B[list(found)] = False
+        scored_B[list(faults)] = False
         if self.model.clip_frames > 1:
             scored_B = scored_B.reshape(-1, frames).all(1).repeat(frames)
         y_BA, valid_BA = (
@@ -66,7 +66,7 @@ class Scorer:
                 "y": list(y_BA.astype(np.float32)),
                 "valid": list(valid_BA),
                 "fault": pa.array(
-                    [f"{n}: {found[k]}" if k in found else None for k, n in enumerate(names)], pa.string()
+                    [f"{n}: {faults[k]}" if k in faults else None for k, n in enumerate(names)], pa.string()
                 ),
                 "scored": scored_B,
             }

@@ -65,12 +65,12 @@ class TrainedModel:
         Returns:
             float32 [B, A]: probabilities, or intensities from 0 to 5.
         """
-        found: list[np.ndarray] = [np.zeros((0, len(self.aus)), np.float32)]
+        chunks: list[np.ndarray] = [np.zeros((0, len(self.aus)), np.float32)]
         size = max(1, CHUNK // frames) * frames
         for start in range(0, len(frame_BHWC), size):
             view = plain_views(np.ascontiguousarray(frame_BHWC[start : start + size]), self.size, self.device)
-            found.append(self.scoring.scores(self.task, view, frames).float().cpu().numpy())
-        return np.concatenate(found)
+            chunks.append(self.scoring.scores(self.task, view, frames).float().cpu().numpy())
+        return np.concatenate(chunks)
 
 
 def load_model(
@@ -166,14 +166,14 @@ def thresholds_of(place: Store, state: CheckpointState) -> np.ndarray:
     Raises:
         CheckpointError: It has none.
     """
-    found, aus = state.thresholds, len(state.aus)
-    if found is None or len(found) != aus or not np.isfinite(found).all():
+    thresholds, aus = state.thresholds, len(state.aus)
+    if thresholds is None or len(thresholds) != aus or not np.isfinite(thresholds).all():
         raise CheckpointError(
             "This checkpoint has no thresholds",
             where=place.uri,
             expected=f"one number for each of {aus} action units",
-            found=found,
+            found=thresholds,
             fix="Use one that was validated on labelled subjects; one that was stored when a run was asked to stop was "
             "not.",
         )
-    return np.array(found, np.float64)
+    return np.array(thresholds, np.float64)

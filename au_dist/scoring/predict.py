@@ -144,7 +144,9 @@ def _face_line(
         label=f"face {tracks[0]}" if several and tracks else "",
         time_T=scored.time_T,
         score_TA=scored.score_of(scored.of_tracks(tracks)) / scale,
-        thumbnails=[(float(scored.time_T[at]), found.crop_SSC) for at, found in thumbnails if found.track in tracks],
+        thumbnails=[
+            (float(scored.time_T[at]), tracked.crop_SSC) for at, tracked in thumbnails if tracked.track in tracks
+        ],
     )
 
 

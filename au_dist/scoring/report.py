@@ -131,7 +131,7 @@ def plots(curves: dict[str, Any], chosen: int | None) -> list[Plot]:
         curves: ``train`` and ``validation`` rows, each with a ``step``.
         chosen: The evaluated step; marked on the step axis.
     """
-    found = []
+    drawn = []
     for rows, title, names in (
         ("train", "Training loss", {"loss": "loss"}),
         ("validation", "Validation subjects", {"val_auc": "AUC", "val_f1": "F1", "val_icc": "ICC(3,1)"}),
@@ -139,8 +139,8 @@ def plots(curves: dict[str, Any], chosen: int | None) -> list[Plot]:
         series = {text: _points(curves.get(rows) or [], key) for key, text in names.items()}
         series = {text: points for text, points in series.items() if points}
         if series:
-            found.append(_plot(title, series, chosen))
-    return found
+            drawn.append(_plot(title, series, chosen))
+    return drawn
 
 
 def _points(rows: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:

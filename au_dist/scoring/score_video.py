@@ -82,19 +82,19 @@ def score_video(
     every, told = 1, monotonic()
     for index, crops in enumerate(stream_crops(video, spec, model.crop, report=report, detector=watch)):
         # Interpolated places have no score: nobody saw anything there.
-        seen = [found for found in crops if found.success]
-        for found in crops if model.clip_frames > 1 else seen:
-            crop = decode(encode(found.crop_SSC, model.crop.jpeg_quality), f"{video} frame {found.number}")
-            scoring.add(found.track, crop, found.success)
-            if found.success:
-                area = float(np.prod(found.box_4[2:] - found.box_4[:2]))
-                faces.append((index, found.track, found.confidence, area))
-        scoring.end_frame({found.track for found in crops})
+        seen = [tracked for tracked in crops if tracked.success]
+        for tracked in crops if model.clip_frames > 1 else seen:
+            crop = decode(encode(tracked.crop_SSC, model.crop.jpeg_quality), f"{video} frame {tracked.number}")
+            scoring.add(tracked.track, crop, tracked.success)
+            if tracked.success:
+                area = float(np.prod(tracked.box_4[2:] - tracked.box_4[:2]))
+                faces.append((index, tracked.track, tracked.confidence, area))
+        scoring.end_frame({tracked.track for tracked in crops})
         if index % every == 0:
-            thumbnails += [(index, found) for found in seen]
+            thumbnails += [(index, tracked) for tracked in seen]
             if len({at for at, _ in thumbnails}) > 2 * THUMBNAIL_FRAMES:
                 every *= 2
-                thumbnails = [(at, found) for at, found in thumbnails if at % every == 0]
+                thumbnails = [(at, tracked) for at, tracked in thumbnails if at % every == 0]
         if show is not None and monotonic() - told > SHOW_S:
             told = monotonic()
             show({"frame": index + 1, "frames": report.header_frames, "time": looked_at[index][1], "faces": len(faces)})

@@ -79,8 +79,8 @@ def write(
 
 def steps(run: Store) -> list[int]:
     """Return the steps of the complete checkpoints of a run, rising."""
-    found = run.list("checkpoints", recursive=True)
-    return sorted(int(path.split("/")[1].removeprefix("step-")) for path in found if path.endswith(f"/{COMPLETE}"))
+    paths = run.list("checkpoints", recursive=True)
+    return sorted(int(path.split("/")[1].removeprefix("step-")) for path in paths if path.endswith(f"/{COMPLETE}"))
 
 
 def seal(place: Store) -> dict[str, dict[str, Any]]:
@@ -95,13 +95,13 @@ def seal(place: Store) -> dict[str, dict[str, Any]]:
     try:
         return json.loads(place.read(COMPLETE))
     except AbsentError as error:
-        found = place.list()
+        names = place.list()
         raise CheckpointError(
-            "This checkpoint is not complete" if found else "There is no checkpoint here",
+            "This checkpoint is not complete" if names else "There is no checkpoint here",
             where=place.uri,
             expected=f"a file {COMPLETE}, which is written last",
-            found=", ".join(found) or "nothing",
-            fix="Its writer was stopped half-way; use another checkpoint or let the run resume." if found else None,
+            found=", ".join(names) or "nothing",
+            fix="Its writer was stopped half-way; use another checkpoint or let the run resume." if names else None,
         ) from error
     except ValueError as error:
         raise CheckpointError("The seal of this checkpoint cannot be read", where=f"{place.uri}/{COMPLETE}") from error
@@ -162,8 +162,8 @@ def state(place: Store) -> CheckpointState:
 
 def newest(run: Store) -> Store | None:
     """Return the newest complete checkpoint of a run, None when it has none."""
-    found = steps(run)
-    return run.at(folder(found[-1])) if found else None
+    complete = steps(run)
+    return run.at(folder(complete[-1])) if complete else None
 
 
 def latest_valid(run: Store) -> tuple[Store | None, list[str]]:
@@ -229,11 +229,11 @@ def find(address: str, which: str, base: Store | None = None) -> Store:
 
 def prune(run: Store, keep: Checkpoints, metric: str) -> None:
     """Delete the checkpoints that are neither among the newest nor among the best by a metric nor kept for good."""
-    found = steps(run)
+    complete = steps(run)
     # The earlier of equals first, as `best` has it.
-    ranked = sorted(found, key=lambda step: -value(run.at(folder(step)), metric))
-    good = {step for step in found if keep.keep_multiples_of and step % keep.keep_multiples_of == 0}
-    for step in set(found) - {*found[-keep.last_k :], *ranked[: keep.top_k], *good}:
+    ranked = sorted(complete, key=lambda step: -value(run.at(folder(step)), metric))
+    good = {step for step in complete if keep.keep_multiples_of and step % keep.keep_multiples_of == 0}
+    for step in set(complete) - {*complete[-keep.last_k :], *ranked[: keep.top_k], *good}:
         # Unsealed first: a deletion cut short must not look complete.
         run.delete(f"{folder(step)}/{COMPLETE}")
         run.delete(folder(step))

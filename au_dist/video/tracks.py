@@ -65,12 +65,12 @@ def match(before: Sequence[Face], after: Sequence[Face]) -> dict[int, int]:
     """
     pairs = [(likeness(old, new), i, j) for i, old in enumerate(before) for j, new in enumerate(after)]
     taken: set[int] = set()
-    found: dict[int, int] = {}
+    matched: dict[int, int] = {}
     for score, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
-        if score > 0 and i not in taken and j not in found:
+        if score > 0 and i not in taken and j not in matched:
             taken.add(i)
-            found[j] = i
-    return found
+            matched[j] = i
+    return matched
 
 
 def between(before: Face, after: Face, share: float) -> Face:

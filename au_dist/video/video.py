@@ -209,31 +209,31 @@ def read_picture(source: Path | IO[bytes], where: object = None) -> np.ndarray:
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(upright.convert("RGB"))
     except Exception as error:  # what a damaged picture raises is its decoder's choice
-        found = (_describe(source) if isinstance(source, Path) else None) or error
+        reason = (_describe(source) if isinstance(source, Path) else None) or error
         raise IngestError(
-            "The picture cannot be read", where=where or source, found=found, fix="Remove it, or save it again."
+            "The picture cannot be read", where=where or source, found=reason, fix="Remove it, or save it again."
         ) from error
 
 
 def _open(path: Path) -> "av.container.InputContainer":
     import av
 
-    found: object = _describe(path)
+    reason: object = _describe(path)
     try:
         # A text is refused before FFmpeg sees it: some texts are play lists that make it open other files.
-        container = av.open(str(path), metadata_errors="replace") if found is None else None
+        container = av.open(str(path), metadata_errors="replace") if reason is None else None
     except (av.FFmpegError, OSError, ValueError) as error:
-        container, found = None, f"what FFmpeg calls '{getattr(error, 'strerror', None) or error}'"
+        container, reason = None, f"what FFmpeg calls '{getattr(error, 'strerror', None) or error}'"
     if container is not None and not container.streams.video:
         kinds = sorted({stream.type for stream in container.streams})
         container.close()
-        container, found = None, f"only {' and '.join(kinds)}" if kinds else "no stream at all"
+        container, reason = None, f"only {' and '.join(kinds)}" if kinds else "no stream at all"
     if container is None:
         raise IngestError(
             "The video cannot be opened",
             where=path,
             expected="a video file that FFmpeg reads, with a video stream",
-            found=found,
+            found=reason,
             fix="Remove it from the folder, or fetch or convert it again.",
         )
     return container

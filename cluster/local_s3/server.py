@@ -63,8 +63,10 @@ def install() -> bool:
         done = _apt("apt-get", *options, "update")
         done = done if done.returncode else _apt(*command)
     if done.returncode or missing_binaries():
-        found = ceph.last_lines(done.stdout) or f"still no {', '.join(missing_binaries())}"
-        raise StorageError("Installing the local S3 server failed", where=shlex.join(command), found=found, fix=by_hand)
+        output = ceph.last_lines(done.stdout) or f"still no {', '.join(missing_binaries())}"
+        raise StorageError(
+            "Installing the local S3 server failed", where=shlex.join(command), found=output, fix=by_hand
+        )
     return True
 
 
