@@ -132,7 +132,7 @@ def _by_lane(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def make_batch(rows: pa.Table, num_aus: int, decode: Decode) -> ClipBatch:
-    """Decode rows as `au_dist.data.rows.take` made them.
+    """Decode rows as `au_dist.data.rows.take_clips` made them.
 
     A clip of which a frame does not decode keeps its place, grey and without a known label, so that every rank has
     equally many; no loss learns from it.

@@ -21,7 +21,7 @@ from au_dist.compat.ray import SchedulerThrottle
 from au_dist.config.sections import READING_TASKS
 from au_dist.data.decode import pixels
 from au_dist.data.order import Block, Order, RowGroupSlice, lanes_of
-from au_dist.data.rows import COLUMNS, Reading, take
+from au_dist.data.rows import COLUMNS, Reading, take_clips
 from au_dist.data.splits import training_groups
 from au_dist.shards.format import Manifest, read_row_group
 from au_dist.storage.store import Store
@@ -87,7 +87,7 @@ def read_block(source: Source, block: Block, start: int, stop: int) -> pa.Table:
         stop: Position after the last.
 
     Returns:
-        The columns of `au_dist.data.rows.take` and ``lane`` and ``position``.
+        The columns of `au_dist.data.rows.take_clips` and ``lane`` and ``position``.
     """
 
     def read(row_slice: RowGroupSlice) -> pa.Table:
@@ -98,7 +98,8 @@ def read_block(source: Source, block: Block, start: int, stop: int) -> pa.Table:
     slices = source.order.slices(block)
     tables = zip(_readers().map(read, slices), slices, strict=True)
     whole = pa.concat_tables(
-        take(table, row_slice.rows(), row_slice.repeats(), block.epoch, source.reading) for table, row_slice in tables
+        take_clips(table, row_slice.rows(), row_slice.repeats(), block.epoch, source.reading)
+        for table, row_slice in tables
     )
     wanted = source.order.permutation(block)[start - block.position : stop - block.position]
     table = whole.take(pa.array(wanted)).combine_chunks()

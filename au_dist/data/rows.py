@@ -42,7 +42,7 @@ class Reading:
     draws: Views
 
 
-def take(table: pa.Table, rows: np.ndarray, copies: np.ndarray, epoch: int, reading: Reading) -> pa.Table:
+def take_clips(table: pa.Table, rows: np.ndarray, copies: np.ndarray, epoch: int, reading: Reading) -> pa.Table:
     """Return what an epoch takes of some rows of a row group; only that travels to the training workers.
 
     Args:

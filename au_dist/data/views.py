@@ -29,7 +29,7 @@ IN_CACHE = 16
 Address = tuple[str, str]
 
 
-def choose_frames(seed: int, clips: Sequence[Address], among_CT: np.ndarray, take: int) -> np.ndarray:
+def choose_frames(seed: int, clips: Sequence[Address], among_CT: np.ndarray, count: int) -> np.ndarray:
     """Return the frame indices that are taken of some clips, int [C, F], spread over each.
 
     Args:
@@ -37,35 +37,35 @@ def choose_frames(seed: int, clips: Sequence[Address], among_CT: np.ndarray, tak
         clips: The turn of each clip and its name.
         among_CT: Frames to take from; where there are none, all of the clip's. Where there are fewer than asked for,
             they are repeated.
-        take: How many to take; all when not smaller than the clip.
+        count: How many to take; all when not smaller than the clip.
     """
     among_CT = among_CT | ~among_CT.any(1, keepdims=True)
-    take = min(take, among_CT.shape[1])
-    place_F, count_C1 = np.arange(take), among_CT.sum(1, keepdims=True)
-    # One frame from each of `take` equal spans: neighbours in time are near duplicates.
-    draw_CF = uniforms(take, ((seed, "frames", *clip) for clip in clips))
-    spread_CF = np.minimum(((place_F + draw_CF) * count_C1 / take).astype(int), count_C1 - 1)
-    chosen_CF = np.where(count_C1 > take, spread_CF, place_F % count_C1)
+    count = min(count, among_CT.shape[1])
+    place_F, count_C1 = np.arange(count), among_CT.sum(1, keepdims=True)
+    # One frame from each of `count` equal spans: neighbours in time are near duplicates.
+    draw_CF = uniforms(count, ((seed, "frames", *clip) for clip in clips))
+    spread_CF = np.minimum(((place_F + draw_CF) * count_C1 / count).astype(int), count_C1 - 1)
+    chosen_CF = np.where(count_C1 > count, spread_CF, place_F % count_C1)
     return np.take_along_axis(_first(among_CT), chosen_CF, 1)
 
 
-def choose_run(seed: int, clips: Sequence[Address], needed_CT: np.ndarray, take: int) -> np.ndarray:
+def choose_run(seed: int, clips: Sequence[Address], needed_CT: np.ndarray, count: int) -> np.ndarray:
     """Return indices of frames that follow each other, int [C, F], with a needed one among them if there are any.
 
     Args:
         seed: The run's seed.
         clips: The turn of each clip and its name.
         needed_CT: Frames, one of which, drawn evenly, is taken.
-        take: How many to take, at most T.
+        count: How many to take, at most T.
     """
     which_C, where_C = uniforms(2, ((seed, "run", *clip) for clip in clips)).T
-    last, count_C = needed_CT.shape[1] - take, needed_CT.sum(1)
+    last, count_C = needed_CT.shape[1] - count, needed_CT.sum(1)
     place_C = np.minimum((which_C * count_C).astype(int), np.maximum(count_C - 1, 0))
     frame_C = _first(needed_CT)[np.arange(len(clips)), place_C]
-    first_C = np.where(count_C, np.maximum(0, frame_C - take + 1), 0)
+    first_C = np.where(count_C, np.maximum(0, frame_C - count + 1), 0)
     last_C = np.where(count_C, np.minimum(last, frame_C), last)
     start_C = np.minimum(first_C + (where_C * (last_C - first_C + 1)).astype(int), last_C)
-    return start_C[:, None] + np.arange(take)
+    return start_C[:, None] + np.arange(count)
 
 
 def _first(chosen_CT: np.ndarray) -> np.ndarray:

@@ -132,7 +132,7 @@ def _validation(module: AunceTask, held: Held) -> Validation:
     """A linear probe of the embeddings of training frames, asked about validation frames."""
     validation = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
     rows = held.rows("train", PROBE_CLIPS)
-    train = Frames(rows, held.columns, held.num_columns, held.labels, held.side, take=PROBE_FRAMES)
+    train = Frames(rows, held.columns, held.num_columns, held.labels, held.side, per_clip=PROBE_FRAMES)
 
     def embeddings(frames: Frames) -> Any:
         return outputs(module.network, frames, held.size, len(held.columns), held.world)

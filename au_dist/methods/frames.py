@@ -35,7 +35,7 @@ class Frames:
         aus: Label columns of the set.
         budget: The label budget.
         side: Side of the stored frames in pixels.
-        take: Frames of each clip, evenly spaced among the labelled ones; all when None.
+        per_clip: Frames of each clip, evenly spaced among the labelled ones; all when None.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Frames:
         num_columns: int,
         budget: Labels,
         side: int,
-        take: int | None = None,
+        per_clip: int | None = None,
     ) -> None:
         self.side, self.faults = side, dict[str, str]()
         self.frames: list[tuple[bytes, str]] = []
@@ -56,7 +56,7 @@ class Frames:
         for row in rows:
             y_TA, valid_TA = known(row, columns, num_columns, budget)
             labelled = np.flatnonzero(valid_TA.any(1))
-            for frame in labelled if take is None else labelled[_spread(len(labelled), take)]:
+            for frame in labelled if per_clip is None else labelled[_spread(len(labelled), per_clip)]:
                 self.frames.append((row["jpeg"][frame], f"{row['clip_id']} frame {frame}"))
                 self.subjects.append(row["subject"])
                 self.videos.append(f"{row['subject']}/{row['video']}")
@@ -78,10 +78,10 @@ class Frames:
             yield plain_views(frame_BHWC, size, device)
 
 
-def _spread(frames: int, take: int) -> np.ndarray:
-    """Return the middles of `take` equal spans, or every frame when there are no more than that."""
-    take = min(frames, take)
-    return ((np.arange(take) + 0.5) * frames / take).astype(int)
+def _spread(frames: int, per_clip: int) -> np.ndarray:
+    """Return the middles of `per_clip` equal spans, or every frame when there are no more than that."""
+    per_clip = min(frames, per_clip)
+    return ((np.arange(per_clip) + 0.5) * frames / per_clip).astype(int)
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ class RunCoordinator:
         self.events.append(event)
         return self.leaving or self.moving
 
-    def take(self) -> list[Event]:
+    def pop_events(self) -> list[Event]:
         """Return the events that were added since the last time."""
         events, self.events = self.events, []
         return events
@@ -163,7 +163,7 @@ class RunMonitor:
             try:
                 if self.stop.is_set():
                     ray.get(self.coordinator.leave.remote(), timeout=10)
-                for event in ray.get(self.coordinator.take.remote(), timeout=10):
+                for event in ray.get(self.coordinator.pop_events.remote(), timeout=10):
                     self.show(event)
                 if time.monotonic() - self.looked > BEAT_S:
                     self.looked = time.monotonic()

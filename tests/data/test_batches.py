@@ -18,7 +18,7 @@ from au_dist.data.decode import GREY, already, decode, in_threads, on_gpu, pixel
 from au_dist.data.labels import known
 from au_dist.data.order import Block, Order, lanes_of
 from au_dist.data.pipeline import Source, plan_reads, read_block, read_parts
-from au_dist.data.rows import COLUMNS, Reading, take
+from au_dist.data.rows import COLUMNS, Reading, take_clips
 from au_dist.data.splits import training_groups
 from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_views, no_view
 from au_dist.shards.format import read_manifest, read_row_group
@@ -165,7 +165,7 @@ def group_of(shards):
 def taken(table, rows, copies=None, epoch=2, **changes):
     """Return what an epoch takes of some rows of a row group."""
     reading = replace(READING, **changes)
-    return take(table, np.array(rows), np.array(copies or [0] * len(rows)), epoch, reading).to_pylist()
+    return take_clips(table, np.array(rows), np.array(copies or [0] * len(rows)), epoch, reading).to_pylist()
 
 
 def made(rows, aus, decode):
