@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import functools
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,35 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("path", sorted((ROOT / "examples/campaigns").glob("*.yaml")), ids=lambda path: path.name)
 def test_example_campaigns_parse(path):
     assert load_campaign(path, []).trials > 0
+
+
+#: What stands beside a measurement: since when it is there.
+DATED = re.compile(r"\bcommit ([0-9a-f]{7}), (20\d\d-\d\d-\d\d)|\bcommit not recorded")
+
+#: Lines between a benchmark's name and its date, at most.
+NEAR = 12
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_benchmarks_that_are_named_exist_and_what_they_measured_is_dated(page):
+    lines = page.read_text().splitlines()
+    dated = [number for number, line in enumerate(lines) if DATED.search(line)]
+    for number, line in enumerate(lines):
+        for name in re.findall(r"\bbenchmarks/(\w+\.py)", line):
+            assert (ROOT / "benchmarks" / name).exists(), f"{page.name}: {name}"
+            assert any(abs(number - other) <= NEAR for other in dated), f"{page.name}, line {number + 1}: {name}"
+
+
+def test_the_commits_beside_measurements_are_of_their_dates():
+    found = {pair for page in PAGES for pair in DATED.findall(page.read_text()) if pair[0]}
+    assert found
+    if not (ROOT / ".git").exists() or git("rev-parse", "--is-shallow-repository") != "false":
+        pytest.skip("no history here")
+    assert {(name, git("show", "--no-patch", "--format=%as", name)) for name, _ in found} == found
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def test_the_make_targets_of_the_readme_exist():
