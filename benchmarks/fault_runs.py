@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from resume import kill_all
@@ -18,6 +18,9 @@ from resume import kill_all
 from au_dist.cluster import local, nodes, record
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
+
+if TYPE_CHECKING:
+    from au_dist.train.events import Event
 
 RECIPE = """
 name: {name}
@@ -28,7 +31,7 @@ data: {{size: 32, lanes: 4, shuffle_row_groups: 4, cpus: 0.2, frames_per_clip: {
 model: {{embed_dim: 16, bottleneck_channels: 4}}
 batch: {{clips: 16}}
 optim: {{epochs: {epochs}, lr: 0.001}}
-checkpoint: {{every_steps: 10, last_k: 3, keep_multiples_of: 10, ledger: true}}
+checkpoint: {{every_steps: {every}, last_k: 3, keep_multiples_of: 10, ledger: true}}
 workers: {{count: {count}, cpus: {cpus}, max_failures: 2}}
 """
 
@@ -47,6 +50,7 @@ class Run:
         count: Workers.
         cpus: CPUs of each.
         epochs: How long it is.
+        every: Steps between checkpoints.
     """
 
     def __init__(
@@ -62,10 +66,11 @@ class Run:
         count: str = "2",
         cpus: float = 0.4,
         epochs: int = 3,
+        every: int = 10,
     ) -> None:
         self.recipe, self.events = place / f"{name}.yaml", place / f"{name}.jsonl"
         places = {"name": name, "shards": shards.uri, "runs": runs.uri}
-        text = RECIPE.format(**places, job=job, frames=frames, count=count, cpus=cpus, epochs=epochs)
+        text = RECIPE.format(**places, job=job, frames=frames, count=count, cpus=cpus, epochs=epochs, every=every)
         self.recipe.write_text(text)
         self.events.touch()
         self.log = self.events.with_suffix(".log")
@@ -106,10 +111,13 @@ class Run:
 
     def _is_mine(self, process: psutil.Process) -> bool:
         """Return whether a worker is below the driver, or below a node of the run's cluster."""
-        if head := self.environment.get("RAY_ADDRESS"):
-            port = head.rpartition(":")[2]
-            return any(re.fullmatch(f"--gcs-address=.*:{port}", part) for part in raylet(process).cmdline())
-        return psutil.Process(self.process.pid) in process.parents()
+        try:
+            if head := {**os.environ, **self.environment}.get("RAY_ADDRESS"):
+                port = head.rpartition(":")[2]
+                return any(re.fullmatch(f"--gcs-address=.*:{port}", part) for part in raylet(process).cmdline())
+            return psutil.Process(self.process.pid) in process.parents()
+        except (psutil.NoSuchProcess, StopIteration):  # it has ended, or its node has: it was another Ray's
+            return False
 
     def begin_at(self, step: int, other: "Run") -> "Run":
         """Take over another run's checkpoint of a step."""
@@ -188,6 +196,27 @@ def cluster_of(count: int, folder: Path) -> Iterator[Nodes]:
         local.down(folder)
 
 
+def line(event: "Event") -> dict[str, Any]:
+    """Return what is written of an event: numbers of steps and validations by name, otherwise what was said."""
+    from au_dist.train import events
+
+    match event:
+        case events.StepDone() | events.Validated():
+            return event.row()
+        case events.Resumed():
+            return {"resumed": True, "step": event.step}
+        case events.Stored():
+            return {"stored": True, "step": event.step}
+        case events.CheckpointDamaged():
+            return {"damaged": event.fault}
+        case events.Waiting():
+            return {"late": event.words}
+        case events.NodesDraining():
+            return {"draining": event.words}
+        case events.WorkersLost():
+            return {"lost": event.words}
+
+
 def child(recipe: str, events: str) -> None:
     """Train, and write what is shown with its time."""
     from au_dist.cli.terminal import asked_to_stop
@@ -196,7 +225,10 @@ def child(recipe: str, events: str) -> None:
     from au_dist.runs.session import ray_session
     from au_dist.runs.train import train
 
-    def show(entry: dict[str, Any]) -> None:
+    def show(event: "Event") -> None:
+        write(line(event))
+
+    def write(entry: dict[str, Any]) -> None:
         with Path(events).open("a") as file:
             file.write(json.dumps({"time": time.time(), **entry}) + "\n")
 
@@ -204,7 +236,7 @@ def child(recipe: str, events: str) -> None:
         try:
             train(load_recipe(Path(recipe), []), show, stop=stop)
         except AuDistError as error:
-            show({"error": str(error)})
+            write({"error": str(error)})
             print(error, flush=True)
             sys.exit(error.exit_code)
 

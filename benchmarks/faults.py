@@ -1,6 +1,7 @@
 """Break a run in the ways that clusters break, and compare what comes of it with the same run left in peace.
 
     python benchmarks/faults.py [--only "a worker is killed" ...]
+    python benchmarks/faults.py --tiny            a worker is killed in a short run that is stored in a folder
 
 Two workers on this machine, a checkpoint every 10 steps. Each fault happens after step `AT`. Whatever ends the command,
 it is given again. Printed: what happened, the longest pause from the fault on between two steps that had not been done
@@ -17,7 +18,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -79,6 +79,7 @@ class Case:
         count: Workers.
         later: Workers at the end, where their number changes.
         epochs: How long the run is.
+        every: Steps between checkpoints.
         disk_mib: Size of the file system that the run is stored in; in S3 when 0.
         spoilt: Train intensities, one clip of which spoils the loss.
     """
@@ -88,6 +89,7 @@ class Case:
     count: str = "2"
     later: str = ""
     epochs: int = 3
+    every: int = 10
     disk_mib: int = 0
     spoilt: bool = False
 
@@ -277,11 +279,16 @@ def disk(mib: int, folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def try_out(name: str, case: Case, place: Path, base: Store, environment: dict[str, str], peace: Run) -> str:
-    """Run a case and return its row."""
+def try_out(
+    name: str, case: Case, place: Path, base: Store, environment: dict[str, str], peace: Run, at_step: int = AT
+) -> str:
+    """Run a case and return its row; without a proxy before the store where it is not an S3 server."""
     number = list(CASES).index(name)
     with contextlib.ExitStack() as stack:
-        endpoint, faults = stack.enter_context(s3_faults.before(environment["AWS_ENDPOINT_URL"]))
+        faults, reach = s3_faults.Faults(), dict[str, str]()
+        if server := environment.get("AWS_ENDPOINT_URL"):
+            endpoint, faults = stack.enter_context(s3_faults.before(server))
+            reach = {"AWS_ENDPOINT_URL": endpoint}
         nodes = stack.enter_context(cluster_of(case.nodes, place / f"nodes-{number}")) if case.nodes else None
         folder = stack.enter_context(disk(case.disk_mib, place / f"disk-{number}")) if case.disk_mib else None
         shards, runs = base.at("spoilt" if case.spoilt else "shards"), open_store(folder) if folder else base.at("runs")
@@ -290,15 +297,16 @@ def try_out(name: str, case: Case, place: Path, base: Store, environment: dict[s
             f"run-{number}",
             shards,
             runs,
-            nodes.environment if nodes else {"AWS_ENDPOINT_URL": endpoint},
+            nodes.environment if nodes else reach,
             job=INTENSITY if case.spoilt else "method: aunce",
             frames=2 if case.spoilt else 1,
             count=case.count,
             # One worker a node, where there are nodes.
             cpus=1.2 if nodes else 0.4,
             epochs=case.epochs,
+            every=case.every,
         ).start()
-        run.reach(AT)
+        run.reach(at_step)
         at = time.time()
         case.break_it(Scene(run, faults, nodes, folder))
         run.finish()
@@ -323,13 +331,33 @@ def peace_for(case: Case, place: Path, base: Store, peace: Run) -> Run:
     return like
 
 
-def main() -> None:
+def head(peace: Run, begun: float) -> None:
+    """Print what the undisturbed run took, and the head of the table."""
+    print(f"undisturbed: {peace.step()} steps in {time.monotonic() - begun:.0f} s, with the start of Ray\n")
+    print("| what | what happened | longest pause, s | steps done again | weights | ledger | said |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+
+
+def tiny(place: Path) -> None:
+    """Kill a worker in a short run."""
+    base, name, begun = open_store(place / "store"), "a worker is killed", time.monotonic()
+    case = replace(CASES[name], epochs=1, every=5)
+    shards_of(base.at("shards"), SPEC)
+    peace = Run(place, "peace", base.at("shards"), base.at("runs"), {}, epochs=case.epochs, every=case.every)
+    head(peace.start().finish(), begun)
+    print(try_out(name, case, place, base, {}, peace, at_step=7), flush=True)
+
+
+def main(argv: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
-    asked = parser.parse_args().only
+    parser.add_argument("--tiny", action="store_true", help="a worker is killed in a short run, stored in a folder")
+    arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
+        if arguments.tiny:
+            return tiny(place)
         s3.up(place / "s3")
         try:
             environment = s3.environment(place / "s3")
@@ -339,10 +367,8 @@ def main() -> None:
             shards_of(base.at("shards"), SPEC)
             begun = time.monotonic()
             peace = Run(place, "peace", base.at("shards"), base.at("runs"), {}).start().finish()
-            print(f"undisturbed: {peace.step()} steps in {time.monotonic() - begun:.0f} s, with the start of Ray\n")
-            print("| what | what happened | longest pause, s | steps done again | weights | ledger | said |")
-            print("|---|---|---|---|---|---|---|", flush=True)
-            for name in asked:
+            head(peace, begun)
+            for name in arguments.only:
                 like = peace_for(CASES[name], place, base, peace)
                 print(try_out(name, CASES[name], place, base, environment, like), flush=True)
         finally:
@@ -350,4 +376,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

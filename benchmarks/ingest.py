@@ -1,6 +1,7 @@
 """Taking in recordings: frames a second and core, the share of each stage, and memory against a recording's length.
 
     python benchmarks/ingest.py
+    python benchmarks/ingest.py --tiny            6 frames of BP4D's pictures and of a web video; memory for 6 alone
 
 One process, one thread. Processor time, so that other work on the machine counts little.
 """
@@ -82,23 +83,28 @@ def run(folder: Path, size: int, detect_side: int) -> dict[str, float]:
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--tiny", action="store_true", help="6 frames of two kinds, one size of crops")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.one:
         print(json.dumps(measure(**json.loads(arguments.one))))
         return
+    kinds, sizes, lengths = dict(KINDS), (112, 224), (200, 2000)
+    if arguments.tiny:
+        arguments.frames, sizes, lengths = 6, (112,), (6,)
+        del kinds["DISFA video"]
     print("| frames | looked at | crops | frames/s a core | decode | detect | crop | encode |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
-        for name, (width, height, pictures, side) in KINDS.items():
+        for name, (width, height, pictures, side) in kinds.items():
             folder = Path(place) / name
             folder.mkdir()
             write_frames(folder, width, height, arguments.frames, pictures)
-            for size in (112, 224):
+            for size in sizes:
                 found = run(folder, size, side)
                 stages = ("decode", "detect", "crop", "encode")
                 spent = sum(found[stage] for stage in stages)
@@ -107,7 +113,7 @@ def main() -> None:
                 print(f"| {name}, {width}x{height} | {side} | {size} | {rate:.1f} | {shares} |", flush=True)
         print("\n| frames of a video | peak memory of its process, MiB |")
         print("|---|---|")
-        for count in (200, 2000):
+        for count in lengths:
             folder = Path(place) / f"long {count}"
             folder.mkdir()
             write_frames(folder, 640, 360, count, pictures=False)

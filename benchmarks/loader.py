@@ -1,6 +1,7 @@
 """From shards to training tensors: processor time an image, beside other loaders on the same bytes.
 
     python benchmarks/loader.py
+    python benchmarks/loader.py --tiny            one round of few batches, without the peers that are not installed
 
 The peers are installed into an environment of their own (``--environment``), beside the packages of this one. Clips
 of 8 synthetic frames at 112 pixels; batches of 64 clips; two random views at 96 pixels. Processor time is that of a
@@ -23,7 +24,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,34 @@ import torch
 OURS, FLOOR = "au-dist", "decoding and views alone, in one process"
 PACKAGES = ("webdataset==1.0.2", "litdata==0.2.76", "mosaicml-streaming==0.13.0")
 
-#: Frames taken of each clip → batches before measuring, and measured.
-BATCHES = {1: (60, 250), 8: (15, 40)}
-SUBJECTS, CLIPS, FRAMES, SIDE, STARTS = 96, 32, 8, 112, 3
+CLIPS, FRAMES, SIDE = 32, 8, 112
 
 
-def make_shards(place: Path, subjects: int = SUBJECTS) -> None:
+@dataclass(frozen=True)
+class Scale:
+    """How much is read.
+
+    Attributes:
+        subjects: Subjects of the set, of `CLIPS` clips each.
+        starts: How often it is measured what a start takes.
+        batches: Frames taken of each clip → batches before measuring, and measured.
+    """
+
+    subjects: int
+    starts: int
+    batches: dict[int, tuple[int, int]]
+
+    @property
+    def half(self) -> int:
+        """Return the batches of half an epoch."""
+        return self.subjects * CLIPS // kinds.BATCH // 2
+
+
+FULL = Scale(96, 3, {1: (60, 250), 8: (15, 40)})
+TINY = Scale(8, 1, {1: (1, 3)})
+
+
+def make_shards(place: Path, subjects: int = FULL.subjects) -> None:
     """Write the set: synthetic faces, each seen by several subjects, which decodes like any other."""
     from au_dist.shards.writer import write_shards
     from au_dist.storage.store import open_store
@@ -69,9 +92,9 @@ def processor_s() -> float:
     return spent
 
 
-def measure(batches: kinds.Batches, frames: int) -> dict[str, float]:
+def measure(batches: kinds.Batches, frames: int, scale: Scale) -> dict[str, float]:
     """Return processor time and rate in the middle of a run."""
-    before, count = BATCHES[frames]
+    before, count = scale.batches[frames]
     for _ in range(before):
         next(batches)
     spent, begun = processor_s(), time.perf_counter()
@@ -113,31 +136,32 @@ def first_batch(start: Callable[[], kinds.Batches], prepare: Callable[[], None] 
 def starts(
     fresh: Callable[[], kinds.Batches],
     middle: Callable[[], kinds.Batches] | None,
+    count: int,
     prepare: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Return the medians of starting anew and in the middle of an epoch, in turn."""
     found: dict[str, list[float]] = {"first": [], "resumed": []}
-    for _ in range(STARTS):
+    for _ in range(count):
         found["first"].append(first_batch(fresh, prepare))
         if middle is not None:
             found["resumed"].append(first_batch(middle, prepare))
     return {name: statistics.median(seconds) for name, seconds in found.items() if seconds}
 
 
-def run_ours(place: Path, frames: int) -> dict[str, Any]:
+def run_ours(place: Path, frames: int, scale: Scale) -> dict[str, Any]:
     def fresh() -> kinds.Batches:
         return kinds.ours(place, frames, 200)
 
     def middle() -> kinds.Batches:
-        return kinds.ours(place, frames, 200, SUBJECTS * CLIPS // kinds.BATCH // 2)
+        return kinds.ours(place, frames, 200, scale.half)
 
     cold = first_batch(fresh)
-    found = measure(kinds.ours(place, frames, sum(BATCHES[frames]) + 30), frames)
-    found |= starts(fresh, middle, reading_processes)
+    found = measure(kinds.ours(place, frames, sum(scale.batches[frames]) + 30), frames, scale)
+    found |= starts(fresh, middle, scale.starts, reading_processes)
     return {**found, "cold": cold, "version": f"ray {importlib.metadata.version('ray')}"}
 
 
-def run_floor(place: Path, frames: int) -> dict[str, Any]:
+def run_floor(place: Path, frames: int, scale: Scale) -> dict[str, Any]:
     prepare = kinds.Prepare(frames, SIDE)
     clips = list(itertools.islice(kinds.clips_of(place), 8 * kinds.BATCH))
 
@@ -147,13 +171,13 @@ def run_floor(place: Path, frames: int) -> dict[str, Any]:
                 some = clips[start : start + kinds.BATCH]
                 yield kinds.collate([prepare(n, jpegs.__getitem__, len(jpegs), label) for n, jpegs, label in some])
 
-    return measure(kinds.views_of(batches()), frames)
+    return measure(kinds.views_of(batches()), frames, scale)
 
 
-def run_peer(name: str, place: Path, frames: int) -> dict[str, Any]:
+def run_peer(name: str, place: Path, frames: int, scale: Scale) -> dict[str, Any]:
     _, make, package = kinds.PEERS[name]
     prepare = kinds.Prepare(frames, SIDE)
-    found = measure(kinds.views_of(make(place, prepare)), frames)
+    found = measure(kinds.views_of(make(place, prepare)), frames, scale)
     resumes = hasattr(make(place, prepare), "load_state_dict")
 
     def middle() -> kinds.Batches:
@@ -163,11 +187,11 @@ def run_peer(name: str, place: Path, frames: int) -> dict[str, Any]:
 
     if resumes:
         loader = make(place, prepare)
-        for _ in itertools.islice(loader, SUBJECTS * CLIPS // kinds.BATCH // 2):
+        for _ in itertools.islice(loader, scale.half):
             pass
         state = loader.state_dict()
         del loader
-    found |= starts(lambda: kinds.views_of(make(place, prepare)), middle if resumes else None)
+    found |= starts(lambda: kinds.views_of(make(place, prepare)), middle if resumes else None, scale.starts)
     return {**found, "version": importlib.metadata.version(package)}
 
 
@@ -177,12 +201,13 @@ def child(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     place, name, frames = arguments.place, arguments.child, arguments.frames
+    scale = TINY if arguments.tiny else FULL
     if frames == 0:
         kinds.PEERS[name][0](place)
         print("found {}", flush=True)
         return
     with ray_session() if name == OURS else contextlib.nullcontext():
-        found = {OURS: run_ours, FLOOR: run_floor}.get(name, lambda *args: run_peer(name, *args))(place, frames)
+        found = {OURS: run_ours, FLOOR: run_floor}.get(name, lambda *args: run_peer(name, *args))(place, frames, scale)
         # Before Ray goes: a thread of Ray Data that is left over may end the process then.
         print("found " + json.dumps(found), flush=True)
 
@@ -206,9 +231,19 @@ def answer(command: list[str], environment: dict[str, str] | None = None) -> dic
     return json.loads(lines[0][6:]) if lines else sys.exit(f"{' '.join(command)}: {done.stderr[-3000:]}")
 
 
-def ask(python: str, place: Path, name: str, frames: int) -> dict[str, Any]:
+def ask(python: str, place: Path, name: str, frames: int, tiny: bool) -> dict[str, Any]:
     """Measure a loader in a process of its own."""
-    return answer([python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)])
+    command = [python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)]
+    return answer([*command, "--tiny"] if tiny else command)
+
+
+def installed(package: str) -> bool:
+    """Return whether a package is in this environment."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def show(frames: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
@@ -218,7 +253,7 @@ def show(frames: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
     print(f"| loader | version | {' | '.join(columns)} |")
     print(f"|{'---|' * (2 + len(columns))}")
     median = {name: statistics.median(found[name]["cpu"] for found in rounds) for name in rounds[0]}
-    best = min(median[name] for name in kinds.PEERS)
+    best = min(median[name] for name in kinds.PEERS if name in median)
     for name in rounds[0]:
         cpu = [found[name]["cpu"] for found in rounds]
         cells = [name, rounds[0][name].get("version", ""), f"{median[name]:.3f} ({min(cpu):.3f}–{max(cpu):.3f})"]
@@ -229,7 +264,7 @@ def show(frames: int, rounds: list[dict[str, dict[str, Any]]]) -> None:
         print(f"| {' | '.join(cells)} |")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Print one table for each number of frames."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -237,20 +272,26 @@ def main() -> None:
     parser.add_argument("--place", type=Path, help="keep the data here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--frames", type=int, help="only with so many frames of each clip (1 or 8)")
-    arguments = parser.parse_args()
+    parser.add_argument("--tiny", action="store_true", help="one round of few batches, with what is installed here")
+    arguments = parser.parse_args(argv)
     if arguments.child:
         return child(arguments)
-    python = environment(arguments.environment)
+    tiny, scale, peers = arguments.tiny, FULL, list(kinds.PEERS)
+    if tiny:
+        scale, arguments.rounds = TINY, 1
+        peers = [name for name in peers if installed(kinds.PEERS[name][2])]
+        print(f"left out, not installed: {', '.join(name for name in kinds.PEERS if name not in peers) or 'none'}")
+    python = sys.executable if tiny else environment(arguments.environment)
     with tempfile.TemporaryDirectory() as folder:
         place = arguments.place or Path(folder)
         if not (place / "shards").exists():
-            make_shards(place)
-            for name in kinds.PEERS:
-                ask(python, place, name, 0)
-        for frames in [arguments.frames] if arguments.frames else BATCHES:
-            names = [FLOOR, OURS, *kinds.PEERS]
+            make_shards(place, scale.subjects)
+            for name in peers:
+                ask(python, place, name, 0, tiny)
+        for frames in [arguments.frames] if arguments.frames else scale.batches:
+            names = [FLOOR, OURS, *peers]
             rounds = [
-                {name: ask(python if name in kinds.PEERS else sys.executable, place, name, frames) for name in names}
+                {name: ask(python if name in peers else sys.executable, place, name, frames, tiny) for name in names}
                 for _ in range(arguments.rounds)
             ]
             show(frames, rounds)

@@ -3,6 +3,7 @@
     python benchmarks/methods.py noise       AUNCE and cross-entropy at 0, 10, 20 and 30 % label noise
     python benchmarks/methods.py modes       AUNCE corrected and released
     python benchmarks/methods.py intensity   intensity with few labels: from scratch, and after predictive coding
+    python benchmarks/methods.py noise --tiny    one seed, one level or share, a few steps of few faces
 
 Every run is what `au-dist train` does. Run again, it goes on where it stopped. Some minutes a run on two cores.
 """
@@ -12,6 +13,7 @@ import json
 import os
 import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,86 +22,126 @@ from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-SEEDS = (0, 1, 2)
-NOISE = (0.0, 0.1, 0.2, 0.3)
 
-#: Share of labels -> epochs of the intensity runs.
-SHARES = {0.02: 30, 0.1: 12, 1.0: 6}
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is trained.
+
+    Attributes:
+        seeds: Seeds, of everything.
+        noise: Shares of the labels that are turned.
+        shares: Share of labels -> epochs of the intensity runs.
+        subjects: Subjects of the faces to detect, and of those to foresee.
+        frames: Frames of a video of these.
+        values: What every recipe is given instead of what else it says.
+    """
+
+    seeds: tuple[int, ...]
+    noise: tuple[float, ...]
+    shares: dict[float, float]
+    subjects: tuple[int, int]
+    frames: tuple[int, int]
+    values: dict[str, Any]
+
+
+FULL = Scale((0, 1, 2), (0.0, 0.1, 0.2, 0.3), {0.02: 30, 0.1: 12, 1.0: 6}, (120, 300), (48, 24), {})
+TINY = Scale(
+    (0,), (0.0,), {1.0: 0.5}, (24, 24), (16, 16), {"optim__epochs": 0.5, "batch__clips": 8, "workers__count": 1}
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where runs are stored and how much is trained.
+
+    Attributes:
+        base: Holds shards and runs.
+        scale: How much.
+    """
+
+    base: Store
+    scale: Scale = FULL
+
 
 #: What an intensity run starts from.
 STARTS = {"from scratch": "null", "after predictive coding": "{{run: predictive-{seed}}}"}
 
 
-def recipe(base: Store, shards: str, example: str, name: str, seed: int, **values: Any) -> Recipe:
+def recipe(study: Study, shards: str, example: str, name: str, seed: int, **values: Any) -> Recipe:
     """Return an example's recipe with other values."""
+    base = study.base
     places = {"name": name, "shards": base.at(f"shards/{shards}").uri, "runs": base.at("runs").uri, "seed": seed}
-    assignments = [f"{key.replace('__', '.')}={value}" for key, value in {**places, **values}.items()]
+    changed = {**places, **values, **study.scale.values}
+    assignments = [f"{key.replace('__', '.')}={value}" for key, value in changed.items()]
     path = EXAMPLES / f"{example}.yaml"
     return parse(Recipe, override(read_yaml(path), assignments), path)
 
 
-def run(base: Store, found: Recipe) -> dict[str, Any]:
+def run(study: Study, found: Recipe) -> dict[str, Any]:
     """Train a recipe, or find it trained; return the averages over action units on test subjects if it has a task."""
     from au_dist.runs.train import train
     from au_dist.scoring.evaluate import REPORT, evaluate
 
     say(f"  {found.name}")
     train(found)
-    place = base.at("runs").at(found.name)
+    place = study.base.at("runs").at(found.name)
     if found.method:
         return {}
     if place.exists(REPORT):
         return json.loads(place.read(REPORT))["average"]
-    return evaluate(found.name, runs=base.at("runs"))["average"]
+    return evaluate(found.name, runs=study.base.at("runs"))["average"]
 
 
-def noise(base: Store, levels: tuple[float, ...] = NOISE) -> list[list[str]]:
+def noise(study: Study) -> list[list[str]]:
     """AUNCE with a linear probe, and the same network trained by cross-entropy, on labels of which some are wrong."""
     rows = []
-    for level in levels:
+    for level in study.scale.noise:
         found: dict[str, list[dict[str, Any]]] = {"AUNCE, linear probe": [], "cross-entropy": []}
-        for seed in SEEDS:
+        for seed in study.scale.seeds:
             labels = {"data__labels__noise": level, "data__labels__seed": seed}
-            found["AUNCE, linear probe"].append(aunce(base, f"aunce-{level:g}-{seed}", seed, **labels))
+            found["AUNCE, linear probe"].append(aunce(study, f"aunce-{level:g}-{seed}", seed, **labels))
             name = f"cross-entropy-{level:g}-{seed}"
-            plain = recipe(base, "faces", "finetune", name, seed, init="null", optim__epochs=10, **labels)
-            found["cross-entropy"].append(run(base, plain))
+            plain = recipe(study, "faces", "finetune", name, seed, init="null", optim__epochs=10, **labels)
+            found["cross-entropy"].append(run(study, plain))
         rows += [[f"{level:.0%}", name, *cells(values, "auc", "f1")] for name, values in found.items()]
     return [["labels turned", "", *titles("AUC", "F1")], *rows]
 
 
-def modes(base: Store) -> list[list[str]]:
+def modes(study: Study) -> list[list[str]]:
     """The corrected and the released form of the loss, all else equal."""
     rows = []
     for mode, prefix in (("corrected", "aunce-0"), ("released", "released")):
-        labels = [{"data__labels__noise": 0.0, "data__labels__seed": seed} for seed in SEEDS]
-        found = [aunce(base, f"{prefix}-{seed}", seed, aunce__mode=mode, **labels[seed]) for seed in SEEDS]
+        found = []
+        for seed in study.scale.seeds:
+            labels = {"data__labels__noise": 0.0, "data__labels__seed": seed}
+            found.append(aunce(study, f"{prefix}-{seed}", seed, aunce__mode=mode, **labels))
         rows.append([mode, *cells(found, "auc", "f1")])
     return [["mode", *titles("AUC", "F1")], *rows]
 
 
-def aunce(base: Store, name: str, seed: int, **values: Any) -> dict[str, Any]:
+def aunce(study: Study, name: str, seed: int, **values: Any) -> dict[str, Any]:
     """Pretrain and probe."""
-    run(base, recipe(base, "faces", "pretrain", name, seed, **values))
+    run(study, recipe(study, "faces", "pretrain", name, seed, **values))
     labels = {key: value for key, value in values.items() if key.startswith("data__")}
-    return run(base, recipe(base, "faces", "probe", f"{name}-probe", seed, init__run=name, **labels))
+    return run(study, recipe(study, "faces", "probe", f"{name}-probe", seed, init__run=name, **labels))
 
 
-def intensity(base: Store) -> list[list[str]]:
+def intensity(study: Study) -> list[list[str]]:
     """Intensity from few labels, from scratch and from a network that learnt to predict unlabelled clips."""
     blocks = {"predictive__blocks": 8, "predictive__steps": 3, "batch__clips": 32}
-    common = {"data__frames_per_clip": 8, "optim__encoder": 1.0, "keep__every": 40}
-    for seed in SEEDS:
-        run(base, recipe(base, "clips", "predictive", f"predictive-{seed}", seed, optim__epochs=10, **blocks))
+    common = {"data__frames_per_clip": 8, "optim__encoder": 1.0, "checkpoint__every_steps": 40}
+    for seed in study.scale.seeds:
+        run(study, recipe(study, "clips", "predictive", f"predictive-{seed}", seed, optim__epochs=10, **blocks))
     rows = []
-    for share, epochs in SHARES.items():
+    for share, epochs in study.scale.shares.items():
         labels = {"data__labels__share": share, "optim__epochs": epochs}
         for start, init in STARTS.items():
             found = []
-            for seed in SEEDS:
+            for seed in study.scale.seeds:
                 name = f"{start.replace(' ', '-')}-{share:g}-{seed}"
                 values = {**common, **labels, "data__labels__seed": seed, "init": init.format(seed=seed)}
-                found.append(run(base, recipe(base, "clips", "intensity", name, seed, **values)))
+                found.append(run(study, recipe(study, "clips", "intensity", name, seed, **values)))
             rows.append([f"{share:.0%}", start, *cells(found, "icc", "mse", "mae")])
     return [["labels", "", *titles("ICC(3,1)", "MSE", "MAE")], *rows]
 
@@ -110,27 +152,28 @@ def titles(*names: str) -> list[str]:
 
 
 def cells(found: list[dict[str, Any]], *keys: str) -> list[str]:
-    """Return mean and standard deviation of each metric, and its values."""
+    """Return mean and standard deviation of each metric (0 of a single value), and its values."""
     texts = []
     for key in keys:
         values = [report[key] for report in found]
-        texts.append(f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}")
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        texts.append(f"{statistics.mean(values):.3f} ± {spread:.3f}")
         texts.append(" ".join(f"{value:.3f}" for value in values))
     return texts
 
 
-def faces(base: Store) -> None:
+def faces(study: Study) -> None:
     """Make the faces: videos in clips of 4 frames to detect, in clips of 8 frames to foresee."""
     from au_dist.ingest.synthetic import ingest_synthetic
     from au_dist.shards.format import MANIFEST
     from au_dist.synthetic.clips import SynthSpec
 
-    for name, spec in {
-        "faces": SynthSpec(120, 1, 48, 4, size=64, stride=10),
-        "clips": SynthSpec(300, 1, 24, 8, size=64, stride=10),
-    }.items():
-        if not base.at(f"shards/{name}").exists(MANIFEST):
-            ingest_synthetic(spec, base.at(f"shards/{name}"), processes=os.cpu_count() or 1)
+    scale = study.scale
+    for name, subjects, frames, length in zip(("faces", "clips"), scale.subjects, scale.frames, (4, 8), strict=True):
+        place = study.base.at(f"shards/{name}")
+        if not place.exists(MANIFEST):
+            spec = SynthSpec(subjects, 1, frames, length, size=64, stride=10)
+            ingest_synthetic(spec, place, processes=os.cpu_count() or 1)
 
 
 def say(text: str) -> None:
@@ -139,19 +182,21 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Run one comparison and print its table."""
     from au_dist.runs.session import ray_session
 
     comparisons = {"noise": noise, "modes": modes, "intensity": intensity}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparison", choices=comparisons)
-    parser.add_argument("--out", default=".demo/methods", help="folder or address for shards and runs")
-    chosen = parser.parse_args()
-    base = open_store(chosen.out)
-    faces(base)
+    parser.add_argument("--out", help="folder or address for shards and runs (.demo/methods, .demo/methods-tiny)")
+    parser.add_argument("--tiny", action="store_true", help="one seed, one level or share, few steps of few faces")
+    chosen = parser.parse_args(argv)
+    out = chosen.out or (".demo/methods-tiny" if chosen.tiny else ".demo/methods")
+    study = Study(open_store(out), TINY if chosen.tiny else FULL)
+    faces(study)
     with ray_session():
-        head, *rows = comparisons[chosen.comparison](base)
+        head, *rows = comparisons[chosen.comparison](study)
     for row in (head, ["---"] * len(head), *rows):
         say(f"| {' | '.join(row)} |")
 

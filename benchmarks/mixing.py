@@ -2,6 +2,7 @@
 
     python benchmarks/mixing.py
     python benchmarks/mixing.py --picture docs/pictures/data_order.png
+    python benchmarks/mixing.py --tiny            the first 10 sets, two sizes of a block
 
 Only the order is computed; nothing is read. Beside it, a full shuffle of all clips.
 """
@@ -29,17 +30,17 @@ def order_of(subjects: int, clips: int, size: int, mix: int) -> tuple[Order, lis
     return Order(tuple(groups), seed=0, lanes=LANES, shuffle_row_groups=mix), who
 
 
-def dealt(order: Order) -> list[list[tuple[int, int]]]:
-    """Return the contrast sets of the first epochs: row group and row of each clip."""
+def dealt(order: Order, count: int) -> list[list[tuple[int, int]]]:
+    """Return the first contrast sets: row group and row of each clip."""
     take = CONTRAST // LANES
     streams = []
     for lane in range(LANES):
         rows: list[tuple[int, int]] = []
-        for block in order.stream((lane,), 0, SETS * take):
+        for block in order.stream((lane,), 0, count * take):
             line = [(row_slice.group.group, int(row)) for row_slice in order.slices(block) for row in row_slice.rows()]
             rows += [line[k] for k in order.permutation(block)]
         streams.append(rows)
-    return [[row for rows in streams for row in rows[k * take : (k + 1) * take]] for k in range(SETS)]
+    return [[row for rows in streams for row in rows[k * take : (k + 1) * take]] for k in range(count)]
 
 
 def quality(sets: list[list[tuple[int, int]]], who: list[int]) -> tuple[float, float, float]:
@@ -92,21 +93,23 @@ def draw(path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--picture", type=Path, help="draw a small epoch instead")
-    arguments = parser.parse_args()
+    parser.add_argument("--tiny", action="store_true", help="the first 10 sets, two sizes of a block")
+    arguments = parser.parse_args(argv)
     if arguments.picture:
         return draw(arguments.picture)
+    mixes, count = ((1, 8), 10) if arguments.tiny else (MIXES, SETS)
     print(
         "| corpus | data.shuffle_row_groups | subjects in a set of 64 | largest share of one | pairs of one row group |"
     )
     print("|---|---|---|---|---|")
     for name, (subjects, clips, size) in CORPORA.items():
-        for mix in MIXES:
+        for mix in mixes:
             order, who = order_of(subjects, clips, size, mix)
-            found = quality(dealt(order), who)
+            found = quality(dealt(order, count), who)
             print(f"| {name} | {mix} | {found[0]:.1f} | {found[1]:.0%} | {found[2]:.1%} |")
         order, who = order_of(subjects, clips, size, 1)
         every = [(group.group, row) for group in order.groups for row in range(group.clips)]

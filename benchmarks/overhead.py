@@ -1,8 +1,9 @@
 """What Ray Train, DeepSpeed and checkpoints cost a step, beside a bare PyTorch loop on the same batches.
 
     python benchmarks/overhead.py
+    python benchmarks/overhead.py --tiny          two turns of 2 steps of 16 clips
 
-One Ray Train worker, ZeRO stage 0, AUNCE at 56 px in steps of 64 clips. Turns of `TURN` steps are taken one after the
+One Ray Train worker, ZeRO stage 0, AUNCE at 56 px in steps of 64 clips. Turns of 50 steps are taken one after the
 other in one process: the run's own loop (engine, record, progress) without and with a checkpoint at its end, waited
 for, and a loop of PyTorch alone. Medians over turns; batches are at hand, so reading is no part of it.
 """
@@ -18,13 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-TURN = 50
+#: Turns, steps of a turn, and clips of a step: as in the documents, and with `--tiny`.
+FULL, TINY = (7, 50, 64), (2, 2, 16)
 
 RECIPE = {
     "name": "overhead",
     "method": "aunce",
     "data": {"size": 56, "lanes": 8, "shuffle_row_groups": 4, "cpus": 0.5},
-    "batch": {"clips": 64},
     "optim": {"epochs": 1.0, "lr": 1e-4},
     "checkpoint": {"last_k": 2},
     "workers": {"count": 1, "cpus": 1.0, "max_failures": 0},
@@ -43,7 +44,7 @@ def worker(config: dict[str, Any]) -> None:
     from au_dist.train.ledger import Ledger
     from au_dist.train.loop import Loop
 
-    context, turns = config["context"], config["turns"]
+    context, turns, steps = config["context"], config["turns"], config["steps"]
     recipe, world = context.recipe, _world(context.recipe)
     plan, lanes = context.plan(1), tuple(range(context.recipe.data.lanes))
     shard = ray.train.get_dataset_shard("train")
@@ -57,8 +58,8 @@ def worker(config: dict[str, Any]) -> None:
     save = host.save
 
     def ours(turn: int, *, store: bool) -> float:
-        start, host.save = turn * TURN, save if store else lambda *_: None
-        mine = replace(plan, steps=start + TURN, every=TURN)
+        start, host.save = turn * steps, save if store else lambda *_: None
+        mine = replace(plan, steps=start + steps, every=steps)
         loop = Loop(
             plan=mine, start=start, batches=itertools.cycle(made), engine=engine, lr=1e-4, skip=0.05, unreadable=0.01,
             size=recipe.data.size, world=world, host=host,
@@ -72,8 +73,8 @@ def worker(config: dict[str, Any]) -> None:
 
     def plain(turn: int) -> float:
         begun = time.perf_counter()
-        for step, batch in enumerate(itertools.islice(itertools.cycle(made), TURN)):
-            loss = bare(batch.views(recipe.data.size), batch.y_BA, batch.valid_BA, turn * TURN + step)
+        for step, batch in enumerate(itertools.islice(itertools.cycle(made), steps)):
+            loss = bare(batch.views(recipe.data.size), batch.y_BA, batch.valid_BA, turn * steps + step)
             adam.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(bare.parameters(), recipe.optim.grad_clip)
@@ -90,7 +91,7 @@ def worker(config: dict[str, Any]) -> None:
     Path(config["out"]).write_text(json.dumps(found))
 
 
-def measure(place: Path, turns: int) -> dict[str, list[float]]:
+def measure(place: Path, turns: int, steps: int, clips: int) -> dict[str, list[float]]:
     """Return the seconds of each turn."""
     import ray.data
     from ray.train import RunConfig, ScalingConfig
@@ -106,14 +107,15 @@ def measure(place: Path, turns: int) -> dict[str, list[float]]:
     from au_dist.synthetic.clips import SynthSpec
 
     ingest_synthetic(SynthSpec(12, 2, 64, 1, size=64, stride=5), open_store(place / "shards"))
-    context = make_context(Recipe.model_validate({**RECIPE, "shards": f"{place}/shards", "runs": f"{place}/runs"}))
+    changed = {"shards": f"{place}/shards", "runs": f"{place}/runs", "batch": {"clips": clips}}
+    context = make_context(Recipe.model_validate({**RECIPE, **changed}))
     quiet()
     out = place / "found.json"
     TorchTrainer(
         worker,
         train_loop_config={
             "context": context, "coordinator": start_coordinator(), "lease": acquire(context.run), "turns": turns,
-            "out": str(out),
+            "steps": steps, "out": str(out),
         },
         scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
         run_config=RunConfig(name="ray", storage_path=str(place / "ray")),
@@ -124,25 +126,27 @@ def measure(place: Path, turns: int) -> dict[str, list[float]]:
     return json.loads(out.read_text())
 
 
-def rows(found: dict[str, list[float]]) -> Iterator[tuple[str, list[float], list[float]]]:
+def rows(found: dict[str, list[float]], steps: int) -> Iterator[tuple[str, list[float], list[float]]]:
     """Yield what is compared, turn by turn."""
     yield "Ray Train and DeepSpeed, beside PyTorch alone", found["ours"], found["plain"]
-    yield f"a checkpoint every {TURN} steps, beside none", found["stored"], found["ours"]
+    yield f"a checkpoint every {steps} steps, beside none", found["stored"], found["ours"]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Print ratios of time."""
     from au_dist.runs.session import ray_session
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7)
-    arguments = parser.parse_args()
+    parser.add_argument("--turns", type=int)
+    parser.add_argument("--tiny", action="store_true", help="two turns of 2 steps of 16 clips")
+    arguments = parser.parse_args(argv)
+    turns, steps, clips = TINY if arguments.tiny else FULL
     with tempfile.TemporaryDirectory() as folder, ray_session():
-        found = measure(Path(folder), arguments.turns)
+        found = measure(Path(folder), arguments.turns or turns, steps, clips)
     print("| what | ms a step | of the other | smallest to largest |\n|---|---|---|---|")
-    for name, mine, others in rows(found):
+    for name, mine, others in rows(found, steps):
         ratios = [one / other for one, other in zip(mine, others, strict=True)]
-        step = 1000 * statistics.median(mine) / TURN
+        step = 1000 * statistics.median(mine) / steps
         spread = f"{min(ratios):.3f}–{max(ratios):.3f}"
         print(f"| {name} | {step:.1f} | {statistics.median(ratios):.3f} | {spread} |")
 
