@@ -1,7 +1,7 @@
 """Break a run in the ways that clusters break, and compare what comes of it with the same run left in peace.
 
     python benchmarks/faults.py [--only "a worker is killed" ...]
-    python benchmarks/faults.py --tiny            a worker is killed in a short run that is stored in a folder
+    python benchmarks/faults.py --tiny            the worker of a short run is killed; the run is stored in a folder
 
 Two workers on this machine, a checkpoint every 10 steps. Each fault happens after step `AT`. Whatever ends the command,
 it is given again. Printed: what happened, the longest pause from the fault on between two steps that had not been done
@@ -339,11 +339,12 @@ def head(peace: Run, begun: float) -> None:
 
 
 def tiny(place: Path) -> None:
-    """Kill a worker in a short run."""
+    """Kill the worker of a short run."""
     base, name, begun = open_store(place / "store"), "a worker is killed", time.monotonic()
-    case = replace(CASES[name], epochs=1, every=5)
+    case = replace(CASES[name], count="1", epochs=1, every=5)
     shards_of(base.at("shards"), SPEC)
-    peace = Run(place, "peace", base.at("shards"), base.at("runs"), {}, epochs=case.epochs, every=case.every)
+    how = {"count": case.count, "epochs": case.epochs, "every": case.every}
+    peace = Run(place, "peace", base.at("shards"), base.at("runs"), {}, **how)
     head(peace.start().finish(), begun)
     print(try_out(name, case, place, base, {}, peace, at_step=7), flush=True)
 
@@ -352,7 +353,7 @@ def main(argv: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--tiny", action="store_true", help="a worker is killed in a short run, stored in a folder")
+    parser.add_argument("--tiny", action="store_true", help="the worker of a short run is killed")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

@@ -59,7 +59,7 @@ class Scale:
 
 
 FULL = Scale(96, 3, {1: (60, 250), 8: (15, 40)})
-TINY = Scale(8, 1, {1: (1, 3)})
+TINY = Scale(8, 1, {1: (1, 5)})
 
 
 def make_shards(place: Path, subjects: int = FULL.subjects) -> None:

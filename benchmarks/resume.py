@@ -1,7 +1,7 @@
 """Kill a run again and again, on changing numbers of workers; its ledger must be that of a run left in peace.
 
     python benchmarks/resume.py            ten kills, workers 1, 2, 4, 2 in turn; some minutes on two cores
-    python benchmarks/resume.py --tiny     one kill, workers 1, then 2, a short run
+    python benchmarks/resume.py --tiny     one kill, workers 1, then 2, a short run beside one on 1
 
 Every kill is a SIGKILL of the driver and of every process below it, Ray's own too, at a random moment. The same
 command, with another number of workers, goes on.
@@ -98,14 +98,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--tiny", action="store_true", help="one kill in a short run")
     arguments = parser.parse_args(argv)
-    kills, epochs, pause_s = (1, 2, 0.0) if arguments.tiny else (arguments.kills, 12, 2.0)
+    kills, epochs, pause_s, workers = (1, 2, 0.0, 1) if arguments.tiny else (arguments.kills, 12, 2.0, 2)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         ingest_synthetic(SynthSpec(24, 1, 40, 1, size=32, stride=10), open_store(place / "shards"))
         begun = time.monotonic()
-        if start(place, "undisturbed", 2, epochs).wait():
+        if start(place, "undisturbed", workers, epochs).wait():
             sys.exit((place / "undisturbed.log").read_text())
-        print(f"undisturbed, 2 workers: {step_of(place, 'undisturbed')} steps in {time.monotonic() - begun:.0f} s\n")
+        seconds = time.monotonic() - begun
+        print(f"undisturbed, {workers} worker(s): {step_of(place, 'undisturbed')} steps in {seconds:.0f} s\n")
         print("| start | workers | from step | to step | | seconds |\n|---|---|---|---|---|---|")
         disturbed(place, kills, epochs, pause_s)
         runs = [open_store(place / "runs" / name) for name in ("disturbed", "undisturbed")]

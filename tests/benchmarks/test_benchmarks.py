@@ -6,10 +6,11 @@ What the tiny forms leave out:
 - `ingest.py`: DISFA's video, crops of 224 px, and memory against a recording's length.
 - `loader.py`: the peers that are not installed, all frames of a clip, more than one round.
 - `loader_memory.py`: a process of its own, so the processes' memory is that of the tests too.
-- `loader_s3.py`: a store that is only far away, and late answers.
+- `loader_s3.py`: S3 without faults, a store that is only far away, and late answers.
 - `resume.py`: nine of the ten kills. Here the runs join a Ray that is there, so a kill takes the driver alone.
-- `faults.py`: every fault but a killed worker; so S3, several nodes, the full disk and the spoilt clip.
-- `methods.py`: of `modes` and `intensity` only the recipes and the tables; nothing is trained for them.
+- `faults.py`: every fault but a killed worker, of one; so S3, several nodes, the full disk and the spoilt clip.
+- `methods.py`: here only the cross-entropy of `noise` is trained and scored; of what else is compared, here only the
+  recipes and the tables are tried.
 
 Those that start Ray in a process of their own join the one of these tests.
 """
@@ -155,9 +156,10 @@ def test_reading_from_a_store_that_refuses(joined, capsys):
     if absent := s3.missing_binaries():
         pytest.skip(f"no S3 server: {', '.join(absent)} not installed (python -m au_dist.cluster.local_s3 install)")
     loader_s3.main(["--tiny"])
-    rows = table(capsys.readouterr().out, numbers=4)
-    assert [row[0] for row in rows] == list(loader_s3.FEW)
-    assert "refused" in rows[2][5]
+    folder, refusing = table(capsys.readouterr().out, numbers=3)
+    assert (folder[0], refusing[0]) == loader_s3.FEW
+    assert float(refusing[2]) > 0
+    assert re.fullmatch(r"[1-9]\d* passed, [1-9]\d* refused", refusing[5])
 
 
 @pytest.mark.slow
@@ -227,10 +229,13 @@ def test_faults_know_every_event_of_a_run():
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_methods_side_by_side(ray_here, tmp_path, capsys):
+def test_methods_side_by_side(ray_here, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(methods, "aunce", lambda *_, **__: {"auc": 0.25, "f1": 0.125})
     methods.main(["noise", "--tiny", "--out", str(tmp_path)])
     rows = table(capsys.readouterr().out, numbers=4)
     assert [row[:2] for row in rows] == [["0%", "AUNCE, linear probe"], ["0%", "cross-entropy"]]
+    assert rows[0][2:] == ["0.250 ± 0.000", "0.250", "0.125 ± 0.000", "0.125"]
+    assert 0 < float(rows[1][3]) < 1
 
 
 @pytest.mark.parametrize(
