@@ -201,7 +201,7 @@ def test_the_demo_tries_the_model_of_its_own_store(probed, runs, tmp_path):
         video, picture = demo.try_best(store, results)
         assert all(path.stat().st_size for path in (video, picture))
         pulled = checkpoint.state(open_store(results / "models/probe"))
-        assert pulled["step"] == checkpoint.state(best).step
+        assert pulled.step == checkpoint.state(best).step
         (Path(best.uri) / checkpoint.COMPLETE).unlink()  # another checkpoint is the best now
 
 
