@@ -54,17 +54,17 @@ def find(tree: Tree, options: Options) -> Found:
         if name in folders:
             fps = _fps(film)
             guessed += fps is None
-            frames: Film | Pictures = Pictures(numbered(folders[name]), fps or FPS, cropped=True)
+            source: Film | Pictures = Pictures(numbered(folders[name]), fps or FPS, cropped=True)
         elif film and not folders:
-            frames = Film(film, first=1)
+            source = Film(film, first=1)
         else:
             lonely.append(name)
             continue
-        whole = isinstance(frames, Film)
+        whole = isinstance(source, Film)
         # A crop shows the one person that is meant.
         side = _side(name) if whole else "any"
         sequence = Sequence(
-            "affwild2", f"affwild2/{video}", name, frames, {"rows": labels[name]}, whole=whole, side=side
+            "affwild2", f"affwild2/{video}", name, source, {"rows": labels[name]}, whole=whole, side=side
         )
         sequences.append(sequence)
     notes = []

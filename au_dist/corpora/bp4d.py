@@ -80,15 +80,15 @@ def _sequence(
 ) -> Sequence:
     subject, task = key
     name = f"{subject}_{task}"
-    frames: Pictures | Film
+    source: Pictures | Film
     if pictures:
-        frames = Pictures(ordinal(pictures) if _by_place(corpus, options) else pictures, FPS)
+        source = Pictures(ordinal(pictures) if _by_place(corpus, options) else pictures, FPS)
     else:
         assert video is not None
-        frames = Film(video, first=1)
+        source = Film(video, first=1)
     bad = bad_frames(corpus, options.bad_frames).get(f"{subject}/{task}", ())
     segment = published_segments(corpus).get(f"{subject}/{task}")
-    return Sequence(corpus, f"{corpus}/{subject}", name, frames, labels, dropped=bad, segment=segment)
+    return Sequence(corpus, f"{corpus}/{subject}", name, source, labels, dropped=bad, segment=segment)
 
 
 def _by_place(corpus: str, options: Options) -> bool:

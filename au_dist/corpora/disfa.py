@@ -53,13 +53,13 @@ def find(tree: Tree, options: Options) -> Found:
         raise no_labels("DISFA", tree, len(videos.keys() | pictures.keys()), LABELS_LOOKED_FOR)
     sequences, aside = [], dict(tree.unreadable)
     for subject in sorted(videos.keys() | pictures.keys()):
-        source = videos.get(subject) or pictures[subject][0][1]
+        entry = videos.get(subject) or pictures[subject][0][1]
         if subject not in labels:
-            aside[source.where] = f"no labels of {subject}"
+            aside[entry.where] = f"no labels of {subject}"
             continue
         bad = bad_frames("disfa", options.bad_frames).get(subject, ())
-        frames = Film(videos[subject], first=1) if subject in videos else Pictures(_from_one(pictures[subject]), FPS)
-        sequence = Sequence("disfa", f"disfa/{subject}", subject, frames, labels[subject], whole=True, dropped=bad)
+        source = Film(videos[subject], first=1) if subject in videos else Pictures(_from_one(pictures[subject]), FPS)
+        sequence = Sequence("disfa", f"disfa/{subject}", subject, source, labels[subject], whole=True, dropped=bad)
         sequences.append(sequence)
         if missing := set(AUS) - {int(kind.split()[1]) for kind in labels[subject]}:
             notes.append(f"{subject} has no label file of AU {', '.join(map(str, sorted(missing)))}.")
@@ -97,8 +97,8 @@ def find_plus(tree: Tree, options: Options) -> Found:
         if key not in labels:
             aside[pictures[key][0][1].where] = f"no labels of {subject}/{trial}"
             continue
-        frames = Pictures(pictures[key], FPS)
-        sequences.append(Sequence("disfa+", f"disfa/{subject}", trial, frames, labels[key], whole=True))
+        source = Pictures(pictures[key], FPS)
+        sequences.append(Sequence("disfa+", f"disfa/{subject}", trial, source, labels[key], whole=True))
     note = f"DISFA+ does not say its frame rate; {FPS:g} a second is taken, that of DISFA."
     return Found("disfa+", tuple(sequences), aside, (note, *folders.notes()))
 

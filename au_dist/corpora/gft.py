@@ -53,8 +53,8 @@ def find(tree: Tree, options: Options) -> Found:
     for key in sorted(names.keys() & tables.keys() & (films.keys() | pictures.keys()), key=lambda key: names[key]):
         who, name = names[key]
         subject = f"{layout.corpus}/{who}"
-        frames = Film(films[key], layout.first_frame) if key in films else Pictures(pictures[key], layout.fps)
-        sequences.append(Sequence(layout.corpus, subject, name, frames, {"table": tables[key]}, whole=True))
+        source = Film(films[key], layout.first_frame) if key in films else Pictures(pictures[key], layout.fps)
+        sequences.append(Sequence(layout.corpus, subject, name, source, {"table": tables[key]}, whole=True))
         for part, pattern in layout.partitions.items():
             if re.fullmatch(pattern, name, re.IGNORECASE):
                 partitions[part].add(subject)

@@ -55,7 +55,7 @@ class Sequence:
         subject: Who it is, with the corpus that the person belongs to (``disfa/SN001`` in DISFA+ too); None where
             nobody says, and each track is a subject.
         name: The recording, unique within the corpus.
-        frames: Where the frames are.
+        source: Where the frames are.
         labels: Label files: what the importer calls them → where they are.
         whole: Whether labels are given for every frame; if not, for a part of them.
         side: Whose face counts where there are several: any, or that on one side of the picture.
@@ -66,7 +66,7 @@ class Sequence:
     corpus: str
     subject: str | None
     name: str
-    frames: Pictures | Film
+    source: Pictures | Film
     labels: Mapping[str, Entry] = field(default_factory=dict)
     whole: bool = False
     side: Literal["any", "left", "right"] = "any"
@@ -81,9 +81,9 @@ class Sequence:
     @property
     def where(self) -> str:
         """Where it is, for a person."""
-        if isinstance(self.frames, Film):
-            return self.frames.entry.where
-        first = self.frames.numbered[0][1]
+        if isinstance(self.source, Film):
+            return self.source.entry.where
+        first = self.source.numbered[0][1]
         return f"{first.path if first.member else first.path.parent}"
 
 
@@ -108,11 +108,11 @@ class Found:
     @property
     def cropped(self) -> bool:
         """Whether the frames are face crops already."""
-        return any(isinstance(sequence.frames, Pictures) and sequence.frames.cropped for sequence in self.sequences)
+        return any(isinstance(sequence.source, Pictures) and sequence.source.cropped for sequence in self.sequences)
 
 
 def read(
-    frames: Pictures | Film,
+    source: Pictures | Film,
     wanted: tuple[int, int] | None,
     *,
     threads: int = 1,
@@ -122,7 +122,7 @@ def read(
     """Decode frames one by one, numbered as the labels count.
 
     Args:
-        frames: Where they are.
+        source: Where they are.
         wanted: First and last number of the frames that matter; others are not decoded where that saves work.
         threads: Decoder threads.
         square_pixels: Undo pixels that are not square.
@@ -132,18 +132,18 @@ def read(
         IngestError: Not one frame can be read.
     """
     dropped = {} if dropped is None else dropped
-    if isinstance(frames, Pictures):
-        yield from _pictures(frames, wanted, dropped)
+    if isinstance(source, Pictures):
+        yield from _pictures(source, wanted, dropped)
         return
-    with frames.entry.local() as path:
+    with source.entry.local() as path:
         for frame in read_frames(path, threads=threads, square_pixels=square_pixels, dropped=dropped):
-            yield Frame(frame.number + frames.first, frame.time, frame.rgb_HWC)
+            yield Frame(frame.number + source.first, frame.time, frame.rgb_HWC)
 
 
-def _pictures(frames: Pictures, wanted: tuple[int, int] | None, dropped: dict[str, int]) -> Iterator[Frame]:
-    first = frames.numbered[0][0]
+def _pictures(source: Pictures, wanted: tuple[int, int] | None, dropped: dict[str, int]) -> Iterator[Frame]:
+    first = source.numbered[0][0]
     sound, error = 0, None
-    for number, entry in frames.numbered:
+    for number, entry in source.numbered:
         if wanted and not wanted[0] <= number <= wanted[1]:
             continue
         try:
@@ -153,7 +153,7 @@ def _pictures(frames: Pictures, wanted: tuple[int, int] | None, dropped: dict[st
             count(dropped, "picture not readable")
             continue
         sound += 1
-        yield Frame(number, (number - first) / frames.fps, picture)
+        yield Frame(number, (number - first) / source.fps, picture)
     if error and not sound:
         raise error
 

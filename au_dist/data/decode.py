@@ -39,13 +39,13 @@ def in_threads(pool: Executor, threads: int, size: int) -> Decode:
         size: Side of every frame in pixels, S.
     """
 
-    def some(frames: list[bytes]) -> list[np.ndarray | str]:
-        return [pixels(data, size) for data in frames]
+    def some(jpegs: list[bytes]) -> list[np.ndarray | str]:
+        return [pixels(data, size) for data in jpegs]
 
-    def decode_all(frames: list[bytes]) -> tuple[torch.Tensor, dict[int, str]]:
+    def decode_all(jpegs: list[bytes]) -> tuple[torch.Tensor, dict[int, str]]:
         if threads == 1:
-            return _tensors(some(frames), size)
-        shares = [frames[k * len(frames) // threads : (k + 1) * len(frames) // threads] for k in range(threads)]
+            return _tensors(some(jpegs), size)
+        shares = [jpegs[k * len(jpegs) // threads : (k + 1) * len(jpegs) // threads] for k in range(threads)]
         return _tensors(itertools.chain.from_iterable(pool.map(some, shares)), size)
 
     return decode_all
@@ -59,7 +59,7 @@ def already(size: int) -> Decode:
             return np.frombuffer(data, np.uint8).reshape(size, size, 3)
         return pixels(data, size)
 
-    return lambda frames: _tensors(map(one, frames), size)
+    return lambda jpegs: _tensors(map(one, jpegs), size)
 
 
 def on_gpu(device: torch.device, size: int) -> Decode:
@@ -73,14 +73,14 @@ def on_gpu(device: torch.device, size: int) -> Decode:
         raw = [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in data]
         return decode_jpeg(raw, mode=ImageReadMode.RGB, device=device)
 
-    def decode_all(frames: list[bytes]) -> tuple[torch.Tensor, dict[int, str]]:
+    def decode_all(jpegs: list[bytes]) -> tuple[torch.Tensor, dict[int, str]]:
         try:
-            tensors = decoded(frames)
+            tensors = decoded(jpegs)
             if all(frame.shape == (3, size, size) for frame in tensors):
                 return torch.stack(tensors), {}
         except (RuntimeError, ValueError):
             pass  # which of them it is, a CPU says
-        frame_BCHW, faults = _tensors((pixels(data, size) for data in frames), size)
+        frame_BCHW, faults = _tensors((pixels(data, size) for data in jpegs), size)
         return frame_BCHW.to(device), faults
 
     return decode_all
@@ -98,9 +98,9 @@ def pixels(data: bytes, size: int) -> np.ndarray | str:
         return str(error)
 
 
-def stack(found: Iterable[np.ndarray | str], size: int) -> tuple[np.ndarray, dict[int, str]]:
+def stack(decoded: Iterable[np.ndarray | str], size: int) -> tuple[np.ndarray, dict[int, str]]:
     """Return frames as uint8 [B, S, S, 3], grey in the place of those that do not decode, and why these do not."""
-    frames = list(found)
+    frames = list(decoded)
     frame_BHWC = np.empty((len(frames), size, size, 3), np.uint8)
     faults = {}
     for place, frame in enumerate(frames):

@@ -279,7 +279,7 @@ def _read_done(out: Store, folder: str) -> tuple[VideoReport, tuple[Shard, ...]]
 
 def part_folder(sequence: Sequence, recipe: IngestRecipe) -> str:
     """Return where a recording's part is: elsewhere when the recording, its labels or the way it is read changed."""
-    source = sequence.frames
+    source = sequence.source
     pictures = [source.entry] if isinstance(source, Film) else [entry for _, entry in source.numbered]
     paths = {entry.path for entry in (*pictures, *sequence.labels.values())}
     if recipe.spec.landmarks:

@@ -86,7 +86,7 @@ def _labels(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> La
 
 def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, report: VideoReport) -> Iterator[Frame]:
     """Yield the frames that matter; afterwards, say whether the labels fit them."""
-    source, options = sequence.frames, recipe.options
+    source, options = sequence.source, recipe.options
     square = recipe.spec.detector != "landmarks"
     coded = None if table is None else (int(table.number_L[0]), int(table.number_L[-1]))
     wanted = coded if options.frames == "coded" else None
@@ -139,14 +139,14 @@ def _check_length(sequence: Sequence, without: int, over: int, report: VideoRepo
 def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
     if spec.landmarks is None or spec.detector in ("centerface", "none"):
         return _opened(spec)
-    if isinstance(sequence.frames, Pictures):
+    if isinstance(sequence.source, Pictures):
         raise RecipeError(
             "Landmarks of another program are read for videos only",
             where="detector",
             found=f"pictures in {sequence.where}",
             fix="Use --detector centerface.",
         )
-    film = sequence.frames
+    film = sequence.source
     by_place = detector_for(Path(film.entry.name), spec)
     return lambda frame: by_place(replace(frame, number=frame.number - film.first))
 

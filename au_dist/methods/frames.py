@@ -48,7 +48,7 @@ class Frames:
         per_clip: int | None = None,
     ) -> None:
         self.side, self.faults = side, dict[str, str]()
-        self.frames: list[tuple[bytes, str]] = []
+        self.jpegs: list[tuple[bytes, str]] = []
         self.subjects: list[str] = []
         self.videos: list[str] = []
         self.clips: list[str] = []
@@ -57,20 +57,20 @@ class Frames:
             y_TA, valid_TA = known(row, columns, num_columns, budget)
             labelled = np.flatnonzero(valid_TA.any(1))
             for frame in labelled if per_clip is None else labelled[_spread(len(labelled), per_clip)]:
-                self.frames.append((row["jpeg"][frame], f"{row['clip_id']} frame {frame}"))
+                self.jpegs.append((row["jpeg"][frame], f"{row['clip_id']} frame {frame}"))
                 self.subjects.append(row["subject"])
                 self.videos.append(f"{row['subject']}/{row['video']}")
                 self.clips.append(row["clip_id"])
                 y.append(y_TA[frame])
                 valid.append(valid_TA[frame])
-        shape = (len(self.frames), len(columns))
+        shape = (len(self.jpegs), len(columns))
         self.y_NA = np.array(y, np.float32).reshape(shape)
         self.valid_NA = np.array(valid, bool).reshape(shape)
 
     def inputs(self, size: int, device: torch.device) -> Iterator[torch.Tensor]:
         """Yield plain views as network input, at most `CHUNK` at once."""
-        for start in range(0, len(self.frames), CHUNK):
-            chunk = self.frames[start : start + CHUNK]
+        for start in range(0, len(self.jpegs), CHUNK):
+            chunk = self.jpegs[start : start + CHUNK]
             frame_BHWC, faults = stack((pixels(jpeg, self.side) for jpeg, _ in chunk), self.side)
             for place, fault in faults.items():
                 self.faults[chunk[place][1]] = fault
@@ -93,7 +93,7 @@ def outputs(
     All ranks call the function equally often, with an empty picture where one has no frames left: under ZeRO-3 a
     forward pass is itself a collective.
     """
-    calls = max(all_gather_objects(-(-len(frames.frames) // CHUNK), world))
+    calls = max(all_gather_objects(-(-len(frames.jpegs) // CHUNK), world))
     inputs, results = frames.inputs(size, world.device), []
     for _ in range(calls):
         chunk = next(inputs, None)

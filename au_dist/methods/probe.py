@@ -57,8 +57,8 @@ def _few(frames: Frames, world: World) -> list[int]:
 
     They belong to the frames' names: any number of workers asks the same ones. Those that did not decode are not asked.
     """
-    step = max(1, -(-sum(all_gather_objects(len(frames.frames), world)) // IDENTITY_FRAMES))
-    names = (name for _, name in frames.frames)
+    step = max(1, -(-sum(all_gather_objects(len(frames.jpegs), world)) // IDENTITY_FRAMES))
+    names = (name for _, name in frames.jpegs)
     return [k for k, name in enumerate(names) if zlib.crc32(name.encode()) % step == 0 and name not in frames.faults]
 
 

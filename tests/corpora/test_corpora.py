@@ -93,7 +93,7 @@ def test_bp4d_plus_comes_in_zips_and_labels_mean_places(tmp_path):
     np.testing.assert_array_equal(together(clips, "y_TA"), trees.person(1, 12).y_TA)
     assert together(clips, "number_T").tolist() == list(range(1, 13))
     by_name = found_in("bp4d+", tmp_path, frame_map="by_name")
-    assert by_name.sequences[0].frames.numbered[0][0] == 0
+    assert by_name.sequences[0].source.numbered[0][0] == 0
     assert any("count from 0" in note for note in by_name.notes)
 
 

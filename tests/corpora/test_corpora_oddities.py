@@ -72,7 +72,7 @@ def test_landmarks_of_another_program_belong_to_decoded_frames(tmp_path):
     assert report.frames_with_face == 24
     first = recipe_for("disfa", found_in("disfa", root), Options(), spec).crop
     shifted = np.array([[71, 80], [131, 80], [101, 110], [71, 140], [131, 140]], np.float32)
-    scene = next(read(found_in("disfa", root).sequences[0].frames, None)).rgb_HWC
+    scene = next(read(found_in("disfa", root).sequences[0].source, None)).rgb_HWC
     assert clips[0].jpeg_T[0] == encode(crop(scene, shifted, first), 92)
 
 
@@ -81,7 +81,7 @@ def test_fera_2017_shows_each_recording_from_several_sides(tmp_path):
         trees.put(tmp_path / f"FERA17_TR_F001_T1_{view}.mp4", b"x")
     trees.put(tmp_path / "Occ" / "FERA17_TR_F001_T1.csv", "x")
     (sequence,) = found_in("bp4d", tmp_path).sequences
-    assert sequence.frames.entry.name == "FERA17_TR_F001_T1_6.mp4"
+    assert sequence.source.entry.name == "FERA17_TR_F001_T1_6.mp4"
 
 
 def test_a_corrupt_picture_is_passed_over(tmp_path):
@@ -168,8 +168,8 @@ def test_pictures_of_two_cameras_are_not_mixed(tmp_path):
     for camera, count in (("left", 24), ("right", 26)):
         found = found_in("disfa", root, camera=camera)
         (sequence,) = found.sequences
-        assert {entry.name.split("/")[0] for _, entry in sequence.frames.numbered} == {camera}
-        assert [number for number, _ in sequence.frames.numbered] == list(range(1, count + 1))
+        assert {entry.name.split("/")[0] for _, entry in sequence.source.numbered} == {camera}
+        assert [number for number, _ in sequence.source.numbered] == list(range(1, count + 1))
         assert any("several folders" in note for note in found.notes)
 
 
@@ -204,7 +204,7 @@ def test_a_thumbnail_is_no_recording(tmp_path):
     root = trees.gft(tmp_path)
     trees.put(root / "videos" / "001A.jpg", b"x")
     found = found_in("gft", root)
-    assert all(sequence.frames.entry.suffix == ".mp4" for sequence in found.sequences)
+    assert all(sequence.source.entry.suffix == ".mp4" for sequence in found.sequences)
 
 
 def test_a_layout_with_a_threshold_keeps_intensities(tmp_path):
