@@ -103,10 +103,10 @@ def ours(
     quiet()
     store = open_store(f"{place}/shards")
     manifest = read_manifest(store)
-    aus, take = len(manifest.aus), BATCH // LANES
+    num_aus, take = len(manifest.aus), BATCH // LANES
     order = Order(training_groups(manifest, tuple(manifest.subjects)), 0, LANES, 8)
     reading = Reading(
-        seed=0, columns=list(range(aus)), aus=aus, frames=frames, run=False, intensities=False, labels=Labels(),
+        seed=0, columns=list(range(num_aus)), num_columns=num_aus, frames=frames, run=False, intensities=False, labels=Labels(),
         views=2, draws=Views(),
     )  # fmt: skip
     source = Source(
@@ -125,7 +125,7 @@ def ours(
     with ThreadPoolExecutor(1) as pool:
         decode = in_threads(pool, 1, manifest.crop_recipe.size)
         for rows in interleave_lanes(tables, lanes_of(rank, world, LANES), start * take, take):
-            yield make_batch(rows, aus, decode).views(SIZE)
+            yield make_batch(rows, num_aus, decode).views(SIZE)
 
 
 # --- a folder of frames, torch's DataLoader -----------------------------------------------------------------------
