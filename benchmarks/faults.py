@@ -343,8 +343,9 @@ def tiny(place: Path) -> None:
     base, name, begun = open_store(place / "store"), "a worker is killed", time.monotonic()
     case = replace(CASES[name], count="1", epochs=1, every=5)
     shards_of(base.at("shards"), SPEC)
-    how = {"count": case.count, "epochs": case.epochs, "every": case.every}
-    peace = Run(place, "peace", base.at("shards"), base.at("runs"), {}, **how)
+    peace = Run(
+        place, "peace", base.at("shards"), base.at("runs"), {}, count=case.count, epochs=case.epochs, every=case.every
+    )
     head(peace.start().finish(), begun)
     print(try_out(name, case, place, base, {}, peace, at_step=7), flush=True)
 

@@ -93,9 +93,9 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.one:
         print(json.dumps(measure(**json.loads(arguments.one))))
         return
-    kinds, sizes, lengths = dict(KINDS), (112, 224), (200, 2000)
+    kinds, sizes, lengths = dict(KINDS), [112, 224], [200, 2000]
     if arguments.tiny:
-        arguments.frames, sizes, lengths = 6, (112,), (6,)
+        arguments.frames, sizes, lengths = 6, [112], [6]
         del kinds["DISFA video"]
     print("| frames | looked at | crops | frames/s a core | decode | detect | crop | encode |")
     print("|---|---|---|---|---|---|---|---|")

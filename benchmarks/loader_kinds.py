@@ -106,8 +106,8 @@ def ours(
     num_aus, take = len(manifest.aus), BATCH // LANES
     order = Order(training_groups(manifest, tuple(manifest.subjects)), 0, LANES, 8)
     reading = Reading(
-        seed=0, columns=list(range(num_aus)), num_columns=num_aus, frames=frames, run=False, intensities=False, labels=Labels(),
-        views=2, draws=Views(),
+        seed=0, columns=list(range(num_aus)), num_columns=num_aus, frames=frames, run=False, intensities=False,
+        labels=Labels(), views=2, draws=Views(),
     )  # fmt: skip
     source = Source(
         store,
@@ -227,7 +227,7 @@ def litdata(place: Path, prepare: Prepare) -> Any:
     """The streaming loader of litData."""
     from litdata import StreamingDataLoader, StreamingDataset
 
-    class Clips(StreamingDataset):  # type: ignore[misc]
+    class Clips(StreamingDataset):
         def __getitem__(self, index: Any) -> Any:
             sample = super().__getitem__(index)
             return prepare(sample["name"], lambda k: sample[str(k)], len(sample["label"]), sample["label"])
@@ -254,7 +254,7 @@ def mosaic(place: Path, prepare: Prepare) -> Any:
     """MosaicML's streaming loader."""
     from streaming import StreamingDataLoader, StreamingDataset
 
-    class Clips(StreamingDataset):  # type: ignore[misc]
+    class Clips(StreamingDataset):
         def __getitem__(self, index: Any) -> Any:
             sample = super().__getitem__(index)
             return prepare(sample["name"], lambda k: sample[str(k)], len(sample["label"]), sample["label"])

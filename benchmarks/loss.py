@@ -27,7 +27,7 @@ FORMS = {"cpu": ["dense", "plain"], "cuda": ["dense", "plain", "triton"]}
 def measure(form: str, candidates: int, kind: str, repeats: int, device: str) -> dict[str, float]:
     """Measure one form in this process."""
     if form == "plain":
-        sys.modules["triton"] = None  # type: ignore[assignment] - as where it is not installed
+        sys.modules["triton"] = None  # type: ignore[assignment]  # as where it is not installed
     import torch
     import torch.nn.functional as F
     from dense_aunce import dense_aunce

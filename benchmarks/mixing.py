@@ -22,7 +22,8 @@ CONTRAST, LANES, MIXES, SETS = 64, 8, (1, 2, 4, 8, 16, 32), 200
 
 def order_of(subjects: int, clips: int, size: int, mix: int) -> tuple[Order, list[int]]:
     """Return an order over row groups, and the subject of each."""
-    groups, who = [], []
+    groups: list[RowGroupRef] = []
+    who = []
     for subject in range(subjects):
         for start in range(0, clips, size):
             groups.append(RowGroupRef(0, len(groups), min(size, clips - start)))

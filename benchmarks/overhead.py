@@ -58,7 +58,8 @@ def worker(config: dict[str, Any]) -> None:
     save = host.save
 
     def ours(turn: int, *, store: bool) -> float:
-        start, host.save = turn * steps, save if store else lambda *_: None
+        start = turn * steps
+        host.save = save if store else lambda *_: None  # type: ignore[method-assign]
         mine = replace(plan, steps=start + steps, every=steps)
         loop = Loop(
             plan=mine, start=start, batches=itertools.cycle(made), engine=engine, lr=1e-4, skip=0.05, unreadable=0.01,
