@@ -716,7 +716,7 @@ def copy_to(folder: Path) -> None:
     for name in filter(None, names):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
 
 
 def noticed(folder: Path, *files: str) -> str | None:
