@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import yaml
 
 from au_dist.core.errors import TrainError
 from au_dist.recipes.files import stored_recipe
@@ -51,7 +50,7 @@ def verify(run: Store, other: Store | None = None) -> Proof:
     """
     if not run.exists(RECIPE):
         raise TrainError("This is no run", where=run.uri, expected=f"a file {RECIPE}")
-    context = make_context(stored_recipe(yaml.safe_load(run.read(RECIPE))))
+    context = make_context(stored_recipe(run.read(RECIPE)))
     seen = _sets(run)
     plan = context.plan(1)
     faults = _gaps(seen, plan.contrast)

@@ -34,7 +34,8 @@ def synth(
     """Make shards of synthetic faces that are driven by action units."""
     from au_dist.ingest.synthetic import ingest_synthetic
     from au_dist.storage.store import open_store
-    from au_dist.synthetic.clips import SynthSpec, contact_sheet
+    from au_dist.synthetic.clips import SynthSpec
+    from au_dist.synthetic.sheet import contact_sheet
 
     spec = SynthSpec(
         subjects=subjects,

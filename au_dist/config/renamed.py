@@ -57,9 +57,5 @@ def keys_now(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def former_names(path: str) -> dict[str, str]:
     """Return former key → key of the keys that once were directly below a path (empty: at the top)."""
-    sections = {before.rpartition(".")[0]: 0 for before in RENAMED}
-    return {
-        before.rpartition(".")[2]: now.rpartition(".")[2]
-        for before, now in RENAMED.items()
-        if path in sections and before.rpartition(".")[0] == path
-    }
+    split = ((before.rpartition("."), now.rpartition(".")[2]) for before, now in RENAMED.items())
+    return {name: now for (section, _, name), now in split if section == path}

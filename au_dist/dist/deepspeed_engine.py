@@ -43,9 +43,8 @@ def settings(engine: EngineConfig, optim: Optim, *, micro: int, accumulate: int,
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": accumulate,
         "train_batch_size": micro * accumulate * world,
-        "gradient_clipping": optim.grad_clip
-        if engine.zero
-        else 0.0,  # at stage 0 `DeepSpeedEngine` knows the norm already
+        # At stage 0 `DeepSpeedEngine` knows the norm already.
+        "gradient_clipping": optim.grad_clip if engine.zero else 0.0,
         "zero_optimization": {
             "stage": engine.zero,
             **({"offload_optimizer": {"device": "cpu"}} if engine.offload else {}),

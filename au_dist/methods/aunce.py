@@ -90,7 +90,7 @@ class AunceTask(nn.Module):
             all_gather(anchor.y_NA, self.world),
             all_gather(anchor.valid_NA.to(torch.uint8), self.world).bool(),
         )
-        anchors, aus = anchor.y_NA.shape
+        anchors, num_aus = anchor.y_NA.shape
         device = z_MAD.device
         index_M = torch.arange(anchors, device=device)
         released = self.config.mode == "released"
@@ -100,7 +100,7 @@ class AunceTask(nn.Module):
                 everyone,
                 index_M + self.world.rank * anchors,
                 index_M.roll(anchors // 2) + self.world.rank * anchors,
-                self._kinds(contrast_set, anchors, aus).to(device),
+                self._kinds(contrast_set, anchors, num_aus).to(device),
                 torch.ones_like(self.minority_A) if released else self.minority_A,
                 temperature=self.config.temperature,
                 beta=(self.config.beta_majority, self.config.beta_minority),

@@ -21,7 +21,7 @@ class Clips:
     Args:
         rows: Clips as rows.
         columns: Label columns to use.
-        aus: Label columns of the set.
+        num_columns: Label columns of the set.
         budget: The label budget.
         side: Side of the stored frames in pixels.
         frames: Frames of each clip, from its first on.

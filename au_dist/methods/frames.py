@@ -32,7 +32,7 @@ class Frames:
     Args:
         rows: Clips as rows.
         columns: Label columns to use.
-        aus: Label columns of the set.
+        num_columns: Label columns of the set.
         budget: The label budget.
         side: Side of the stored frames in pixels.
         per_clip: Frames of each clip, evenly spaced among the labelled ones; all when None.
@@ -124,7 +124,7 @@ def joined(arrays: tuple[np.ndarray, ...], world: World) -> list[np.ndarray]:
     return whole
 
 
-def unreadable(read: Sequence["Unreadable"], share: float, world: World) -> dict[str, Any]:
+def unreadable(read: Sequence[Unreadable], share: float, world: World) -> dict[str, Any]:
     """Return what did not decode of frames that were read, on any rank; nothing where all of them did.
 
     Args:

@@ -26,7 +26,7 @@ class IntensityTask(nn.Module):
     Args:
         network: The network that reads clips.
         config: The model section of the recipe.
-        aus: Number of action units, A.
+        num_aus: Number of action units, A.
         frames: Frames of a clip in training.
         world: This process among the workers.
     """
@@ -95,10 +95,6 @@ def _validation(module: IntensityTask, held: Held) -> Validation:
     return Validation((clips,), lambda: intensity_metrics(module, clips, held.size, held.world))
 
 
-def _scores(module: IntensityTask, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
-    return module.intensities(x_BCHW, frames)
-
-
 def _judge(y_NA: np.ndarray, valid_NA: np.ndarray, score_NA: np.ndarray, _: np.ndarray) -> list[dict[str, float]]:
     return intensity_per_au(y_NA, valid_NA, score_NA)
 
@@ -114,7 +110,7 @@ INTENSITY = Method(
     module=_module,
     validation=_validation,
     scoring=Scoring(
-        scores=_scores,
+        scores=IntensityTask.intensities,
         labels=intensity,
         judge=_judge,
         measures={"icc": "ICC(3,1)", "pcc": "PCC", "mse": "MSE", "mae": "MAE", "mean": "mean intensity"},

@@ -101,7 +101,7 @@ def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world
         size: Side of the network's input in pixels.
         world: This process among the workers.
     """
-    right, cells, chance, seen = 0.0, 0.0, 0.0, 0
+    right, asked, chance, seen = 0.0, 0.0, 0.0, 0
     for x_BCHW, real in inputs_of_all(clips_of, size, world):
         query_QC, key_QC = module.pairs(x_BCHW)
         if not real:
@@ -113,11 +113,11 @@ def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world
         query_BPC, key_BPC = (x.unflatten(0, (clips, -1)) for x in (query_QC, key_QC))
         nearest_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)[clips_of.whole_M[seen : seen + clips]]
         right += float((nearest_BP == torch.arange(nearest_BP.shape[1], device=nearest_BP.device)).sum())
-        cells += nearest_BP.numel()
+        asked += nearest_BP.numel()
         chance += len(nearest_BP)
         seen += clips
-    right, cells, chance = np.sum(all_gather_objects((right, cells, chance), world), axis=0).tolist()
-    return {"val_accuracy": right / max(1.0, cells), "val_chance": chance / max(1.0, cells)}
+    right, asked, chance = np.sum(all_gather_objects((right, asked, chance), world), axis=0).tolist()
+    return {"val_accuracy": right / max(1.0, asked), "val_chance": chance / max(1.0, asked)}
 
 
 def _refusals(section: Predictive, data: Data) -> Iterator[str]:

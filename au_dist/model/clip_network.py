@@ -62,7 +62,7 @@ class IntensityHeads(nn.Module):
     Args:
         config: The model section of the recipe.
         grid: Cells along each side of the map.
-        aus: Number of action units, A.
+        num_aus: Number of action units, A.
     """
 
     def __init__(self, config: Model, grid: int, num_aus: int) -> None:

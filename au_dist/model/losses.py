@@ -195,11 +195,11 @@ def aunce_loss(
     Raises:
         TrainError: Shapes do not agree, a label is none, or an embedding is not of length one.
     """
-    count, aus = y_NA.shape
+    count, num_aus = y_NA.shape
     _check_input(z1_NAD, z2_NAD, y_NA)
     valid_NA = (y_NA >= 0) if valid_NA is None else valid_NA.bool() & (y_NA >= 0)
     if kinds_A is None:
-        kinds_A = draw_kinds(positive_weights, aus, generator or torch.default_generator)
+        kinds_A = draw_kinds(positive_weights, num_aus, generator or torch.default_generator)
     everyone = Candidates(torch.cat([z1_NAD, z2_NAD]), y_NA.repeat(2, 1), valid_NA.repeat(2, 1))
     index_N = torch.arange(2 * count, device=z1_NAD.device)
     loss_MA, counts_MA = aunce_terms(
@@ -208,7 +208,7 @@ def aunce_loss(
         index_N,
         index_N.roll(count),
         kinds_A.to(z1_NAD.device),
-        torch.ones(aus, device=y_NA.device, dtype=y_NA.dtype) if minority_A is None else minority_A,
+        torch.ones(num_aus, device=y_NA.device, dtype=y_NA.dtype) if minority_A is None else minority_A,
         temperature=temperature,
         beta=beta,
         mode=mode,

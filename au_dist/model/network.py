@@ -48,7 +48,7 @@ class AUNetwork(nn.Module):
 
     Args:
         config: The model section of the recipe.
-        aus: Number of action units, A.
+        num_aus: Number of action units, A.
         size: Side of the input in pixels.
     """
 

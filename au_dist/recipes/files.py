@@ -1,8 +1,7 @@
 """Recipes as files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -30,13 +29,13 @@ def load_recipe(path: Path, assignments: Sequence[str] = (), note: Callable[[str
     return parse(Recipe, raw, path)
 
 
-def stored_recipe(raw: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that a run or a checkpoint was stored with, whatever its keys were called then.
+def stored_recipe(text: bytes | str) -> Recipe:
+    """Return the recipe in a run's YAML, whatever its keys were called when it was stored.
 
     Raises:
         ValidationError: It is of a version that knows more, or less.
     """
-    return Recipe.model_validate(keys_now(raw)[0])
+    return Recipe.model_validate(keys_now(yaml.safe_load(text))[0])
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -6,6 +6,7 @@ of `au_dist.train` the plan and the state of a checkpoint. Files: `au_dist.recip
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -13,9 +14,10 @@ from pydantic import Field, model_validator
 from au_dist.config.running import Batch, Checkpoints, Engine, Optim, Workers
 from au_dist.config.section import Section
 from au_dist.config.sections import Data, Init, Model
+from au_dist.dist.world import World
 from au_dist.methods import METHODS, method_of
 from au_dist.methods.aunce import Aunce
-from au_dist.methods.base import Method
+from au_dist.methods.base import Method, Parts
 from au_dist.methods.detection import Detection
 from au_dist.methods.predictive import Predictive
 
@@ -88,6 +90,28 @@ class Recipe(Section):
     def frames(self) -> int:
         """Frames of each clip."""
         return self.learns.frames(self.section, self.data)
+
+    def parts(self, num_aus: int, rates: Sequence[float], world: World, *, fresh: bool) -> Parts:
+        """Return what the module is made of.
+
+        Args:
+            num_aus: Number of action units.
+            rates: Share of the training labels in which each of them occurs; NaN without labels.
+            world: This process among the workers.
+            fresh: The encoder begins with the weights that the recipe names; otherwise all weights will be put in.
+        """
+        return Parts(
+            section=self.section,
+            model=self.model if fresh else self.model.model_copy(update={"weights": None}),
+            size=self.data.size,
+            frames=self.frames,
+            num_aus=num_aus,
+            rates=tuple(rates),
+            seed=self.seed,
+            lanes=self.data.lanes,
+            pretrained=self.init is not None,
+            world=world,
+        )
 
     def science(self) -> dict[str, Any]:
         """Return what determines the result: everything but names, places and machines."""

@@ -12,7 +12,7 @@ from torch import nn
 from au_dist.core.seeds import torch_seed
 from au_dist.data.splits import training_groups
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Parts
+from au_dist.methods.base import Held
 from au_dist.methods.frames import unreadable
 from au_dist.runs.context import Context
 from au_dist.shards.format import read_row_group
@@ -31,18 +31,7 @@ def make_module(context: Context, world: World, *, fresh: bool = True) -> nn.Mod
         fresh: Initialised from the recipe's seed and encoder weights; otherwise all weights will be put in.
     """
     recipe = context.recipe
-    parts = Parts(
-        section=recipe.section,
-        model=recipe.model if fresh else recipe.model.model_copy(update={"weights": None}),
-        size=recipe.data.size,
-        frames=recipe.frames,
-        num_aus=len(context.aus),
-        rates=tuple(context.rates()),
-        seed=recipe.seed,
-        lanes=recipe.data.lanes,
-        pretrained=recipe.init is not None,
-        world=world,
-    )
+    parts = recipe.parts(len(context.aus), context.rates(), world, fresh=fresh)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
         return recipe.learns.module(parts)
@@ -52,8 +41,8 @@ def idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, .
     """Return a micro-batch of grey pictures with alternating labels."""
     frames, size = plan.micro * context.recipe.frames, context.recipe.data.size
     view = torch.zeros(frames, 3, size, size, device=world.device)
-    aus = max(1, len(context.aus))
-    y_BA = (torch.arange(frames, device=world.device) % 2)[:, None].float().expand(-1, aus).contiguous()
+    num_aus = max(1, len(context.aus))
+    y_BA = (torch.arange(frames, device=world.device) % 2)[:, None].float().expand(-1, num_aus).contiguous()
     return (view,) * context.recipe.learns.views, y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
 
 

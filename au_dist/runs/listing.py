@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from au_dist.core.errors import CheckpointError
 from au_dist.recipes.files import stored_recipe
 from au_dist.storage.store import Store
@@ -61,7 +59,7 @@ def _run_paths(base: Store, path: str, depth: int) -> list[str]:
 
 def _row(base: Store, path: str, metric: str | None) -> RunRow:
     place = base.at(path)
-    recipe = stored_recipe(yaml.safe_load(place.read("recipe.yaml")))
+    recipe = stored_recipe(place.read("recipe.yaml"))
     chosen = metric or recipe.metric
     steps, top = checkpoint.steps(place), checkpoint.best(place, chosen)
     done = place.exists("result.json")

@@ -6,8 +6,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from au_dist.config.paths import differences
 from au_dist.core.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
 from au_dist.recipes.files import absolute, dump_recipe, stored_recipe
@@ -73,7 +71,7 @@ def claim(context: Context) -> None:
     if run.create(RECIPE, text.encode()):
         return
     there = run.read(RECIPE).decode()
-    before = stored_recipe(yaml.safe_load(there))
+    before = stored_recipe(there)
     changed = sorted(differences(before.science(), recipe.science()))
     if f"# shards {context.manifest.sha256}" not in there:
         changed.append("the shards themselves (another manifest hash)")

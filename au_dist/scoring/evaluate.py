@@ -11,7 +11,7 @@ from au_dist.core.metrics import average
 from au_dist.core.schema import au_name
 from au_dist.data.pipeline import quiet, score
 from au_dist.recipes.recipe import Recipe
-from au_dist.scoring.model import load_model, scored_method, scoring_of, thresholds_of
+from au_dist.scoring.model import load_model, scoring_of, thresholds_of
 from au_dist.scoring.report import write_report
 from au_dist.shards.format import read_manifest
 from au_dist.storage.store import Store, open_store
@@ -90,9 +90,8 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     """
     place = checkpoint.find(address, which, runs)
     state = checkpoint.state(place)
-    scoring = scoring_of(scored_method(place, state))
+    scoring, threshold_A = scoring_of(place, state), thresholds_of(place, state)
     recipe = state.run_recipe
-    threshold_A = thresholds_of(place, state) if scoring.thresholds else np.zeros(0)
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)
     if manifest.sha256 != state.manifest:

@@ -11,7 +11,7 @@ from au_dist.core.schema import CropRecipe
 from au_dist.data.views import plain_views
 from au_dist.dist.world import World
 from au_dist.methods import METHODS
-from au_dist.methods.base import Method, Parts, Scoring
+from au_dist.methods.base import Scoring
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
 from au_dist.train.state import CheckpointState
@@ -90,10 +90,11 @@ def load_model(
     """
     place = checkpoint.find(address, which, base)
     state = checkpoint.state(place)
-    method = scored_method(place, state)
+    scoring, recipe, num_aus = scoring_of(place, state), state.run_recipe, len(state.aus)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    aus = state.aus
-    task = _module(method, place, state, len(aus))
+    # Rates weigh a loss, and none is computed here.
+    parts = recipe.parts(num_aus, (0.5,) * num_aus, World(0, 1, torch.device("cpu")), fresh=False)
+    task = recipe.learns.module(parts)
     try:
         task.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
     except RuntimeError as error:
@@ -104,20 +105,20 @@ def load_model(
         ) from error
     return TrainedModel(
         task=task.eval().requires_grad_(False).to(device),
-        scoring=scoring_of(method),
-        aus=aus,
-        threshold_A=thresholds_of(place, state) if scoring_of(method).thresholds else np.zeros(0),
-        clip_frames=state.clip_frames if method.clips else 1,
+        scoring=scoring,
+        aus=state.aus,
+        threshold_A=thresholds_of(place, state),
+        clip_frames=state.clip_frames if recipe.learns.clips else 1,
         crop=state.crop_recipe,
-        size=state.run_recipe.data.size,
+        size=recipe.data.size,
         uri=place.uri,
         state=state,
         device=device,
     )
 
 
-def scored_method(place: Store, state: CheckpointState) -> Method:
-    """Return the method of a checkpoint that calls action units.
+def scoring_of(place: Store, state: CheckpointState) -> Scoring:
+    """Return how the method of a checkpoint calls action units.
 
     Raises:
         CheckpointError: It calls none: it is of a pretraining.
@@ -133,45 +134,23 @@ def scored_method(place: Store, state: CheckpointState) -> Method:
             found=f"method: {method.name}",
             fix=f"Train `task: {after}` from it, with `init: {{run: {state.run_recipe.name}}}`, and use that run.",
         )
-    return method
-
-
-def scoring_of(method: Method) -> Scoring:
-    """Return how a method calls action units, which it does."""
-    assert method.scoring is not None
     return method.scoring
 
 
-def _module(method: Method, place: Store, state: CheckpointState, num_aus: int) -> nn.Module:
-    # The encoder's file of initial weights is not needed: all weights come from the checkpoint.
-    recipe = state.with_recipe({"model.weights": None, "init": {"run": place.uri}})
-    parts = Parts(
-        section=recipe.section,
-        model=recipe.model,
-        size=recipe.data.size,
-        frames=recipe.frames,
-        num_aus=num_aus,
-        rates=(0.5,) * num_aus,
-        seed=recipe.seed,
-        lanes=recipe.data.lanes,
-        pretrained=True,
-        world=World(0, 1, torch.device("cpu")),
-    )
-    return method.module(parts)
-
-
 def thresholds_of(place: Store, state: CheckpointState) -> np.ndarray:
-    """Return the thresholds [A] that a checkpoint's validation chose.
+    """Return the thresholds [A] that a checkpoint's validation chose; empty for intensities.
 
     Raises:
-        CheckpointError: It has none.
+        CheckpointError: It has none, or is of a pretraining.
     """
-    thresholds, aus = state.thresholds, len(state.aus)
-    if thresholds is None or len(thresholds) != aus or not np.isfinite(thresholds).all():
+    if not scoring_of(place, state).thresholds:
+        return np.zeros(0)
+    thresholds, num_aus = state.thresholds, len(state.aus)
+    if thresholds is None or len(thresholds) != num_aus or not np.isfinite(thresholds).all():
         raise CheckpointError(
             "This checkpoint has no thresholds",
             where=place.uri,
-            expected=f"one number for each of {aus} action units",
+            expected=f"one number for each of {num_aus} action units",
             found=thresholds,
             fix="Use one that was validated on labelled subjects; one that was stored when a run was asked to stop was "
             "not.",

@@ -231,16 +231,3 @@ def _check(spec: SynthSpec) -> None:
                 expected=f"{low} to {high}",
                 found=value,
             )
-
-
-def contact_sheet(path: Path, seed: int = 0, cell: int = 136) -> None:
-    """Draw the picture of the documentation: neutral, each action unit alone, combinations, subjects, a sequence.
-
-    Args:
-        path: PNG file to write.
-        seed: Seed of the subjects and of the sequence.
-        cell: Side of a face in pixels.
-    """
-    from au_dist.synthetic.sheet import draw_sheet
-
-    draw_sheet(path, seed, cell)

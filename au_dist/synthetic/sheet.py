@@ -69,8 +69,8 @@ def _sequence(who: Identity, seed: int, cell: int) -> list[tuple[str, np.ndarray
     return cells
 
 
-def draw_sheet(path: Path, seed: int, cell: int) -> None:
-    """Write the contact sheet.
+def contact_sheet(path: Path, seed: int = 0, cell: int = 136) -> None:
+    """Draw the picture of the documentation: neutral, each action unit alone, combinations, subjects, a sequence.
 
     Args:
         path: PNG file to write.

@@ -4,11 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from au_dist.config.paths import put
 from au_dist.config.renamed import keys_now
 from au_dist.core.errors import CheckpointError
 from au_dist.core.schema import CropRecipe
-from au_dist.recipes.files import stored_recipe
 from au_dist.recipes.recipe import Recipe
 from au_dist.train.plan import BatchPlan
 
@@ -76,12 +74,8 @@ class CheckpointState(_Frozen):
         Raises:
             CheckpointError: It is of a version that knows more, or less.
         """
-        return self.with_recipe({})
-
-    def with_recipe(self, values: dict[str, Any]) -> Recipe:
-        """Return the recipe of the run with other values at some paths; raises as `run_recipe`."""
         try:
-            return stored_recipe(put(keys_now(self.recipe)[0], values))
+            return Recipe.model_validate(keys_now(self.recipe)[0])
         except ValidationError as error:
             first = error.errors()[0]
             raise CheckpointError(

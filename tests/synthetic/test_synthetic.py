@@ -12,7 +12,7 @@ from PIL import Image
 from au_dist.core.errors import IngestError, RecipeError
 from au_dist.core.schema import Clip, CropRecipe
 from au_dist.core.seeds import rng
-from au_dist.synthetic.clips import SynthSpec, contact_sheet, spoil, synth_aus, synth_clips, synth_recipe
+from au_dist.synthetic.clips import SynthSpec, spoil, synth_aus, synth_clips, synth_recipe
 from au_dist.synthetic.face import Camera, expose, render
 from au_dist.synthetic.fields import View
 from au_dist.synthetic.identity import Identity, draw_identity
@@ -26,6 +26,7 @@ from au_dist.synthetic.labels import (
 )
 from au_dist.synthetic.relief import Light
 from au_dist.synthetic.shape import DRAWN_AUS, EYE_X, shape_face, trace
+from au_dist.synthetic.sheet import contact_sheet
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "statistics" / "au_stats.json"
 SMALL = SynthSpec(subjects=3, videos_per_subject=2, frames_per_video=8, clip_frames=4)
