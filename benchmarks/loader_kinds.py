@@ -37,8 +37,8 @@ class Prepare:
     def __call__(self, name: str, read: Callable[[int], bytes], total: int, label: np.ndarray) -> tuple[Any, ...]:
         """Return frames, labels and the draws of two views."""
         from au_dist.config.sections import Views
-        from au_dist.data.decode import pixels
-        from au_dist.data.views import choose_frames, draw_views
+        from au_dist.data.draws import choose_frames, draw_views
+        from au_dist.data.jpeg import pixels
 
         clip = [("0", name)]
         (chosen,) = choose_frames(0, clip, np.ones((1, total), bool), self.frames)

@@ -275,7 +275,7 @@ MUTANTS = (
     ),
     Mutant(
         "both-views-are-one",
-        "au_dist/data/views.py",
+        "au_dist/data/draws.py",
         'addresses = [(seed, "view", *clip, view) for clip',
         'addresses = [(seed, "view", *clip) for clip',
         ("tests/data/test_batches.py",),
@@ -598,21 +598,21 @@ MUTANTS = (
     # Room, recipes, campaigns.
     Mutant(
         "sizes-do-not-share-the-lanes",
-        "au_dist/compat/ray.py",
+        "au_dist/compat/ray_train.py",
         "return max((size for size in self._sizes if size <= self._room), default=0)",
         "return int(self._room)",
         ("tests/compat/test_elastic_policy.py",),
     ),
     Mutant(
         "nodes-that-drain-are-room",
-        "au_dist/compat/ray.py",
+        "au_dist/compat/ray_train.py",
         "if node not in gone}",
         "}",
         ("tests/compat/test_elastic_policy.py",),
     ),
     Mutant(
         "a-group-changes-its-size-at-once",
-        "au_dist/compat/ray.py",
+        "au_dist/compat/ray_train.py",
         "            self._before = self._newest()\n            return NoopDecision()\n",
         "            return decision\n",
         ("tests/compat/test_elastic_policy.py",),

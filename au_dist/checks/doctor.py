@@ -14,7 +14,7 @@ from au_dist.checks.frame_check import FrameCheck
 from au_dist.checks.label_check import LabelCheck
 from au_dist.core.errors import StorageError
 from au_dist.core.schema import au_names
-from au_dist.data.decode import pixels
+from au_dist.data.jpeg import pixels
 from au_dist.shards.format import SCHEMA, Manifest, Shard, decode_row, read_manifest
 from au_dist.storage.store import Store
 

@@ -2,7 +2,8 @@
 
 `tests/compat/test_names.py` fails with these words when a release has moved one of them; pyproject.toml bounds the
 releases (docs/decisions/0010-versions.md). The variables of the environment that Ray Train reads are in
-`au_dist.runs.session`; one attribute, the time of the elastic policy's last look, stands in `au_dist.compat.ray` alone.
+`au_dist.runs.session`; one attribute, the time of the elastic policy's last look, stands in `au_dist.compat.ray_train`
+alone.
 """
 
 from dataclasses import dataclass

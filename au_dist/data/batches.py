@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 import torch
 
 from au_dist.core.errors import TrainError
-from au_dist.data.decode import GREY, Decode
-from au_dist.data.views import DRAWS, apply_views
+from au_dist.data.decode import Decode
+from au_dist.data.draws import DRAWS
+from au_dist.data.jpeg import GREY
+from au_dist.data.views import apply_views
 
 
 @dataclass(frozen=True)

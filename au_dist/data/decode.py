@@ -1,4 +1,4 @@
-"""Frames from bytes: in threads of the process, on its GPU, or before they came."""
+"""Tensors from the bytes of frames: decoded in threads of the process, on its GPU, or before they came."""
 
 import itertools
 import warnings
@@ -6,28 +6,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 
 import numpy as np
-import simplejpeg
 import torch
 
-from au_dist.core.errors import ShardError
-
-#: What stands for a frame that does not decode.
-GREY = 128
+from au_dist.data.jpeg import pixels, stack
 
 #: Maps the bytes of frames to uint8 [B, 3, S, S], grey where a frame does not decode, and says which these are and why.
 Decode = Callable[[list[bytes]], tuple[torch.Tensor, dict[int, str]]]
-
-
-def decode(jpeg: bytes, where: str) -> np.ndarray:
-    """Return a JPEG as RGB, uint8 [H, W, 3].
-
-    Raises:
-        ShardError: The bytes are not a JPEG.
-    """
-    try:
-        return simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
-    except ValueError as error:
-        raise ShardError("A frame does not decode", where=where, found=str(error)) from error
 
 
 def in_threads(pool: Executor, threads: int, size: int) -> Decode:
@@ -84,30 +68,6 @@ def on_gpu(device: torch.device, size: int) -> Decode:
         return frame_BCHW.to(device), faults
 
     return decode_all
-
-
-def pixels(data: bytes, size: int) -> np.ndarray | str:
-    """Return a JPEG as RGB, uint8 [S, S, 3], or why it is none."""
-    try:
-        # A damaged size would ask for any amount of memory.
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
-        if (height, width) != (size, size):
-            return f"{width} x {height} pixels, not {size} x {size}"
-        return simplejpeg.decode_jpeg(data, colorspace="RGB")
-    except ValueError as error:
-        return str(error)
-
-
-def stack(decoded: Iterable[np.ndarray | str], size: int) -> tuple[np.ndarray, dict[int, str]]:
-    """Return frames as uint8 [B, S, S, 3], grey in the place of those that do not decode, and why these do not."""
-    frames = list(decoded)
-    frame_BHWC = np.empty((len(frames), size, size, 3), np.uint8)
-    faults = {}
-    for place, frame in enumerate(frames):
-        if isinstance(frame, str):
-            faults[place] = frame
-        frame_BHWC[place] = GREY if isinstance(frame, str) else frame
-    return frame_BHWC, faults
 
 
 def _tensors(decoded: Iterable[np.ndarray | str], size: int) -> tuple[torch.Tensor, dict[int, str]]:

@@ -17,9 +17,9 @@ import ray.data
 import ray.train
 from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, ExecutionResources
 
-from au_dist.compat.ray import SchedulerThrottle
+from au_dist.compat.ray_data import SchedulerThrottle
 from au_dist.config.sections import READING_TASKS
-from au_dist.data.decode import pixels
+from au_dist.data.jpeg import pixels
 from au_dist.data.order import Block, Order, RowGroupSlice, lanes_of
 from au_dist.data.rows import COLUMNS, Reading, take_clips
 from au_dist.data.splits import training_groups

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from au_dist.config.sections import Labels, Views
+from au_dist.data.draws import DRAWS, choose_frames, choose_run, draw_views, no_view
 from au_dist.data.labels import known
-from au_dist.data.views import DRAWS, choose_frames, choose_run, draw_views, no_view
 
 #: What is read of a row.
 COLUMNS = ["clip_id", "number", "jpeg", "label", "valid", "intensity"]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from au_dist.config.sections import Labels
-from au_dist.data.decode import pixels, stack
+from au_dist.data.jpeg import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import all_gather_objects

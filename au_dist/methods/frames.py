@@ -9,7 +9,7 @@ import torch
 from au_dist.config.sections import Labels
 from au_dist.core.errors import TrainError
 from au_dist.core.metrics import average, per_au, thresholds
-from au_dist.data.decode import pixels, stack
+from au_dist.data.jpeg import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import all_gather_objects

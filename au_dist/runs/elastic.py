@@ -5,7 +5,7 @@ Built on Ray Train's own elasticity, which would take any number (docs/decisions
 
 from ray.train import ScalingConfig
 
-from au_dist.compat.ray import SteppedPolicy
+from au_dist.compat.ray_train import SteppedPolicy
 from au_dist.core.errors import StorageError
 from au_dist.runs.context import Context
 from au_dist.train import checkpoint

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.train import UserCallback
 
-from au_dist.compat.ray import is_unresponsive
+from au_dist.compat.ray_train import is_unresponsive
 from au_dist.core.errors import AuDistError, UnavailableError
 
 

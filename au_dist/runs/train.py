@@ -129,7 +129,7 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from au_dist.compat.ray import PolicyTrainer
+    from au_dist.compat.ray_train import PolicyTrainer
     from au_dist.data.pipeline import LaneData, quiet
     from au_dist.runs.elastic import lane_policy
     from au_dist.runs.failure_policy import FailurePolicy

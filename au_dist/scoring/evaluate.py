@@ -44,7 +44,7 @@ class Scorer:
 
         Where a network reads clips, a frame that does not decode takes its whole clip with it.
         """
-        from au_dist.data.decode import pixels, stack
+        from au_dist.data.jpeg import pixels, stack
 
         labels = self.model.scoring.labels
         rows = table.to_pylist()

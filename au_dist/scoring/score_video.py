@@ -9,7 +9,7 @@ import numpy as np
 
 from au_dist.core.errors import CheckpointError
 from au_dist.core.schema import CropRecipe
-from au_dist.data.decode import decode
+from au_dist.data.jpeg import decode
 from au_dist.scoring.model import CHUNK, TrainedModel
 from au_dist.scoring.scored import ScoredVideo
 from au_dist.video.clips import TrackedCrop, stream_crops

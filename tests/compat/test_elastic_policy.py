@@ -4,8 +4,8 @@ import pytest
 from ray.train import ScalingConfig
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
 
-from au_dist.compat import ray as compat
-from au_dist.compat.ray import SteppedPolicy
+from au_dist.compat import ray_train as compat
+from au_dist.compat.ray_train import SteppedPolicy
 from au_dist.core.errors import ClusterError
 
 

@@ -14,13 +14,15 @@ import torch
 from au_dist.config.sections import Labels, Views
 from au_dist.core.errors import ShardError, TrainError
 from au_dist.data.batches import BackgroundPrefetcher, interleave_lanes, make_batch
-from au_dist.data.decode import GREY, already, decode, in_threads, on_gpu, pixels
+from au_dist.data.decode import already, in_threads, on_gpu
+from au_dist.data.draws import COLOURS, choose_frames, choose_run, draw_views, no_view
+from au_dist.data.jpeg import GREY, decode, pixels
 from au_dist.data.labels import known
 from au_dist.data.order import Block, Order, lanes_of
 from au_dist.data.pipeline import Source, plan_reads, read_block, read_parts
 from au_dist.data.rows import COLUMNS, Reading, take_clips
 from au_dist.data.splits import training_groups
-from au_dist.data.views import COLOURS, apply_views, choose_frames, choose_run, draw_views, no_view
+from au_dist.data.views import apply_views
 from au_dist.shards.format import read_manifest, read_row_group
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -1,0 +1,110 @@
+"""What has no public door in Ray Train, which imports torch; every private name is in `au_dist.compat.names`."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
+from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
+
+from au_dist.compat.ray import draining
+from au_dist.core.errors import ClusterError
+
+#: Seconds between looks for a newer checkpoint while a change of size waits for one.
+LOOK_S = 1.0
+
+
+def is_unresponsive(error: BaseException) -> bool:
+    """Return whether a failure of a worker is that it does not answer any more."""
+    return isinstance(error, WorkerHealthCheckTimeoutError)
+
+
+class SteppedPolicy(ElasticScalingPolicy):
+    """Ray Train's elastic policy, but for four things.
+
+    Only some sizes are taken. Nodes that drain are no room. A group that runs changes its size when a checkpoint has
+    just been stored, so that next to nothing is done again. Too little room for the smallest group is not waited for
+    without end.
+
+    Args:
+        scaling: The smallest and the largest group.
+        sizes: The numbers of workers that a group may have, rising.
+        timeout_s: Seconds to wait for room.
+        newest: Returns the step of the newest checkpoint; None while the store does not say.
+    """
+
+    def __init__(
+        self, scaling: ScalingConfig, sizes: Sequence[int], timeout_s: float, newest: Callable[[], int | None]
+    ) -> None:
+        super().__init__(scaling)
+        self._sizes, self._timeout_s, self._newest = sizes, timeout_s, newest
+        self._short_since: float | None = None
+        self._room = 0
+        self._before: int | None = None
+        self._looked = 0.0
+        self._each = dict(scaling.resources_per_worker or {})
+
+    def _count_possible_workers(self, reserved_resources: Any) -> int:
+        gone = draining()
+        staying = {node: amounts for node, amounts in reserved_resources.items() if node not in gone}
+        self._room = super()._count_possible_workers(staying)
+        return max((size for size in self._sizes if size <= self._room), default=0)
+
+    def make_decision_for_non_running_worker_group(self) -> Any:
+        """Called while no workers run.
+
+        Raises:
+            ClusterError: There has been too little room for too long.
+        """
+        decision = super().make_decision_for_non_running_worker_group()
+        if isinstance(decision, ResizeDecision):
+            self._short_since = None
+            return decision
+        now = time.monotonic()
+        self._short_since = self._short_since or now
+        if now - self._short_since < self._timeout_s:
+            return decision
+        each = ", ".join(f"{amount:g} {name}" for name, amount in self._each.items())
+        raise ClusterError(
+            "The cluster has no room for the workers",
+            where=f"for {self._timeout_s:g} s (workers.start_timeout_s)",
+            expected=f"room for {self._sizes[0]} workers of {each}",
+            found=f"room for {self._room}",
+            fix="Add nodes, or ask for fewer or smaller workers; the same command goes on.",
+        )
+
+    def make_decision_for_running_worker_group(self, worker_group_state: Any, worker_group_status: Any) -> Any:
+        """Called again and again while workers run."""
+        if self._before is not None:
+            if time.monotonic() - self._looked < LOOK_S:
+                return NoopDecision()
+            self._looked = time.monotonic()
+            if self._newest() in (None, self._before):
+                return NoopDecision()
+            # What there was room for then may be gone: decided anew.
+            self._before, self._latest_monitor_time = None, float("-inf")
+            return super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
+        decision = super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
+        if isinstance(decision, ResizeDecision):
+            self._before = self._newest()
+            return NoopDecision()
+        return decision
+
+
+class PolicyTrainer(TorchTrainer):
+    """A trainer with a scaling policy of our own, for which Ray Train has no public door.
+
+    Args:
+        *args: As `TorchTrainer`.
+        policy: The policy.
+        **kwargs: As `TorchTrainer`.
+    """
+
+    def __init__(self, *args: Any, policy: SteppedPolicy, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._policy = policy
+
+    def _initialize_and_run_controller(self, **controller_init_kwargs: Any) -> Any:
+        return super()._initialize_and_run_controller(**{**controller_init_kwargs, "scaling_policy": self._policy})
