@@ -65,3 +65,11 @@ def ray_here() -> Iterator[None]:
 
     with ray_session():
         yield
+
+
+@pytest.fixture
+def joined(ray_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands started here join the Ray of the tests."""
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)

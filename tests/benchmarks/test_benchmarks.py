@@ -64,12 +64,6 @@ def finite(line: str) -> list[float]:
     return found
 
 
-@pytest.fixture
-def joined(ray_here, monkeypatch):
-    """Commands started here join the Ray of the tests."""
-    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
-
-
 def test_every_file_is_a_benchmark_with_a_tiny_form_or_a_part_of_one():
     scripts = {Path(script.__file__).name for script in SCRIPTS}
     used = set()

@@ -150,14 +150,3 @@ def test_more_workers_than_the_cluster_has(recipe, tmp_path):
         process("train", recipe(workers={"count": 64}, data={"size": 32, "lanes": 64})), "does not fit", "64 workers"
     )
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_folders_of_a_recipe_may_be_relative(recipe, shards, tmp_path):
-    """Workers have another working directory."""
-    shutil.copytree(shards.uri, tmp_path / "shards")
-    file = recipe(shards="shards", runs="runs", batch={"clips": 8}, optim={"epochs": 1}, model={"embed_dim": 8})
-    run = process("train", file, cwd=tmp_path, timeout=240)
-    assert run.returncode == 0, run.stderr
-    assert (tmp_path / "runs/x/result.json").exists()

@@ -1,6 +1,7 @@
 """A folder with the user's own `cluster.py`, `tuning.py`, `numpy.py` and `ray.py` breaks nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,21 +33,32 @@ def test_help_answers(folder, module):
     assert "Distributed training" in run(folder, "--help", module=module)
 
 
-@pytest.mark.slow
-@pytest.mark.ray
-def test_training_and_campaigns_run(folder, shards):
-    recipe = {
+@pytest.fixture
+def recipe(folder, shards):
+    """A recipe whose folders are relative to this one, which is not that of the workers."""
+    shutil.copytree(shards.uri, folder / "shards")
+    return {
         "task": "detection",
-        "shards": shards.uri,
+        "shards": "shards",
         "data": {"size": 32, "lanes": 2},
         "batch": {"clips": 4},
         "optim": {"epochs": 1},
         "workers": {"count": 1},
         "model": {"embed_dim": 8, "num_neighbors": 2, "bottleneck_channels": 0},
     }
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_training_runs_with_relative_folders(folder, recipe):
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": "a", "runs": "runs", **recipe}))
     assert "best val_auc" in run(folder, "train", "recipe.yaml")
     assert (folder / "runs/a/result.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_campaigns_run_on_a_ray_that_is_there(folder, recipe, joined):
     campaign = {"name": "c", "campaigns": "found", "recipe": recipe, "trials": 1}
     campaign["space"] = {"optim.lr": {"log": [0.001, 0.01]}}
     (folder / "campaign.yaml").write_text(yaml.safe_dump(campaign))

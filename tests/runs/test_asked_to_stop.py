@@ -46,7 +46,7 @@ def wait_beyond(run, step, process):
         time.sleep(0.05)
 
 
-def test_asked_to_stop_then_damaged_then_taken_over(shards, run, tmp_path):
+def test_asked_to_stop_then_damaged_then_taken_over(joined, shards, run, tmp_path):
     process = start(shards, tmp_path)
     wait_beyond(run, 0, process)
     process.send_signal(signal.SIGTERM)

@@ -25,6 +25,9 @@ from au_dist.train.events import Stored
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
+#: To start a worker takes seconds; what needs two of them has them.
+ALONE = {"count": 1, "max_failures": 0}
+
 
 def recipe(shards, runs, name, **changes) -> Recipe:
     raw = {
@@ -59,7 +62,7 @@ def pretrained(ray_here, shards, runs):
 @pytest.fixture(scope="module")
 def probed(pretrained, shards, runs) -> None:
     """A linear probe of the pretraining."""
-    train(recipe(shards, runs, "probe", method=None, task="detection", init={"run": "pretrain"}))
+    train(recipe(shards, runs, "probe", method=None, task="detection", init={"run": "pretrain"}, workers=ALONE))
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -124,7 +127,7 @@ def test_resuming_on_one_worker_sees_the_same_batches(pretrained, shards, runs):
     for file in (runs / "alone/ledger").iterdir():
         if not file.name.startswith("000000000-"):
             file.unlink()
-    train(recipe(shards, runs, "alone", workers={"count": 1, "max_failures": 0}))
+    train(recipe(shards, runs, "alone", workers=ALONE))
     before, after = weights(runs / "pretrain"), weights(runs / "alone")
     for name, tensor in before.items():
         # Rounded otherwise, which AdamW makes some hundredths of a step of where a gradient is next to nothing; a step
@@ -206,7 +209,8 @@ def test_the_demo_tries_the_model_of_its_own_store(probed, runs, tmp_path):
 
 
 def clips_recipe(shards, runs, name, **changes) -> Recipe:
-    return recipe(shards, runs, name, **{"model": {"embed_dim": 8, "bottleneck_channels": 4, "grid": 2}, **changes})
+    model = {"embed_dim": 8, "bottleneck_channels": 4, "grid": 2}
+    return recipe(shards, runs, name, **{"model": model, "workers": ALONE, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -150,24 +149,22 @@ print(found.summary)
 def driver(path: Path, *overrides: str, **options: Any) -> subprocess.Popen[str]:
     """Start a campaign in a process group of its own."""
     command = [sys.executable, "-c", DRIVER, str(path), *overrides]
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("RAY_")}
-    return subprocess.Popen(command, text=True, start_new_session=True, env=environment, **options)
+    return subprocess.Popen(command, text=True, start_new_session=True, **options)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_campaign_whose_driver_is_killed_goes_on(tmp_path: Path, shards: Store) -> None:
-    """The second trial has been validated, but not finished, when the driver and all its processes die."""
-    path = write_campaign(
-        tmp_path, shards.uri, recipe={"optim": {"epochs": 12}}, early_stopping=None, concurrent=1, trials=2
-    )
+def test_a_campaign_whose_driver_is_killed_goes_on(tmp_path: Path, shards: Store, joined: None) -> None:
+    """The second trial has been validated, but not finished, when the driver dies; the cluster lives on."""
+    few = {"optim": {"epochs": 8}, "workers": {"count": 1, "cpus": 0.5}}
+    path = write_campaign(tmp_path, shards.uri, recipe=few, early_stopping=None, concurrent=1, trials=2)
     first = driver(path, stdout=subprocess.PIPE)
     assert first.stdout is not None
     lines = []
     try:
         for line in first.stdout:
             lines.append(line)
-            if line.startswith("trial 1  validation 2"):
+            if line.startswith("trial 1  validation 1"):
                 break
     finally:
         os.killpg(first.pid, signal.SIGKILL)
@@ -178,9 +175,8 @@ def test_a_campaign_whose_driver_is_killed_goes_on(tmp_path: Path, shards: Store
     with open_study(campaign) as study:
         before = study.trials()
     assert [trial.state for trial in before] == ["finished", "unfinished"]
-    assert list(before[1].history) == [1, 2]
+    assert 1 in before[1].history
     finished = {file: file.stat().st_mtime_ns for file in Path(f"{campaign.place.uri}/runs/trial-00000").rglob("*")}
-    wait_for_the_end_of(first.pid)
 
     second = driver(path, stdout=subprocess.PIPE)
     text, _ = second.communicate(timeout=240)
@@ -193,26 +189,6 @@ def test_a_campaign_whose_driver_is_killed_goes_on(tmp_path: Path, shards: Store
     assert after[0] == before[0]
     assert after[1].state == "finished"
     assert after[1].values == before[1].values
-    assert list(after[1].history) == list(range(1, 13))
-    assert [after[1].history[number] for number in (1, 2)] == [before[1].history[number] for number in (1, 2)]
+    assert list(after[1].history) == list(range(1, 9))
+    assert before[1].history.items() <= after[1].history.items()
     assert {file: file.stat().st_mtime_ns for file in finished} == finished
-
-
-def wait_for_the_end_of(group: int) -> None:
-    """Wait until no process of a group is alive; Ray's own notice within seconds that their driver is gone."""
-    for _ in range(120):
-        if not lives(group):
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"processes of group {group} are still there")
-
-
-def lives(group: int) -> bool:
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            return True
-    return False
