@@ -11,6 +11,8 @@ STORE  ?= folder
 READY  := $(VENV)/.ready
 LOWEST := .venv-lowest
 FAST   := "not slow and not ray and not s3 and not gpu"
+# Two of these at once would take more than 8 GiB.
+ALONE  := "ray or s3 or gpu"
 
 .PHONY: demo test test-lowest check mutants format lock clean
 .DELETE_ON_ERROR:
@@ -40,13 +42,13 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 -m $(FAST)
-	$(BIN)/python -m pytest -m "slow or ray or s3 or gpu"
+	$(BIN)/python -m pytest -n 2 -m "not ($(subst ",,$(ALONE)))"
+	$(BIN)/python -m pytest -m $(ALONE)
 
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
-	$(LOWEST)/bin/python -m pytest -n 2 -m $(FAST)
-	$(LOWEST)/bin/python -m pytest -m "slow or ray or s3 or gpu"
+	$(LOWEST)/bin/python -m pytest -n 2 -m "not ($(subst ",,$(ALONE)))"
+	$(LOWEST)/bin/python -m pytest -m $(ALONE)
 
 check: $(READY)
 	$(BIN)/ruff check .

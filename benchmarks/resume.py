@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--tiny", action="store_true", help="one kill in a short run")
     arguments = parser.parse_args(argv)
-    kills, epochs, pause_s, workers = (1, 2, 0.0, 1) if arguments.tiny else (arguments.kills, 12, 2.0, 2)
+    kills, epochs, pause_s, workers = (1, 1, 0.0, 1) if arguments.tiny else (arguments.kills, 12, 2.0, 2)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         ingest_synthetic(SynthSpec(24, 1, 40, 1, size=32, stride=10), open_store(place / "shards"))

@@ -87,10 +87,10 @@ def test_an_empty_folder(tmp_path):
 
 
 @pytest.mark.ray
-def test_a_video_that_is_a_text_file(tmp_path):
+def test_a_video_that_is_a_text_file(tmp_path, ray_here):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "film.mp4").write_text("this is not a video")
-    refused(process("ingest", "video", tmp_path / "in", "--out", tmp_path / "out"), "film.mp4")
+    refused(au_dist("ingest", "video", tmp_path / "in", "--out", tmp_path / "out"), "film.mp4")
     assert not (tmp_path / "out").exists() or not any(tmp_path.joinpath("out").rglob("*.*"))
 
 
@@ -145,8 +145,7 @@ def test_a_healthy_set(shards):
 
 
 @pytest.mark.ray
-def test_more_workers_than_the_cluster_has(recipe, tmp_path):
-    refused(
-        process("train", recipe(workers={"count": 64}, data={"size": 32, "lanes": 64})), "does not fit", "64 workers"
-    )
+def test_more_workers_than_the_cluster_has(recipe, tmp_path, ray_here):
+    many = recipe(workers={"count": 64}, data={"size": 32, "lanes": 64})
+    refused(au_dist("train", many), "does not fit", "64 workers")
     assert not (tmp_path / "runs").exists()

@@ -11,7 +11,7 @@ RECIPE: dict[str, Any] = {
     "model": {"embed_dim": 8, "num_neighbors": 2, "bottleneck_channels": 0},
     "batch": {"clips": 4},
     "optim": {"epochs": 3},
-    "workers": {"count": 2, "cpus": 0.5},
+    "workers": {"count": 1, "cpus": 0.5},
 }
 SPACE: dict[str, Any] = {
     "aunce.temperature": {"log": [0.05, 1.0]},

@@ -156,8 +156,8 @@ def driver(path: Path, *overrides: str, **options: Any) -> subprocess.Popen[str]
 @pytest.mark.slow
 def test_a_campaign_whose_driver_is_killed_goes_on(tmp_path: Path, shards: Store, joined: None) -> None:
     """The second trial has been validated, but not finished, when the driver dies; the cluster lives on."""
-    few = {"optim": {"epochs": 8}, "workers": {"count": 1, "cpus": 0.5}}
-    path = write_campaign(tmp_path, shards.uri, recipe=few, early_stopping=None, concurrent=1, trials=2)
+    longer = {"optim": {"epochs": 8}}
+    path = write_campaign(tmp_path, shards.uri, recipe=longer, early_stopping=None, concurrent=1, trials=2)
     first = driver(path, stdout=subprocess.PIPE)
     assert first.stdout is not None
     lines = []
