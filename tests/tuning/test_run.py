@@ -27,7 +27,7 @@ NODES = [{"CPU": 4.0}]
 def test_nothing_starts_when_it_could_not_end_well(tmp_path: Path, shards: Store) -> None:
     path = write_campaign(tmp_path, shards.uri)
     with pytest.raises(ClusterError, match="Not even one trial"):
-        run_campaign(path, [], [{"CPU": 1.0}])
+        run_campaign(path, [], [{"CPU": 0.5}])
     with pytest.raises(ShardError, match="no shards"):
         run_campaign(path, [f"recipe.shards={tmp_path}/elsewhere"], NODES)
     with pytest.raises(RecipeError, match="fewer clips than one step takes"):
