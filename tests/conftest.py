@@ -1,6 +1,7 @@
 """What tests share: the golden-file flag, one Ray for the whole session, a small set of shards."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def ray_here() -> Iterator[None]:
 
     with ray_session():
         yield
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, shards: Store) -> Path:
+    """A folder to give commands in: with shards, and with files of the user's own that are named like libraries."""
+    folder = tmp_path / "own"
+    shutil.copytree(shards.uri, folder / "shards")
+    for name in ("cluster", "tuning", "numpy", "ray", "torch", "random_module"):
+        (folder / f"{name}.py").write_text(f"raise RuntimeError('the user\\'s own {name}.py was imported')\n")
+    return folder
 
 
 @pytest.fixture

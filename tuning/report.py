@@ -114,7 +114,8 @@ def line(event: Mapping[str, Any]) -> str:
     """Return an event of a campaign (of `StudySearch` and `run_campaign`) as a line of text."""
     numbers = [f"{key} {value:.4f}" for key, value in event.items() if key.startswith("val_") and math.isfinite(value)]
     if event["event"] == "campaign":
-        return f"{event['trials']} trials, {event['left']} left to run, {event['at_once']} at once"
+        trials = "1 trial" if event["trials"] == 1 else f"{event['trials']} trials"
+        return f"{trials}, {event['left']} left to run, {event['at_once']} at once"
     if event["event"] == "start":
         numbers = [f"{path} {_cell(value)}" for path, value in event["values"].items()]
     what = f"validation {event['validation']}" if event["event"] == "validation" else event["event"]

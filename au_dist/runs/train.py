@@ -56,8 +56,15 @@ def train(
     if context.run.exists(RESULT):
         return json.loads(context.run.read(RESULT))
     starting_point(context)
-    _fit(context, show, callbacks, stop or threading.Event())
+    if not trained(context):
+        _fit(context, show, callbacks, stop or threading.Event())
     return finish(context)
+
+
+def trained(context: Context) -> bool:
+    """Return whether the checkpoint of the last step is stored and whole: no worker need start."""
+    last = context.plan(1).steps
+    return last in checkpoint.steps(context.run) and context.resume_step()[0] == last
 
 
 def claim(context: Context) -> None:

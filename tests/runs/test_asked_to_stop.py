@@ -1,4 +1,7 @@
-"""A run that is asked to stop stores where it is; damaged checkpoints and other commands do it no harm."""
+"""A run that is asked to stop stores where it is; damaged checkpoints and other commands do it no harm.
+
+The folders of its recipe are relative to the one that the command is given in, which is not that of the workers.
+"""
 
 import json
 import signal
@@ -18,15 +21,15 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def run(tmp_path):
-    return open_store(tmp_path / "runs" / "run")
+def run(own_folder):
+    return open_store(own_folder / "runs" / "run")
 
 
-def start(shards, folder):
+def start(folder):
     recipe = {
         "name": "run",
-        "shards": shards.uri,
-        "runs": str(folder / "runs"),
+        "shards": "shards",
+        "runs": "runs",
         "method": "aunce",
         "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "cpus": 0.3},
         "model": {"embed_dim": 8, "bottleneck_channels": 4},
@@ -36,8 +39,8 @@ def start(shards, folder):
         "workers": {"count": 1, "cpus": 0.5, "max_failures": 2},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    command = [sys.executable, "-m", "au_dist", "train", str(folder / "recipe.yaml")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-m", "au_dist", "train", "recipe.yaml"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
 
 
 def wait_beyond(run, step, process):
@@ -46,8 +49,8 @@ def wait_beyond(run, step, process):
         time.sleep(0.05)
 
 
-def test_asked_to_stop_then_damaged_then_taken_over(joined, shards, run, tmp_path):
-    process = start(shards, tmp_path)
+def test_asked_to_stop_then_damaged_then_taken_over(run, own_folder, request):
+    process = start(own_folder)  # with a Ray of its own
     wait_beyond(run, 0, process)
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=60)
@@ -56,12 +59,13 @@ def test_asked_to_stop_then_damaged_then_taken_over(joined, shards, run, tmp_pat
     assert f"step {reached} of " in text
     assert "The same command goes on from there" in text
     assert checkpoint.state(checkpoint.newest(run)).order.contrast_sets == reached
-    assert len((tmp_path / "runs/run/metrics.jsonl").read_text().splitlines()) >= reached
+    assert len((own_folder / "runs/run/metrics.jsonl").read_text().splitlines()) >= reached
 
     place = checkpoint.newest(run)
     place.write(checkpoint.OPTIMIZER, place.read(checkpoint.OPTIMIZER)[:-9])
     whole = checkpoint.steps(run)[-2]
-    process = start(shards, tmp_path)
+    request.getfixturevalue("joined")
+    process = start(own_folder)
     wait_beyond(run, reached, process)
     acquire(run)
     text, _ = process.communicate(timeout=60)

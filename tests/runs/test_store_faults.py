@@ -44,11 +44,15 @@ def start(place, folder, endpoint):
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     command = [sys.executable, "-m", "au_dist", "train", str(folder / "recipe.yaml")]
-    environment = {**os.environ, "AWS_ENDPOINT_URL": endpoint}
+    store = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
+    store["AWS_ENDPOINT_URL"] = endpoint
+    # The processes of a Ray that runs already are told too how to reach the store.
+    told = json.dumps({"runtime_env": {"env_vars": store}})
+    environment = {**os.environ, **store, "RAY_JOB_CONFIG_JSON_ENV_VAR": told}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_refusals_are_waited_out_and_expired_credentials_are_said(s3_store, place, tmp_path):
+def test_refusals_are_waited_out_and_expired_credentials_are_said(joined, s3_store, place, tmp_path):
     run = place.at("runs", "run")
     with s3_faults.before(s3_store.endpoint) as (endpoint, faults):
         faults.refused = 0.2
