@@ -1,7 +1,7 @@
 """From shards to training tensors: processor time an image, beside other loaders on the same bytes.
 
     python benchmarks/loader.py
-    python benchmarks/loader.py --tiny            one round of few batches, without the peers that are not installed
+    python benchmarks/loader.py --tiny            one round of few batches, in one process, of what is installed here
 
 The peers are installed into an environment of their own (``--environment``), beside the packages of this one. Clips
 of 8 synthetic frames at 112 pixels; batches of 64 clips; two random views at 96 pixels. Processor time is that of a
@@ -195,21 +195,18 @@ def run_peer(name: str, place: Path, frames: int, scale: Scale) -> dict[str, Any
     return {**found, "version": importlib.metadata.version(package)}
 
 
-def child(arguments: argparse.Namespace) -> None:
-    """Do one measurement, or write one peer's files, and print what was found."""
+def find(place: Path, name: str, frames: int, scale: Scale, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Do one measurement, or write one peer's files, and tell what was found."""
     from au_dist.runs.session import ray_session
 
     torch.set_num_threads(1)
-    place, name, frames = arguments.place, arguments.child, arguments.frames
-    scale = TINY if arguments.tiny else FULL
     if frames == 0:
         kinds.PEERS[name][0](place)
-        print("found {}", flush=True)
-        return
+        return tell({})
     with ray_session() if name == OURS else contextlib.nullcontext():
         found = {OURS: run_ours, FLOOR: run_floor}.get(name, lambda *args: run_peer(name, *args))(place, frames, scale)
         # Before Ray goes: a thread of Ray Data that is left over may end the process then.
-        print("found " + json.dumps(found), flush=True)
+        tell(found)
 
 
 def environment(path: Path) -> str:
@@ -232,9 +229,12 @@ def answer(command: list[str], environment: dict[str, str] | None = None) -> dic
 
 
 def ask(python: str, place: Path, name: str, frames: int, tiny: bool) -> dict[str, Any]:
-    """Measure a loader in a process of its own."""
-    command = [python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)]
-    return answer([*command, "--tiny"] if tiny else command)
+    """Measure a loader, in its tiny form here, otherwise in a process of its own."""
+    if tiny:
+        found: dict[str, Any] = {}
+        find(place, name, frames, TINY, found.update)
+        return found
+    return answer([python, __file__, "--place", str(place), "--child", name, "--frames", str(frames)])
 
 
 def installed(package: str) -> bool:
@@ -275,7 +275,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="one round of few batches, with what is installed here")
     arguments = parser.parse_args(argv)
     if arguments.child:
-        return child(arguments)
+        return find(
+            arguments.place,
+            arguments.child,
+            arguments.frames,
+            FULL,
+            lambda found: print("found " + json.dumps(found), flush=True),
+        )
     tiny, scale, peers = arguments.tiny, FULL, list(kinds.PEERS)
     if tiny:
         scale, arguments.rounds = TINY, 1

@@ -4,7 +4,7 @@ What the tiny forms leave out:
 
 - `loss.py`: the Triton kernels where there is no GPU, and sets of more than 64 candidates.
 - `ingest.py`: DISFA's video, crops of 224 px, and memory against a recording's length.
-- `loader.py`: the peers that are not installed, all frames of a clip, more than one round.
+- `loader.py`: processes of their own, the peers that are not installed, all frames of a clip, more than one round.
 - `loader_memory.py`: a process of its own, so the processes' memory is that of the tests too.
 - `loader_s3.py`: S3 without faults, a store that is only far away, and late answers.
 - `resume.py`: nine of the ten kills. Here the runs join a Ray that is there, so a kill takes the driver alone.
@@ -122,7 +122,7 @@ def test_the_stages_of_taking_in(capsys):
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_loaders_side_by_side(joined, capsys):
+def test_loaders_side_by_side(ray_here, capsys):
     loader.main(["--tiny"])
     text = capsys.readouterr().out
     left_out = text.splitlines()[0].removeprefix("left out, not installed: ").split(", ")

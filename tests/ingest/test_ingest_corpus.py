@@ -242,11 +242,11 @@ def test_a_recording_that_kills_its_process_is_set_aside(tmp_path, ray_here, mon
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_command_goes_on_to_the_same_bytes(undisturbed, tree, tmp_path):
+def test_killed_at_any_moment_the_command_goes_on_to_the_same_bytes(undisturbed, tree, tmp_path, joined):
     out = tmp_path / "set"
     command = [sys.executable, "-m", "au_dist", "ingest", "disfa", str(tree), "--out", str(out), "--clip-frames", "4"]
     command += ["--detector", "none", "--size", "64"]
-    for seconds in (4.0, 6.0):
+    for seconds in (3.0, 4.5):
         process = subprocess.Popen(
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
