@@ -11,8 +11,6 @@ STORE  ?= folder
 READY  := $(VENV)/.ready
 LOWEST := .venv-lowest
 FAST   := "not slow and not ray and not s3 and not gpu"
-# Two of these at once would take more than 8 GiB.
-ALONE  := "ray or s3 or gpu"
 
 .PHONY: demo test test-lowest check mutants format lock clean
 .DELETE_ON_ERROR:
@@ -42,13 +40,11 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 -m "not ($(subst ",,$(ALONE)))"
-	$(BIN)/python -m pytest -m $(ALONE)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
-	$(LOWEST)/bin/python -m pytest -n 2 -m "not ($(subst ",,$(ALONE)))"
-	$(LOWEST)/bin/python -m pytest -m $(ALONE)
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -32,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden instead of comparing with it")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that start Ray or an S3 server in one process: two Rays at once would take more than 8 GiB."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("ray", "s3", "gpu")):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with a committed one; `--update-golden` rewrites it."""
