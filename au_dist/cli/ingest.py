@@ -173,6 +173,8 @@ class _Watch:
 
 def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "IngestRecipe", said: tuple[str, ...]) -> None:
     """Print the end report; notes that were `said` before are not repeated."""
+    from au_dist.ingest.corpus import seldom
+
     total = summary.total
     unseen = total("frames_examined") - total("frames_with_face")
     rows = [
@@ -194,7 +196,7 @@ def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "IngestRe
     for reason, times in list(summary.dropped().items())[:MOST_LINES]:
         say(f"left out: {reason}: {times}")
     notes = [f"{report.name}: {note}" for report in summary.reports for note in report.notes]
-    _lines("note", [*(note for note in summary.notes if note not in said), *notes])
+    _lines("note", [*seldom(manifest), *(note for note in summary.notes if note not in said), *notes])
     _lines("set aside", [f"{name}: {why}" for name, why in summary.aside.items()])
     stages = summary.stages()
     if spent := sum(stages.values()):

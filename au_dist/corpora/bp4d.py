@@ -82,10 +82,10 @@ def _sequence(
     name = f"{subject}_{task}"
     source: Pictures | Film
     if pictures:
-        source = Pictures(ordinal(pictures) if _by_place(corpus, options) else pictures, FPS)
+        source = Pictures(ordinal(pictures, options.first_frame) if _by_place(corpus, options) else pictures, FPS)
     else:
         assert video is not None
-        source = Film(video, first=1)
+        source = Film(video, options.first_frame)
     bad = bad_frames(corpus, options.bad_frames).get(f"{subject}/{task}", ())
     segment = published_segments(corpus).get(f"{subject}/{task}")
     return Sequence(corpus, f"{corpus}/{subject}", name, source, labels, dropped=bad, segment=segment)

@@ -33,13 +33,15 @@ class Corpus:
     detect_side: int = 640
 
 
-_BP4D, _DISFA = ("frames", "frame_map", "bad_frames"), ("frames", "threshold", "camera", "bad_frames")
+_BP4D = ("frames", "frame_map", "first_frame", "bad_frames")
+_DISFA = ("frames", "threshold", "camera", "first_frame", "bad_frames")
+_DISFA_PLUS = ("frames", "threshold")
 
 CORPORA = {
     "bp4d": Corpus("BP4D", bp4d.AUS, bp4d.find, bp4d.read_labels, options=_BP4D, detect_side=320),
     "bp4d+": Corpus("BP4D+", bp4d.AUS, bp4d.find_plus, bp4d.read_labels, options=_BP4D, detect_side=320),
     "disfa": Corpus("DISFA", disfa.AUS, disfa.find, disfa.read_labels, options=_DISFA, detect_side=320),
-    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels, options=_DISFA, detect_side=320),
+    "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels, options=_DISFA_PLUS, detect_side=320),
     "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels, options=("frames", "layout")),
     "affwild2": Corpus("Aff-Wild2", affwild2.AUS, affwild2.find, affwild2.read_labels),
     "video": Corpus("videos without labels", (), plain.find, None, people=0, options=("name", "subjects")),

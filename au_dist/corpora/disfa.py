@@ -58,7 +58,11 @@ def find(tree: Tree, options: Options) -> Found:
             aside[entry.where] = f"no labels of {subject}"
             continue
         bad = bad_frames("disfa", options.bad_frames).get(subject, ())
-        source = Film(videos[subject], first=1) if subject in videos else Pictures(_from_one(pictures[subject]), FPS)
+        source: Film | Pictures
+        if subject in videos:
+            source = Film(videos[subject], options.first_frame)
+        else:
+            source = Pictures(_from_one(pictures[subject]), FPS)
         sequence = Sequence("disfa", f"disfa/{subject}", subject, source, labels[subject], whole=True, dropped=bad)
         sequences.append(sequence)
         if missing := set(AUS) - {int(kind.split()[1]) for kind in labels[subject]}:

@@ -3,8 +3,6 @@
 The layout of GFT's own archive could not be verified, so the shipped preset is a guess that says so.
 """
 
-import csv
-import math
 import re
 from collections import defaultdict
 
@@ -12,10 +10,18 @@ import numpy as np
 
 from au_dist.core.errors import IngestError
 from au_dist.corpora.folder import VIDEO_SUFFIXES
-from au_dist.corpora.label_files import UNKNOWN, LabelTable
+from au_dist.corpora.label_files import (
+    LabelTable,
+    as_intensity,
+    as_occurrence,
+    au_columns,
+    in_order,
+    occurrence_from,
+)
 from au_dist.corpora.layout import read_layout
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
+from au_dist.corpora.rows import is_numeric, preview, read_rows
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.video import PICTURE_SUFFIXES
 
@@ -78,37 +84,33 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
     """
     layout = options.layout or read_layout(None)
     (entry,) = sequence.labels.values()
-    lines = entry.text().splitlines()
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    header, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if any(row)] or [
-        []
-    ]
-    aus = {k: int(match[1]) for k, cell in enumerate(header) if (match := re.fullmatch(layout.au_column, cell, re.I))}
-    if not aus or not rows or (layout.frame_column is not None and layout.frame_column not in header):
+    rows = read_rows(entry.text(), entry.where)
+    header, below, frame = rows.first, rows.below(), layout.frame_column
+    columns = au_columns(header, entry.where, pattern=layout.au_column)
+    if not columns or not below.cells or (frame is not None and header.count(frame) != 1) or is_numeric(header):
         raise IngestError(
             "The table is not laid out as the layout says",
             where=entry.where,
             expected=f"rows below a header with columns like {layout.au_column}"
-            + (f" and a column {layout.frame_column}" if layout.frame_column else ""),
-            found=", ".join(header[:8]) or "an empty file",
+            + (f" and one column {frame}" if frame else ""),
+            found=preview(header) or "an empty file",
         )
-    at = None if layout.frame_column is None else header.index(layout.frame_column)
-    number_L = np.arange(len(rows), dtype=np.int64) + layout.first_frame
-    code_LA, level_LA = (np.full((len(rows), len(aus)), UNKNOWN, np.int8) for _ in range(2))
-    for index, row in enumerate(rows):
-        try:
-            if at is not None:
-                number_L[index] = int(float(row[at]))
-            for column, k in enumerate(aus):
-                value = float(row[k]) if row[k] else math.nan
-                if not math.isnan(value) and value not in layout.missing:
-                    code_LA[index, column] = value >= layout.threshold
-                    level_LA[index, column] = int(value) if 0 <= value <= 5 else UNKNOWN
-        except (ValueError, IndexError, OverflowError) as error:
-            raise IngestError(
-                "A row of the table is not what it should be", where=f"{entry.where}, row {index + 1}", found=error
-            ) from error
-    if np.any(np.diff(number_L) <= 0):
-        raise IngestError("The frames of the table do not follow each other", where=entry.where)
-    occurrence, levels = ({au: x_LA[:, k] for k, au in enumerate(aus.values())} for x_LA in (code_LA, level_LA))
-    return LabelTable(number_L, occurrence, levels if layout.threshold > 1 else {})
+    names = [header[k] for k in columns.values()]
+    if layout.threshold is None:
+        code_LK = below.whole(columns.values(), names, "Say in the layout from which `threshold` on a unit occurs.")
+    else:
+        code_LK = below.numbers(columns.values(), names)
+    code_LK = np.where(np.isin(code_LK, layout.missing), np.nan, code_LK)
+    if frame is None:
+        number_L = below.order(rows.lines[0]) + layout.first_frame
+    else:
+        number_L, code_LK = in_order(below, header.index(frame), frame, code_LK)
+    known = dict(zip(columns, code_LK.T, strict=True))
+    levels = {au: code_L for (au, kind), code_L in known.items() if kind == "r" or (layout.threshold or 0) > 1}
+    codes = {au: code_L for (au, kind), code_L in known.items() if kind == "c"}
+    occurrence = (
+        {au: as_occurrence(code_L) for au, code_L in codes.items()}
+        if layout.threshold is None
+        else occurrence_from(codes, layout.threshold)
+    )
+    return LabelTable(number_L, occurrence, {au: as_intensity(level_L) for au, level_L in levels.items()})

@@ -3,20 +3,29 @@
 Every reader is told where the text is from, so that an error names file and line.
 """
 
-import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.rows import Rows, is_numeric, is_unnamed, preview, read_rows
 
-#: Occurrence or intensity that is not known.
+#: Occurrence that is not known.
 UNKNOWN = -1
 
-#: Codes for "not known" in occurrence files.
-MISSING = frozenset((9, -1, 999))
+#: Codes for "not known" in label files.
+MISSING = (9, -1, 999)
+
+#: A column of an action unit: its number, and ``c`` for occurrence or ``r`` for intensity, as OpenFace names them.
+AU_COLUMN = r"(?:AU)?[\s_]*0*([1-9]\d?)(?:_?([cr]))?"
+
+#: A column of frame numbers.
+FRAME_COLUMN = r"(frames?|images?|img|pictures?)[\s_#.-]*(number|num|nr|no|id|index)?"
+
+#: What to do about a code between two.
+NOT_WHOLE = "Round it, or take the file in as a table with a threshold of your own (a layout, docs/corpora.md)."
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class LabelTable:
     Attributes:
         number_L: Frame numbers as the corpus counts them, int64, strictly increasing.
         occurrence: Action unit → int8 [L] in {0, 1, UNKNOWN}.
-        intensity: Action unit → int8 [L], 0 to 5 or UNKNOWN.
+        intensity: Action unit → float32 [L], 0 to 5; NaN where unknown.
     """
 
     number_L: np.ndarray
@@ -42,19 +51,19 @@ class LabelTable:
         Returns:
             y_LA (int8; 0 where unknown), valid_LA (bool), intensity_LA (float32; NaN where unknown).
         """
-        nothing = np.full(len(self.number_L), UNKNOWN, np.int8)
-        y_LA, level_LA = (
-            np.stack([of.get(au, nothing) for au in aus], axis=1).astype(np.int8)
-            for of in (self.occurrence, self.intensity)
+        aus, count = tuple(aus), len(self.number_L)
+        y_LA, intensity_LA = (
+            np.stack([of.get(au, np.full(count, unknown, kind)) for au in aus], axis=1).astype(kind)
+            for of, unknown, kind in ((self.occurrence, UNKNOWN, np.int8), (self.intensity, np.nan, np.float32))
         )
         valid_LA = y_LA != UNKNOWN
-        return np.where(valid_LA, y_LA, 0), valid_LA, np.where(level_LA == UNKNOWN, np.nan, level_LA).astype(np.float32)
+        return np.where(valid_LA, y_LA, 0), valid_LA, intensity_LA
 
 
-def occurrence_from(intensity: Mapping[int, np.ndarray], threshold: int) -> dict[int, np.ndarray]:
+def occurrence_from(intensity: Mapping[int, np.ndarray], threshold: float) -> dict[int, np.ndarray]:
     """Return occurrence as intensity of at least a threshold."""
     return {
-        au: np.where(level_L == UNKNOWN, UNKNOWN, level_L >= threshold).astype(np.int8)
+        au: np.where(np.isnan(level_L), UNKNOWN, level_L >= threshold).astype(np.int8)
         for au, level_L in intensity.items()
     }
 
@@ -62,39 +71,77 @@ def occurrence_from(intensity: Mapping[int, np.ndarray], threshold: int) -> dict
 def read_coded(text: str, where: str) -> LabelTable:
     """Read the occurrence CSV of BP4D and BP4D+: a frame number, then a code an action unit.
 
-    The header names the action units (``AU1``, ``1`` …). A header of 0 to 99 is the positional form: column k is action
-    unit k, column 99 an occlusion flag. Codes other than 0 and 1 that are known as "missing" are masked; where the flag
-    of the positional form is 1, the whole row is.
+    The header names the action units (``AU1``, ``1``, ``AU01_c`` …); ``AU01_r`` is an intensity. A header of 0 to 99 is
+    the positional form: column k is action unit k, column 99 an occlusion flag. Codes other than 0 and 1 that are known
+    as "missing" are masked, and empty cells; where the flag of the positional form is 1, the whole row is.
 
     Raises:
-        IngestError: There is no header, or a cell is no number.
+        IngestError: The header does not tell the columns, a row has another number of cells, or a cell is no whole
+            number.
     """
-    rows = _cells(text, where)
-    header = next(rows, None)
-    columns = _coded_columns(header[1] if header else [], where)
-    numbers, codes = _table(rows, where, [0, *columns])
-    known = dict(zip(columns.values(), codes.T, strict=True))
-    flag_L = known.pop(99, None)
-    if flag_L is not None and header is not None and len(header[1]) == 100:
-        known = {au: np.where(flag_L == 1, UNKNOWN, column).astype(np.int8) for au, column in known.items()}
-    return LabelTable(numbers, known)
+    rows = read_rows(text, where)
+    if positional := rows.first[1:] == tuple(map(str, range(1, len(rows.first)))) and len(rows.first) > 50:
+        frame, columns = 0, {(au, "c"): au for au in range(1, len(rows.first))}
+    else:
+        frame, columns = coded_columns(rows)
+    number_L, code_LK = _coded(rows.below(), frame, columns.values(), rows.first)
+    known = dict(zip(columns, code_LK.T, strict=True))
+    flag_L = known.pop((99, "c"), None)
+    if positional and flag_L is not None and len(rows.first) == 100:
+        known = {key: np.where(flag_L == 1, np.nan, code_L) for key, code_L in known.items()}
+    return LabelTable(
+        number_L,
+        {au: as_occurrence(code_L) for (au, kind), code_L in known.items() if kind == "c"},
+        {au: as_intensity(code_L) for (au, kind), code_L in known.items() if kind == "r"},
+    )
 
 
-def _coded_columns(header: list[str], where: str) -> dict[int, int]:
-    """Return column → action unit."""
-    if header[1:] == [str(k) for k in range(1, len(header))] and len(header) > 50:
-        return {k: k for k in range(1, len(header))}
-    columns = {}
-    for k, cell in enumerate(header[1:], 1):
-        if match := re.fullmatch(r"(?:AU)?\s*0*([1-9]\d?)(?:_?[cr])?", cell, re.IGNORECASE):
-            columns[k] = int(match[1])
-    if not columns or len(set(columns.values())) < len(columns):
+def coded_columns(rows: Rows) -> tuple[int, dict[tuple[int, str], int]]:
+    """Return the column of frame numbers and those of action units: (action unit, ``c`` or ``r``) → column.
+
+    The column of frames is known by its name; where none has one, it is the first column that has any name. Row numbers
+    that pandas saved before it have none.
+
+    Raises:
+        IngestError: The header is a row of numbers, names no action units or one of them twice, or does not tell the
+            column of frames.
+    """
+    header = rows.first
+    named = [k for k, cell in enumerate(header) if re.fullmatch(FRAME_COLUMN, cell, re.IGNORECASE)]
+    first = next((k for k, cell in enumerate(header) if not is_unnamed(cell)), None)
+    frames = named or [k for k in (first,) if k in (0, 1) and not re.fullmatch(AU_COLUMN, header[k], re.IGNORECASE)]
+    columns = {} if is_numeric(header) else au_columns(header, rows.where, frames)
+    if not columns or len(frames) != 1:
         raise IngestError(
-            "The header of the label file names no action units",
-            where=f"{where}, line 1",
-            expected="a frame column, then AU1, AU2 … or 1, 2 … (or the numbers 0 to 99)",
-            found=", ".join(header[:6]) or "an empty file",
+            "The header of the label file does not name a column of frames and action units",
+            where=f"{rows.where}, line {rows.lines[0] if rows.lines else 1}",
+            expected="Frame, then AU1, AU2 … or 1, 2 … (or the numbers 0 to 99)",
+            found=preview(header) or "an empty file",
+            fix="Put the header back, or name the columns.",
         )
+    return frames[0], columns
+
+
+def au_columns(
+    header: Iterable[str], where: str, but: Iterable[int] = (), pattern: str = AU_COLUMN
+) -> dict[tuple[int, str], int]:
+    """Return the columns of action units in a header: (action unit, ``c`` occurrence or ``r`` intensity) → column.
+
+    Raises:
+        IngestError: Two columns are of the same action unit.
+    """
+    columns: dict[tuple[int, str], int] = {}
+    for k, cell in enumerate(header):
+        if k not in but and (match := re.fullmatch(pattern, cell, re.IGNORECASE)):
+            kind = match[2] if len(match.groups()) > 1 else None
+            key = int(match[1]), "r" if kind in ("r", "R") else "c"
+            if key in columns:
+                raise IngestError(
+                    "Two columns of the label file are of the same action unit",
+                    where=f"{where}, column {k + 1}",
+                    found=cell,
+                )
+            columns[key] = k
     return columns
 
 
@@ -102,31 +149,34 @@ def read_pairs(text: str, where: str, au: int) -> LabelTable:
     """Read an intensity file without header: frame number and intensity, parted by comma, semicolon or blank.
 
     Raises:
-        IngestError: A line is not two numbers.
+        IngestError: A line is not two whole numbers.
     """
-    return _intensities(_cells(text, where), where, au)
+    return _intensities(read_rows(text, where), au)
 
 
 def read_named_pictures(text: str, where: str, au: int) -> LabelTable:
-    """Read a label file of DISFA+: two lines of header beginning with #, then the name of a picture and an intensity.
+    """Read a label file of DISFA+: lines of header beginning with #, then the name of a picture and an intensity.
 
     Raises:
         IngestError: A line is something else.
     """
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        for line, cells in _cells(text, where):
-            if not cells[0].startswith("#"):
-                yield line, [cells[0].rpartition(".")[0] or cells[0], *cells[1:]]
-
-    return _intensities(rows(), where, au)
+    lines = [("" if line.lstrip().startswith("#") else line) for line in text.splitlines()]
+    rows = read_rows("\n".join(lines), where)
+    names = tuple((cells[0].rpartition(".")[0] or cells[0], *cells[1:]) for cells in rows.cells)
+    return _intensities(Rows(where, rows.lines, names), au)
 
 
-def _intensities(rows: Iterable[tuple[int, list[str]]], where: str, au: int) -> LabelTable:
+def _intensities(rows: Rows, au: int) -> LabelTable:
     """Return rows of frame number and intensity as a table; what is not 0 to 5 is unknown."""
-    numbers, codes = _table(rows, where, [0, 1])
-    level_L = codes[:, 0]
-    return LabelTable(numbers, {}, {au: np.where((level_L >= 0) & (level_L <= 5), level_L, UNKNOWN).astype(np.int8)})
+    if rows.cells and len(rows.first) != 2:
+        raise IngestError(
+            "A line of the label file is not a frame number and an intensity",
+            where=f"{rows.where}, line {rows.lines[0]}",
+            expected="2 numbers",
+            found=preview(rows.first),
+        )
+    number_L, code_LK = _coded(rows, 0, [1], ("frame", "intensity"))
+    return LabelTable(number_L, {}, {au: as_intensity(code_LK[:, 0])})
 
 
 def read_ordered(text: str, where: str) -> LabelTable:
@@ -137,55 +187,69 @@ def read_ordered(text: str, where: str) -> LabelTable:
     Raises:
         IngestError: The header or a cell is something else.
     """
-    rows = _cells(text, where)
-    first, header = next(rows, (1, []))
-    columns = _coded_columns(["frame", *header], where)
-    numbers, codes = _table(((line, [str(line - first), *cells]) for line, cells in rows), where, [0, *columns])
-    codes = np.where((codes == UNKNOWN).any(1, keepdims=True), UNKNOWN, codes)
-    return LabelTable(numbers, dict(zip(columns.values(), codes.T, strict=True)))
+    rows = read_rows(text, where)
+    columns = {} if is_numeric(rows.first) else au_columns(rows.first, where)
+    if not columns:
+        raise IngestError(
+            "The header of the label file names no action units",
+            where=f"{where}, line 1",
+            expected="AU1, AU2 …",
+            found=preview(rows.first) or "an empty file",
+        )
+    _, code_LK = _coded(rows.below(), None, columns.values(), rows.first)
+    code_LK = np.where(np.isnan(code_LK).any(1, keepdims=True), np.nan, code_LK)
+    number_L = rows.below().order(rows.lines[0]) + 1
+    return LabelTable(number_L, {au: as_occurrence(code_L) for (au, _), code_L in zip(columns, code_LK.T, strict=True)})
 
 
-def _cells(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of each line that is not empty."""
-    for line, row in enumerate(csv.reader(text.splitlines()), 1):
-        cells = [cell.strip() for cell in (row if len(row) > 1 else re.split(r"[;\s]+", row[0].strip()) if row else [])]
-        if any(cells):
-            yield line, cells
+def as_occurrence(code_L: np.ndarray) -> np.ndarray:
+    """Return codes, float64 with NaN where unknown, as int8."""
+    return np.where(np.isnan(code_L), UNKNOWN, code_L).astype(np.int8)
 
 
-def _table(rows: Iterable[tuple[int, list[str]]], where: str, wanted: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first wanted column as frame numbers, int64 [L], and the others as codes, int8 [L, columns].
+def as_intensity(code_L: np.ndarray) -> np.ndarray:
+    """Return codes, float64, as intensities, float32; what is not 0 to 5 is unknown."""
+    return np.where((code_L >= 0) & (code_L <= 5), code_L, np.nan).astype(np.float32)
 
-    Codes that stand for "missing" become UNKNOWN; frames are put in order.
+
+def _coded(
+    rows: Rows, frame: int | None, columns: Iterable[int], header: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return frame numbers in order, int64 [L], and codes, float64 [L, columns], NaN for those that mean unknown."""
+    columns = tuple(columns)
+    if not rows.cells:
+        raise IngestError("The label file has no rows", where=rows.where)
+    code_LK = rows.whole(columns, [header[k] for k in columns], NOT_WHOLE)
+    code_LK = np.where(np.isin(code_LK, MISSING), np.nan, code_LK)
+    if len(strange := np.argwhere((code_LK < 0) | (code_LK > 100))):
+        row, k = strange[0]
+        raise rows.error(
+            "A label is out of range",
+            rows.lines[row],
+            header[columns[k]],
+            "a code of the corpus",
+            f"{code_LK[row, k]:g}",
+        )
+    if frame is None:
+        return np.arange(len(rows.cells)), code_LK
+    return in_order(rows, frame, header[frame] or "1", code_LK)
+
+
+def in_order(rows: Rows, frame: int, name: str, code_LK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a column of frame numbers, int64 [L], and the codes beside it, in the order of frames.
+
+    Raises:
+        IngestError: A frame number is not one, or is there twice.
     """
-    numbers: list[int] = []
-    codes: list[list[int]] = []
-    for line, cells in rows:
-        try:
-            number, *values = (int(float(cells[k])) for k in wanted)
-        except (ValueError, IndexError, OverflowError) as error:
-            raise IngestError(
-                "A line of the label file is not what it should be",
-                where=f"{where}, line {line}",
-                expected=f"at least {max(wanted) + 1} numbers",
-                found=", ".join(cells[:6]),
-            ) from error
-        numbers.append(number)
-        codes.append([UNKNOWN if value in MISSING else value for value in values])
-    if not numbers:
-        raise IngestError("The label file has no rows", where=where)
-    try:
-        number_L, code_LK = np.array(numbers, np.int64), np.array(codes, np.int64).reshape(len(numbers), -1)
-    except OverflowError as error:
-        raise IngestError("A number of the label file is out of range", where=where, found=error) from error
+    number_L = rows.whole([frame], [name], "Frames are counted: give their numbers, not times.")[:, 0]
+    if len(strange := np.flatnonzero(np.isnan(number_L) | (np.abs(number_L) > 2**53))):
+        row = strange[0]
+        raise rows.error("A frame has no number", rows.lines[row], name, "a whole number", rows.cells[row][frame])
     order = np.argsort(number_L, kind="stable")
-    number_L, code_LK = number_L[order], code_LK[order]
-    twice = np.flatnonzero(np.diff(number_L) == 0)
-    if len(twice):
-        raise IngestError("A frame is labelled twice", where=where, found=f"frame {number_L[twice[0]]}")
-    if code_LK.max(initial=0) > 100 or code_LK.min(initial=0) < UNKNOWN:
-        raise IngestError("A label is out of range", where=where, found=f"{code_LK.min()} to {code_LK.max()}")
-    return number_L, code_LK.astype(np.int8)
+    number_L, code_LK = number_L[order].astype(np.int64), code_LK[order]
+    if len(twice := np.flatnonzero(np.diff(number_L) == 0)):
+        raise IngestError("A frame is labelled twice", where=rows.where, found=f"frame {number_L[twice[0]]}")
+    return number_L, code_LK
 
 
 def joined(tables: Iterable[LabelTable], where: str, tolerance: int | None = None) -> LabelTable:
@@ -213,15 +277,15 @@ def joined(tables: Iterable[LabelTable], where: str, tolerance: int | None = Non
             found=f"{len(shortest.number_L)} for {names}",
         )
 
-    def spread(table: LabelTable, column: np.ndarray) -> np.ndarray:
-        wide = np.full(len(number_L), UNKNOWN, np.int8)
+    def spread(table: LabelTable, column: np.ndarray, unknown: float) -> np.ndarray:
+        wide = np.full(len(number_L), unknown, column.dtype)
         wide[np.searchsorted(number_L, table.number_L)] = column
         return wide
 
     return LabelTable(
         number_L,
-        {au: spread(table, column) for table in tables for au, column in table.occurrence.items()},
-        {au: spread(table, column) for table in tables for au, column in table.intensity.items()},
+        {au: spread(table, column, UNKNOWN) for table in tables for au, column in table.occurrence.items()},
+        {au: spread(table, column, np.nan) for table in tables for au, column in table.intensity.items()},
     )
 
 

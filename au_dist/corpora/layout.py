@@ -27,9 +27,11 @@ class Layout(Section):
         tables: Pattern of the tables.
         frame_column: The column of frame numbers; null where rows follow each other.
         first_frame: Number of the first frame, in the tables.
-        au_column: Pattern of the columns of action units; its first group is the number.
+        au_column: Pattern of the columns of action units; its first group is the number, a second, if there is one,
+            ``c`` for occurrence or ``r`` for intensity.
         missing: Codes for unknown, beside empty cells and NaN.
         threshold: Codes of at least this mean that the action unit occurs; above 1, codes are intensities and kept.
+            Null: codes are 0, 1 or unknown, and anything else is an error.
         fps: Frames per second of pictures.
         partitions: Name of a part → pattern of the names of its recordings.
     """
@@ -40,9 +42,9 @@ class Layout(Section):
     tables: str
     frame_column: str | None = None
     first_frame: int = 1
-    au_column: str = r"AU_?0*(\d+)"
+    au_column: str = r"AU_?0*(\d+)(?:_?([cr]))?"
     missing: tuple[float, ...] = (9, -1, 999)
-    threshold: float = 1
+    threshold: float | None = None
     fps: float = Field(30, gt=0)
     partitions: dict[str, str] = Field(default_factory=dict)
 

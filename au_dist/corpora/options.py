@@ -16,6 +16,7 @@ class Options:
         threshold: DISFA, DISFA+: intensity from which an action unit occurs.
         frame_map: BP4D, BP4D+: pictures belong to labels ``by_name`` or by their place (``ordinal``); ``auto`` is the
             first for BP4D and the second for BP4D+.
+        first_frame: BP4D, BP4D+, DISFA: number of a video's first frame in the labels, 0 or 1.
         bad_frames: BP4D, DISFA: list of frames to leave out.
         camera: DISFA: whose videos.
         frames: ``coded``: from the first labelled frame to the last; ``all``: those around them too, without labels.
@@ -26,6 +27,7 @@ class Options:
 
     threshold: int = 2
     frame_map: Literal["auto", "by_name", "ordinal"] = "auto"
+    first_frame: int = 1
     bad_frames: Literal["none", "jaanet", "fgnet"] = "none"
     camera: Literal["left", "right"] = "left"
     frames: Literal["coded", "all"] = "coded"
@@ -37,6 +39,13 @@ class Options:
         if not 1 <= self.threshold <= 5:
             raise RecipeError(
                 "An option of the ingest is out of range", where="threshold", expected="1 to 5", found=self.threshold
+            )
+        if self.first_frame not in (0, 1):
+            raise RecipeError(
+                "An option of the ingest is out of range",
+                where="first_frame",
+                expected="0 or 1",
+                found=self.first_frame,
             )
         if self.name is not None and not re.fullmatch(NAME, self.name):
             raise RecipeError("This is no name of a data set", where="corpus", expected=NAME, found=self.name)

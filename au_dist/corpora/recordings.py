@@ -17,6 +17,10 @@ from au_dist.video.video import Frame, count, read_frames, read_picture
 #: A label file and the frames may differ by this many at the end; what is over is left out, with a note.
 TOLERANCE = 2
 
+#: Share of the labelled frames that may lack their picture before label file and pictures are taken for those of
+#: different recordings; face crops may lack any, where no face was found.
+MOST_MISSING = 0.1
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -200,10 +204,10 @@ class Folders:
         return [f"{len(twice)} recordings are in several folders ({', '.join(twice[:4])}{more}); one was taken."]
 
 
-def ordinal(pictures: tuple[tuple[int, Entry], ...]) -> tuple[tuple[int, Entry], ...]:
-    """Number pictures from 1, whatever their first name says; where one is missing, the others keep their places."""
+def ordinal(pictures: tuple[tuple[int, Entry], ...], start: int = 1) -> tuple[tuple[int, Entry], ...]:
+    """Number pictures anew, whatever their first name says; where one is missing, the others keep their places."""
     first = pictures[0][0] if pictures else 0
-    return tuple((number - first + 1, entry) for number, entry in pictures)
+    return tuple((number - first + start, entry) for number, entry in pictures)
 
 
 def sided(detect: Detector, side: str) -> Detector:

@@ -14,14 +14,15 @@ from statistics import median
 from typing import Any
 
 from au_dist.core.errors import AuDistError, IngestError, RecipeError, ShardError, StorageError
-from au_dist.core.schema import Clip
+from au_dist.core.schema import Clip, au_names
+from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Film, Found, Sequence
 from au_dist.ingest.how import IngestRecipe
 from au_dist.ingest.take_in import CROPPED_LOOKS, CROPPED_SHARE, already_cropped, take_in
 from au_dist.shards.format import MANIFEST, Manifest, Shard, read_manifest
 from au_dist.shards.writer import read_part, write_part, write_shards
 from au_dist.storage.store import Store
-from au_dist.video.video_spec import VideoReport
+from au_dist.video.video_spec import VideoReport, VideoSpec
 
 PARTS, DONE, REPORT = "parts", "done.json", "ingest.json"
 
@@ -29,7 +30,7 @@ PARTS, DONE, REPORT = "parts", "done.json", "ingest.json"
 MOST_ASIDE = 0.5
 
 #: Part of a part's name; changed when the same recording would give other clips.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -132,6 +133,20 @@ def ingest_corpus(
     return manifest, summary
 
 
+def seldom(manifest: Manifest) -> list[str]:
+    """Say which action units occur in no labelled frame, and of which no label is known, a sentence each.
+
+    Often it is a column that was not read as it was meant.
+    """
+    rates = dict(zip(au_names(manifest.aus), manifest.rates(), strict=True))
+    never = [name for name, (labelled, positive, _) in rates.items() if labelled and not positive]
+    unknown = [name for name, (labelled, _, _) in rates.items() if not labelled]
+    return [
+        *([f"{', '.join(never)}: never occurs in the labels that were read."] if never else []),
+        *([f"{', '.join(unknown)}: no label is known."] if unknown else []),
+    ]
+
+
 def source_of(recipe: IngestRecipe, found: Found) -> dict[str, Any]:
     """Return how a set is made, as its manifest keeps it: nothing that differs from one machine to the next."""
     options = {**asdict(recipe.options), **asdict(recipe.spec)}
@@ -158,7 +173,9 @@ def report_of(summary: Summary) -> dict[str, Any]:
 def _finished(out: Store, recipe: IngestRecipe, source: dict[str, Any]) -> tuple[Manifest, Summary]:
     """The set is there: made by this very ingest, which may have been stopped while it cleared up, or another's."""
     manifest = read_manifest(out)
-    there = {**manifest.source, "aus": list(manifest.aus), "crop": manifest.crop}
+    # What the version that made it did not know yet was as it is by default.
+    before = {**asdict(Options()), **asdict(VideoSpec())}
+    there = {**before, **manifest.source, "aus": list(manifest.aus), "crop": manifest.crop}
     mine = json.loads(json.dumps({**source, "aus": recipe.aus, "crop": asdict(recipe.crop)}))
     if other := sorted(name for name in mine if mine[name] != there.get(name)):
         raise ShardError(

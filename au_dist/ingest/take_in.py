@@ -12,7 +12,16 @@ from au_dist.core.errors import IngestError, RecipeError
 from au_dist.core.schema import Clip
 from au_dist.corpora.catalogue import CORPORA
 from au_dist.corpora.label_files import LabelTable, occurrence_checked
-from au_dist.corpora.recordings import TOLERANCE, Film, Pictures, Sequence, in_ranges, read, sided
+from au_dist.corpora.recordings import (
+    MOST_MISSING,
+    TOLERANCE,
+    Film,
+    Pictures,
+    Sequence,
+    in_ranges,
+    read,
+    sided,
+)
 from au_dist.ingest.how import IngestRecipe
 from au_dist.video.clips import check_fit, crops_in, cut_clips, detector_for
 from au_dist.video.faces import Detector, Face
@@ -93,9 +102,11 @@ def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, 
     if isinstance(source, Pictures):
         report.header_frames = len(source.numbered)
         if table is not None:
-            _check_pictures(sequence, source, table, report)
+            _check_pictures(sequence, source, table, recipe, report)
     elif source.entry.member is None:
         report.header_frames = probe(source.entry.path).frames
+    if table is not None and isinstance(source, Film):
+        _check_start(sequence, source.first, table)
     last = -1
     for frame in read(source, wanted, threads=recipe.spec.threads, square_pixels=square, dropped=report.dropped):
         last = frame.number
@@ -108,26 +119,44 @@ def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, 
         else:
             yield frame
     if table is not None and isinstance(source, Film):
-        without = int(((table.number_L > last) | (table.number_L < source.first)).sum())
+        without = int((table.number_L > last).sum())
         over = last - int(table.number_L[-1]) if sequence.whole else 0
-        _check_length(sequence, without, over, report)
+        _check_length(sequence, without, over, TOLERANCE, report)
 
 
-def _check_pictures(sequence: Sequence, source: Pictures, table: LabelTable, report: VideoReport) -> None:
-    numbers = [number for number, _ in source.numbered]
-    # Crops are missing where the face was not found.
-    without = 0 if source.cropped else len(set(table.number_L.tolist()) - set(numbers))
-    over = numbers[-1] - int(table.number_L[-1]) if sequence.whole or source.cropped else 0
-    _check_length(sequence, without, over, report)
+def _check_start(sequence: Sequence, first: int, table: LabelTable) -> None:
+    """Refuse labels that begin before the recording does: they count from another number, all of them."""
+    if table.number_L[0] < first:
+        raise IngestError(
+            "The labels begin before the recording",
+            where=sequence.where,
+            expected=f"frames from {first} on, the number of the first one",
+            found=f"a label of frame {table.number_L[0]}",
+            fix="Where labels count from 0, say so: --first-frame 0, or first_frame: 0 in a layout.",
+        )
 
 
-def _check_length(sequence: Sequence, without: int, over: int, report: VideoReport) -> None:
-    if without > TOLERANCE or over > TOLERANCE:
+def _check_pictures(
+    sequence: Sequence, source: Pictures, table: LabelTable, recipe: IngestRecipe, report: VideoReport
+) -> None:
+    numbers = {number for number, _ in source.numbered}
+    wanted = [number for number in table.number_L.tolist() if not in_ranges(number, sequence.dropped)]
+    without = sum(number not in numbers for number in wanted)
+    cropped = source.cropped or recipe.spec.detector == "none"
+    most = len(wanted) if cropped else max(TOLERANCE, int(MOST_MISSING * len(wanted)))
+    over = max(numbers) - int(table.number_L[-1]) if sequence.whole or source.cropped else 0
+    _check_length(sequence, without, over, most, report)
+
+
+def _check_length(sequence: Sequence, without: int, over: int, most: int, report: VideoReport) -> None:
+    """Refuse a recording where more than `most` labels have no frame, or too many frames follow the labels."""
+    if without > most or over > TOLERANCE:
+        labels = without > most
         raise IngestError(
             "Frames and labels are not of the same recording",
             where=sequence.where,
-            expected=f"a difference of at most {TOLERANCE} frames",
-            found=f"{without} labelled frames without a picture" if without else f"{over} frames after the last label",
+            expected=f"a difference of at most {most if labels else TOLERANCE} frames",
+            found=f"{without} labelled frames without a picture" if labels else f"{over} frames after the last label",
             fix="Check that label file and recording belong together, and --frame-map.",
         )
     if without > 0:
