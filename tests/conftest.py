@@ -1,14 +1,18 @@
 """What tests share: the golden-file flag, one Ray for the whole session, a small set of shards."""
 
+import functools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 from s3_fixture import s3_store  # noqa: F401 - a fixture
+from xdist.scheduler import LoadScopeScheduling
 
 from au_dist.ingest.synthetic import ingest_synthetic
 from au_dist.storage.store import Store, open_store
@@ -32,11 +36,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden instead of comparing with it")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that start Ray or an S3 server in one process: two Rays at once would take more than 8 GiB."""
-    for item in items:
-        if any(item.get_closest_marker(name) for name in ("ray", "s3", "gpu")):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+class OneRay(LoadScopeScheduling):
+    """One of several processes has all files with tests that start Ray or an S3 server; the others share the rest.
+
+    Two Rays at once would take more than 8 GiB.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if _starts_ray(nodeid.partition("::")[0]) else nodeid
+
+
+@functools.cache
+def _starts_ray(file: str) -> bool:
+    return re.search(r"\bmark\.(ray|s3|gpu)\b", (GOLDEN.parents[1] / file).read_text()) is not None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return OneRay(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.fixture
