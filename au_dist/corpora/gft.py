@@ -36,20 +36,28 @@ def find(tree: Tree, options: Options) -> Found:
         IngestError: Nothing matches it.
     """
     layout = options.layout or read_layout(None)
-    tables = {match["name"].lower(): entry for match, entry in tree.matching(layout.tables, ".csv", ".txt", ".tsv")}
+    tables: dict[str, Entry] = {}
+    for match, entry in tree.matching(layout.tables, ".csv", ".txt", ".tsv"):
+        _check_alone(tables, match["name"].lower(), entry)
+        tables[match["name"].lower()] = entry
     films: dict[str, Entry] = {}
     folders = Folders()
     names: dict[str, tuple[str, str]] = {}
+    first: dict[str, Entry] = {}
     for pattern in layout.recordings:
         for match, entry in tree.matching(pattern, *VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
             name = match["name"]
+            who = match.groupdict().get("subject") or name
             if entry.suffix in VIDEO_SUFFIXES:
+                _check_alone(films, name.lower(), entry)
                 films[name.lower()] = entry
             elif entry.stem.lower() == name.lower():
                 continue  # a picture of a recording, not one of its frames
             else:
                 folders.add((name.lower(),), entry)
-            names[name.lower()] = (match.groupdict().get("subject") or name, name)
+            if names.setdefault(name.lower(), (who, name))[0].lower() != who.lower():
+                raise _two_of(name, first[name.lower()], entry)
+            first.setdefault(name.lower(), entry)
     pictures = {name: entries for (name,), entries in folders.chosen().items()}
     if not names:
         raise nothing_found(layout.corpus, tree, [f"recordings that end as {p}" for p in layout.recordings])
@@ -76,6 +84,22 @@ def find(tree: Tree, options: Options) -> Found:
     return Found(layout.corpus, tuple(sequences), dict(tree.unreadable), tuple(notes), parts)
 
 
+def _check_alone(known: dict[str, Entry], name: str, entry: Entry) -> None:
+    """Refuse a second file under a name; the same file may be found by two patterns."""
+    if known.get(name, entry) != entry:
+        raise _two_of(name, known[name], entry)
+
+
+def _two_of(name: str, one: Entry, other: Entry) -> IngestError:
+    return IngestError(
+        "Two recordings or tables have one name",
+        where=f"{one.where} and {other.where}",
+        expected="a name for each: the group `name` of the layout's patterns",
+        found=name,
+        fix="Have `name` hold the subject too, in both patterns: (?P<name>(?P<subject>s\\d+)_\\w+).",
+    )
+
+
 def read_labels(sequence: Sequence, options: Options) -> LabelTable:
     """Read the table of a recording.
 
@@ -96,10 +120,10 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
             found=preview(header) or "an empty file",
         )
     names = [header[k] for k in columns.values()]
+    code_LK = below.numbers(columns.values(), names)
     if layout.threshold is None:
-        code_LK = below.whole(columns.values(), names, "Say in the layout from which `threshold` on a unit occurs.")
-    else:
-        code_LK = below.numbers(columns.values(), names)
+        coded = [k for (_, kind), k in columns.items() if kind == "c"]
+        below.whole(coded, [header[k] for k in coded], "Say in the layout from which `threshold` on a unit occurs.")
     code_LK = np.where(np.isin(code_LK, layout.missing), np.nan, code_LK)
     if frame is None:
         number_L = below.order(rows.lines[0]) + layout.first_frame

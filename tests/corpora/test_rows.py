@@ -163,6 +163,29 @@ def test_labels_that_count_from_0_are_noticed(people):
     assert together(clips, "number_T").tolist() == list(range(12))
 
 
+def test_two_recordings_of_one_name_are_refused(tmp_path):
+    for name in ("s01_talk", "s02_talk"):
+        film(tmp_path / f"videos/{name}.mp4", person(0, 4).scene_T, 30)
+        put(tmp_path / f"labels/{name}.csv", "frame,AU06,AU12_r\n1,0,0.4\n2,1,2.5\n3,0,5\n4,1,\n")
+    put(tmp_path / "labels/talk.csv", "frame,AU06\n1,0\n2,1\n3,0\n4,1\n")
+    own = tmp_path / "own.yaml"
+    layout = "corpus: mine\nrecordings: ['videos/{}\\.mp4']\ntables: 'labels/{}\\.csv'\nframe_column: frame\n"
+    for recordings, tables, both in (
+        ("(?P<subject>s\\d+)_(?P<name>\\w+)", "(?P<name>[a-z]+)", "s01_talk.*s02_talk"),
+        ("(?P<name>(?P<subject>s\\d+)_\\w+)", "s\\d+_(?P<name>\\w+)", "s01_talk.csv and .*s02_talk.csv"),
+    ):
+        own.write_text(layout.format(recordings, tables))
+        with pytest.raises(IngestError, match=f"have one name.*{both}.*Found talk"):
+            found_in("gft", tmp_path, layout=read_layout(own))
+    own.write_text(layout.format("(?P<name>(?P<subject>s\\d+)_\\w+)", "(?P<name>s\\d+_\\w+)"))
+    options = Options(layout=read_layout(own))
+    results = taken("gft", found_in("gft", tmp_path, layout=options.layout), options=options, aus="6,12")
+    assert sorted(results) == ["mine/s01/s01_talk", "mine/s02/s02_talk"]
+    clips, _ = results["mine/s02/s02_talk"]
+    assert together(clips, "y_TA")[:, 0].tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(together(clips, "intensity_TA")[:, 1], np.float32([0.4, 2.5, 5, np.nan]))
+
+
 def test_a_layout_says_from_which_code_on_a_unit_occurs(tmp_path):
     film(tmp_path / "a1.mp4", person(0, 4).scene_T, 30)
     put(tmp_path / "a1.csv", "t,AU04\n1,0.02\n2,0.97\n3,0.5\n4,0\n")
