@@ -42,30 +42,29 @@ def find(tree: Tree, options: Options) -> Found:
         tables[match["name"].lower()] = entry
     films: dict[str, Entry] = {}
     folders = Folders()
-    names: dict[str, tuple[str, str]] = {}
-    first: dict[str, Entry] = {}
+    names: dict[str, tuple[str, str, Entry]] = {}
     for pattern in layout.recordings:
         for match, entry in tree.matching(pattern, *VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
-            name = match["name"]
+            name, key = match["name"], match["name"].lower()
             who = match.groupdict().get("subject") or name
             if entry.suffix in VIDEO_SUFFIXES:
-                _check_alone(films, name.lower(), entry)
-                films[name.lower()] = entry
-            elif entry.stem.lower() == name.lower():
+                _check_alone(films, key, entry)
+                films[key] = entry
+            elif entry.stem.lower() == key:
                 continue  # a picture of a recording, not one of its frames
             else:
-                folders.add((name.lower(),), entry)
-            if names.setdefault(name.lower(), (who, name))[0].lower() != who.lower():
-                raise _two_of(name, first[name.lower()], entry)
-            first.setdefault(name.lower(), entry)
+                folders.add((key,), entry)
+            known, _, first = names.setdefault(key, (who, name, entry))
+            if known.lower() != who.lower():
+                raise _two_of(name, first, entry)
     pictures = {name: entries for (name,), entries in folders.chosen().items()}
     if not names:
         raise nothing_found(layout.corpus, tree, [f"recordings that end as {p}" for p in layout.recordings])
     if not tables:
         raise no_labels(layout.corpus, tree, len(names), [f"tables that end as {layout.tables}"])
     sequences, partitions = [], defaultdict(set)
-    for key in sorted(names.keys() & tables.keys() & (films.keys() | pictures.keys()), key=lambda key: names[key]):
-        who, name = names[key]
+    for key in sorted(names.keys() & tables.keys() & (films.keys() | pictures.keys()), key=lambda key: names[key][:2]):
+        who, name, _ = names[key]
         subject = f"{layout.corpus}/{who}"
         source = Film(films[key], layout.first_frame) if key in films else Pictures(pictures[key], layout.fps)
         sequences.append(Sequence(layout.corpus, subject, name, source, {"table": tables[key]}, whole=True))
@@ -119,11 +118,10 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
             + (f" and one column {frame}" if frame else ""),
             found=preview(header) or "an empty file",
         )
-    names = [header[k] for k in columns.values()]
-    code_LK = below.numbers(columns.values(), names)
-    if layout.threshold is None:
-        coded = [k for (_, kind), k in columns.items() if kind == "c"]
-        below.whole(coded, [header[k] for k in coded], "Say in the layout from which `threshold` on a unit occurs.")
+    places = list(columns.values())
+    whole = [k for (_, kind), k in columns.items() if kind == "c" and layout.threshold is None]
+    fix = "Say in the layout from which `threshold` on a unit occurs."
+    code_LK = below.numbers(places, [header[k] for k in places], whole, fix)
     code_LK = np.where(np.isin(code_LK, layout.missing), np.nan, code_LK)
     if frame is None:
         number_L = below.order(rows.lines[0]) + layout.first_frame

@@ -4,7 +4,7 @@ Every reader is told where the text is from, so that an error names file and lin
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,7 +84,9 @@ def read_coded(text: str, where: str) -> LabelTable:
         frame, columns = 0, {(au, "c"): au for au in range(1, len(rows.first))}
     else:
         frame, columns = coded_columns(rows)
-    number_L, code_LK = _coded(rows.below(), frame, columns.values(), rows.first)
+    below, places = rows.below(), list(columns.values())
+    code_LK = _codes(below, places, [rows.first[k] for k in places])
+    number_L, code_LK = in_order(below, frame, rows.first[frame] or "1", code_LK)
     known = dict(zip(columns, code_LK.T, strict=True))
     flag_L = known.pop((99, "c"), None)
     if positional and flag_L is not None and len(rows.first) == 100:
@@ -175,7 +177,7 @@ def _intensities(rows: Rows, au: int) -> LabelTable:
             expected="2 numbers",
             found=preview(rows.first),
         )
-    number_L, code_LK = _coded(rows, 0, [1], ("frame", "intensity"))
+    number_L, code_LK = in_order(rows, 0, "frame", _codes(rows, [1], ["intensity"]))
     return LabelTable(number_L, {}, {au: as_intensity(code_LK[:, 0])})
 
 
@@ -196,9 +198,10 @@ def read_ordered(text: str, where: str) -> LabelTable:
             expected="AU1, AU2 …",
             found=preview(rows.first) or "an empty file",
         )
-    _, code_LK = _coded(rows.below(), None, columns.values(), rows.first)
+    below, places = rows.below(), list(columns.values())
+    code_LK = _codes(below, places, [rows.first[k] for k in places])
     code_LK = np.where(np.isnan(code_LK).any(1, keepdims=True), np.nan, code_LK)
-    number_L = rows.below().order(rows.lines[0]) + 1
+    number_L = below.order(rows.lines[0]) + 1
     return LabelTable(number_L, {au: as_occurrence(code_L) for (au, _), code_L in zip(columns, code_LK.T, strict=True)})
 
 
@@ -212,27 +215,16 @@ def as_intensity(code_L: np.ndarray) -> np.ndarray:
     return np.where((code_L >= 0) & (code_L <= 5), code_L, np.nan).astype(np.float32)
 
 
-def _coded(
-    rows: Rows, frame: int | None, columns: Iterable[int], header: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return frame numbers in order, int64 [L], and codes, float64 [L, columns], NaN for those that mean unknown."""
-    columns = tuple(columns)
+def _codes(rows: Rows, columns: Sequence[int], names: Sequence[str]) -> np.ndarray:
+    """Return codes, float64 [L, columns], NaN for those that mean unknown."""
     if not rows.cells:
         raise IngestError("The label file has no rows", where=rows.where)
-    code_LK = rows.whole(columns, [header[k] for k in columns], NOT_WHOLE)
+    code_LK = rows.numbers(columns, names, whole=columns, fix=NOT_WHOLE)
     code_LK = np.where(np.isin(code_LK, MISSING), np.nan, code_LK)
     if len(strange := np.argwhere((code_LK < 0) | (code_LK > 100))):
         row, k = strange[0]
-        raise rows.error(
-            "A label is out of range",
-            rows.lines[row],
-            header[columns[k]],
-            "a code of the corpus",
-            f"{code_LK[row, k]:g}",
-        )
-    if frame is None:
-        return np.arange(len(rows.cells)), code_LK
-    return in_order(rows, frame, header[frame] or "1", code_LK)
+        raise rows.error("A label is out of range", row, names[k], "a code of the corpus", f"{code_LK[row, k]:g}")
+    return code_LK
 
 
 def in_order(rows: Rows, frame: int, name: str, code_LK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -241,10 +233,11 @@ def in_order(rows: Rows, frame: int, name: str, code_LK: np.ndarray) -> tuple[np
     Raises:
         IngestError: A frame number is not one, or is there twice.
     """
-    number_L = rows.whole([frame], [name], "Frames are counted: give their numbers, not times.")[:, 0]
+    fix = "Frames are counted: give their numbers, not times."
+    number_L = rows.numbers([frame], [name], whole=[frame], fix=fix)[:, 0]
     if len(strange := np.flatnonzero(np.isnan(number_L) | (np.abs(number_L) > 2**53))):
         row = strange[0]
-        raise rows.error("A frame has no number", rows.lines[row], name, "a whole number", rows.cells[row][frame])
+        raise rows.error("A frame has no number", row, name, "a whole number", rows.cells[row][frame])
     order = np.argsort(number_L, kind="stable")
     number_L, code_LK = number_L[order].astype(np.int64), code_LK[order]
     if len(twice := np.flatnonzero(np.diff(number_L) == 0)):

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from au_dist.config.files import parse, read_yaml
 from au_dist.config.section import Section
+from au_dist.corpora.label_files import MISSING
 from au_dist.corpora.published import ASSETS
 
 #: Names of data sets.
@@ -43,7 +44,7 @@ class Layout(Section):
     frame_column: str | None = None
     first_frame: int = 1
     au_column: str = r"AU_?0*(\d+)(?:_?([cr]))?"
-    missing: tuple[float, ...] = (9, -1, 999)
+    missing: tuple[float, ...] = MISSING
     threshold: float | None = None
     fps: float = Field(30, gt=0)
     partitions: dict[str, str] = Field(default_factory=dict)

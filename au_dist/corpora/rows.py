@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,56 +47,39 @@ class Rows:
         """
         return np.array(self.lines, np.int64) - header - 1
 
-    def numbers(self, columns: Iterable[int], names: Iterable[str]) -> np.ndarray:
+    def numbers(
+        self, columns: Sequence[int], names: Sequence[str], whole: Collection[int] = (), fix: str | None = None
+    ) -> np.ndarray:
         """Return some columns as numbers, float64 [rows, columns]; NaN where a cell says nothing.
 
         Args:
             columns: Their places.
             names: What they are called, for a person.
+            whole: Those of them whose numbers must be whole.
+            fix: What to do about one that is not.
 
         Raises:
-            IngestError: A cell is no number, or an infinite one.
+            IngestError: A cell is no number, an infinite one, or not a whole one where it must be.
         """
-        columns = tuple(columns)
         cells = [[_plain(row[k]) for k in columns] for row in self.cells]
         try:
             found = np.array(cells, np.float64).reshape(len(cells), len(columns))
-            if not np.isinf(found).any():
-                return found
         except ValueError:
-            pass  # which cell it is, is looked for below
-        for line, row in zip(self.lines, cells, strict=True):
-            for name, cell in zip(names, row, strict=True):
-                if not _is_number(cell):
-                    raise self.error("A cell is no number", line, name, "a number", cell)
-        raise AssertionError("one of the cells is no number")
-
-    def whole(self, columns: Iterable[int], names: Iterable[str], fix: str) -> np.ndarray:
-        """Return some columns as whole numbers, float64 [rows, columns]; NaN where a cell says nothing.
-
-        Args:
-            columns: Their places.
-            names: What they are called, for a person.
-            fix: What to do about one that is not whole.
-
-        Raises:
-            IngestError: A cell is no number, or not a whole one.
-        """
-        columns, names = tuple(columns), tuple(names)
-        found = self.numbers(columns, names)
-        parts = np.argwhere(~np.isnan(found) & (found != np.round(found)))
-        if len(parts):
-            row, k = parts[0]
-            raise self.error(
-                "A number is not whole", self.lines[row], names[k], "a whole number", self.cells[row][columns[k]], fix
-            )
+            found = None
+        if found is None or np.isinf(found).any():
+            row, k = next((r, k) for r, row in enumerate(cells) for k, cell in enumerate(row) if not _is_number(cell))
+            raise self.error("A cell is no number", row, names[k], "a number", cells[row][k])
+        parts = ~np.isnan(found) & (found != np.round(found)) & np.isin(columns, list(whole))
+        if parts.any():
+            row, k = np.argwhere(parts)[0]
+            raise self.error("A number is not whole", row, names[k], "a whole number", self.cells[row][columns[k]], fix)
         return found
 
     def error(
-        self, what: str, line: int, name: str, expected: str, found: object, fix: str | None = None
+        self, what: str, row: int, name: str, expected: str, found: object, fix: str | None = None
     ) -> IngestError:
-        """Return the error for a cell."""
-        where = f"{self.where}, line {line}, column {name}"
+        """Return the error for a cell of a row."""
+        where = f"{self.where}, line {self.lines[row]}, column {name}"
         return IngestError(what, where=where, expected=expected, found=found, fix=fix)
 
 

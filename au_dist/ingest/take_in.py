@@ -103,10 +103,11 @@ def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, 
         report.header_frames = len(source.numbered)
         if table is not None:
             _check_pictures(sequence, source, table, recipe, report)
-    elif source.entry.member is None:
-        report.header_frames = probe(source.entry.path).frames
-    if table is not None and isinstance(source, Film):
-        _check_start(sequence, source.first, table)
+    else:
+        if source.entry.member is None:
+            report.header_frames = probe(source.entry.path).frames
+        if table is not None:
+            _check_start(sequence, source.first, table)
     last = -1
     for frame in read(source, wanted, threads=recipe.spec.threads, square_pixels=square, dropped=report.dropped):
         last = frame.number

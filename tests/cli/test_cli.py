@@ -104,7 +104,7 @@ def test_wrong_credentials(s3_store, recipe, tmp_path):
     """Wherever a store is named: what is read, and what is written."""
     wrong = {**s3_store.environment, "AWS_SECRET_ACCESS_KEY": "not-the-secret"}
     address = f"s3://{s3_store.bucket}/x"
-    for arguments in (("doctor", address), ("train", recipe(), f"runs={address}")):
+    for arguments in (("doctor", address), ("synth", "--out", address), ("train", recipe(), f"runs={address}")):
         run = process(*arguments, **wrong)
         refused(run, "refused the credentials", "AWS_ACCESS_KEY_ID")
         assert "not-the-secret" not in run.stdout + run.stderr

@@ -17,4 +17,5 @@ def test_help_answers(own_folder, monkeypatch, command):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, cwd=own_folder)
     assert "was imported" not in done.stdout + done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
     assert "Distributed training" in done.stdout

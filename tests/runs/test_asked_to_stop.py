@@ -55,6 +55,7 @@ def test_asked_to_stop_then_damaged_then_taken_over(run, own_folder, request):
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 75, text
+    assert "was imported" not in text
     reached = checkpoint.steps(run)[-1]
     assert f"step {reached} of " in text
     assert "The same command goes on from there" in text

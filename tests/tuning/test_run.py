@@ -167,6 +167,7 @@ def test_a_campaign_whose_driver_is_killed_goes_on(own_folder: Path, joined: Non
     second = tune(own_folder)
     text, _ = second.communicate(timeout=240)
     assert second.returncode == 0, text
+    assert "was imported" not in text
     assert "1 trial, 1 left to run, 1 at once" in text
     assert "trial 0  validation 1 " not in text
     with open_study(campaign) as study:
