@@ -40,11 +40,11 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
 
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadscope
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadscope --durations=40
 
 check: $(READY)
 	$(BIN)/ruff check .

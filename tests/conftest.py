@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import settings
 from s3_fixture import s3_store  # noqa: F401 - a fixture
 from xdist.scheduler import LoadScopeScheduling
@@ -18,13 +17,6 @@ from au_dist.ingest.synthetic import ingest_synthetic
 from au_dist.storage.store import Store, open_store
 from au_dist.synthetic.clips import SynthSpec
 
-#: Read when Triton is first imported, which DeepSpeed does: without a GPU its kernels are interpreted.
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
-
-#: Tensors are small here: threads would spend their time on waiting for each other.
-torch.set_num_threads(1)
-
 GOLDEN = Path(__file__).parent / "golden"
 
 #: A busy machine is no failure.
@@ -32,12 +24,25 @@ settings.register_profile("au-dist", deadline=None)
 settings.load_profile("au-dist")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up torch where tests run: not in the process that hands them out to several."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import torch
+
+    # Read when Triton is first imported, which DeepSpeed does: without a GPU its kernels are interpreted.
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
+    # Tensors are small here: threads would spend their time on waiting for each other.
+    torch.set_num_threads(1)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden instead of comparing with it")
 
 
 class OneRay(LoadScopeScheduling):
-    """One of several processes has all files with tests that start Ray or an S3 server; the others share the rest.
+    """One of several processes has all files with tests that start Ray; the others share the rest.
 
     Two Rays at once would take more than 8 GiB.
     """
@@ -48,7 +53,7 @@ class OneRay(LoadScopeScheduling):
 
 @functools.cache
 def _starts_ray(file: str) -> bool:
-    return re.search(r"\bmark\.(ray|s3|gpu)\b", (GOLDEN.parents[1] / file).read_text()) is not None
+    return re.search(r"\bmark\.ray\b", (GOLDEN.parents[1] / file).read_text()) is not None
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:

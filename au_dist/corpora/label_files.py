@@ -3,6 +3,7 @@
 Every reader is told where the text is from, so that an error names file and line.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,15 @@ class LabelTable:
     number_L: np.ndarray
     occurrence: Mapping[int, np.ndarray] = field(default_factory=dict)
     intensity: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return hexadecimal digits that identify the content."""
+        digest = hashlib.sha256(self.number_L.tobytes())
+        for kind, known in (("c", self.occurrence), ("r", self.intensity)):
+            for au, column_L in sorted(known.items()):
+                digest.update(f"{kind}{au}".encode())
+                digest.update(column_L.tobytes())
+        return digest.hexdigest()
 
     def columns(self, aus: Iterable[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return occurrence, its validity and the intensity of some action units.

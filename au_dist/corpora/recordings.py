@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Literal
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.faces import Detector, Face
 from au_dist.video.video import Frame, count, read_frames, read_picture
@@ -61,6 +62,7 @@ class Sequence:
         name: The recording, unique within the corpus.
         source: Where the frames are.
         labels: Label files: what the importer calls them → where they are.
+        table: Its labels, where one file has those of many recordings and the importer read it; None elsewhere.
         whole: Whether labels are given for every frame; if not, for a part of them.
         side: Whose face counts where there are several: any, or that on one side of the picture.
         dropped: Frame numbers that a list of bad frames names, (first, last) pairs.
@@ -72,6 +74,7 @@ class Sequence:
     name: str
     source: Pictures | Film
     labels: Mapping[str, Entry] = field(default_factory=dict)
+    table: LabelTable | None = field(default=None, repr=False)
     whole: bool = False
     side: Literal["any", "left", "right"] = "any"
     dropped: tuple[tuple[int, int], ...] = ()

@@ -302,7 +302,9 @@ def part_folder(sequence: Sequence, recipe: IngestRecipe) -> str:
     if recipe.spec.landmarks:
         paths.add(recipe.spec.landmarks)
     stamps = sorted([str(path), *_stamp(path)] for path in paths)
-    digest = hashlib.sha256(json.dumps([VERSION, repr(sequence), repr(recipe), stamps]).encode()).hexdigest()[:16]
+    read = [sequence.table.digest()] if sequence.table else []
+    told = [VERSION, repr(sequence), repr(recipe), stamps, *read]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     return f"{PARTS}/{digest}"
 
 
