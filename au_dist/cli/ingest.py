@@ -49,18 +49,19 @@ def _verb_of(name: str) -> Any:
     from au_dist.video.video_spec import VideoSpec
 
     corpus = CORPORA[name]
-    path = typer.Argument(help="Its folder or zip archive, as delivered.")
+    path = typer.Argument(help=corpus.place)
     aside = typer.Option(min=0, max=1, help="Share of the recordings that may be set aside.")
     parallel = typer.Option(min=1, help="Recordings at a time; one a CPU if absent.")
-    units = ",".join(map(str, corpus.aus))
+    joins, units = corpus.labels is not None, ",".join(map(str, corpus.aus)) or "all that have labels"
     parameters = [
         keyword("path", Path, path),
         keyword("out", str, OUT),
         *options_of(Options, corpus.options, ON_THE_COMMAND_LINE),
-        *([keyword("aus", str | None, typer.Option(help=f"Action units; {units} if absent."), None)] if units else []),
+        *([keyword("aus", str | None, typer.Option(help=f"Action units; {units} if absent."), None)] if joins else []),
         *options_of(VideoSpec, FACES, ON_THE_COMMAND_LINE),
         *options_of(Crops),
         keyword("max_aside", float, aside, MOST_ASIDE),
+        keyword("dry_run", bool, typer.Option("--dry-run", help="Say what is there, and stop."), False),
         keyword("parallel", int | None, parallel, None),
         keyword("address", str | None, ADDRESS, None),
     ]
@@ -112,6 +113,8 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
     read = {key: given[key] for key in corpus.options}
     if read.get("layout"):
         read["layout"] = read_layout(read["layout"])
+    if read.get("root"):
+        read["root"] = read["root"].absolute()
     options = Options(**read)
     crops = Crops(**{field.name: given[field.name] for field in dataclasses.fields(Crops)})
     recordings = corpus.find(look(given["path"].absolute()), options)
@@ -121,8 +124,15 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
     faces["landmarks"] = faces["landmarks"] and faces["landmarks"].absolute()
     spec = VideoSpec(**faces, max_faces=corpus.people)
     recipe = recipe_for(name, recordings, options, spec, crops, given.get("aus"))
+    if recordings.understood or given["dry_run"]:
+        rows = [*recordings.understood, ("recordings", f"{len(recordings.sequences)}")]
+        width = max(len(what) for what, _ in rows)
+        for what, how in rows:
+            say(f"{what:<{width}}  {how}")
     for note in recordings.notes:
         say(f"note: {note}")
+    if given["dry_run"]:
+        return
     address = given["address"]
     with ray(address), bar("recordings", len(recordings.sequences)) as advance:
         at_once = given["parallel"] or (

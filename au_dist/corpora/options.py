@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from au_dist.core.errors import RecipeError
@@ -21,8 +22,12 @@ class Options:
         camera: DISFA: whose videos.
         frames: ``coded``: from the first labelled frame to the last; ``all``: those around them too, without labels.
         layout: GFT: how the tables are laid out; the shipped preset when None.
-        name: Videos without labels: name of the data set; ``video`` when None.
-        subjects: Videos without labels: each ``track`` is a subject, each ``file``, or each first ``folder``.
+        name: Videos without labels, own tables: name of the data set; ``video`` and ``table`` when None.
+        subjects: Videos without labels: each ``track`` is a subject, each ``file``, or each first ``folder``. Own
+            tables without a column of subjects: ``file`` or ``folder``.
+        root: Own tables: where the recordings are; beside the table when None.
+        counted: Own tables: frames of videos are counted ``from_zero``, ``from_one``, or as is ``seen`` in the numbers.
+        occurs_from: Own tables: code from which an action unit occurs; codes are 0, 1 or unknown when None.
     """
 
     threshold: int = 2
@@ -34,6 +39,9 @@ class Options:
     layout: Layout | None = None
     name: str | None = None
     subjects: Literal["track", "file", "folder"] = "track"
+    root: Path | None = None
+    counted: Literal["seen", "from_zero", "from_one"] = "seen"
+    occurs_from: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.threshold <= 5:

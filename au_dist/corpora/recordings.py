@@ -11,6 +11,7 @@ from typing import Literal
 
 from au_dist.core.errors import IngestError
 from au_dist.corpora.label_files import LabelTable
+from au_dist.corpora.timed import Timed
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.faces import Detector, Face
 from au_dist.video.video import Frame, count, read_frames, read_picture
@@ -74,7 +75,7 @@ class Sequence:
     name: str
     source: Pictures | Film
     labels: Mapping[str, Entry] = field(default_factory=dict)
-    table: LabelTable | None = field(default=None, repr=False)
+    table: LabelTable | Timed | None = field(default=None, repr=False)
     whole: bool = False
     side: Literal["any", "left", "right"] = "any"
     dropped: tuple[tuple[int, int], ...] = ()
@@ -104,6 +105,8 @@ class Found:
         aside: What was set aside → why.
         notes: What a person should know, a sentence each.
         partitions: Name of a published part of the corpus → its subjects, with their corpus.
+        aus: The action units that it has labels of, where that differs from one of its kind to the next.
+        understood: What was understood of tables that anybody may have written, a row each of what and how.
     """
 
     corpus: str
@@ -111,6 +114,8 @@ class Found:
     aside: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     partitions: dict[str, list[str]] = field(default_factory=dict)
+    aus: tuple[int, ...] = ()
+    understood: tuple[tuple[str, str], ...] = ()
 
     @property
     def cropped(self) -> bool:
@@ -227,6 +232,12 @@ def sided(detect: Detector, side: str) -> Detector:
         return sorted(faces, key=middle, reverse=side == "right")[:1]
 
     return one
+
+
+def first_few(names: Iterable[str], most: int = 4) -> str:
+    """Return the first of some names, for a person."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def in_ranges(number: int, ranges: tuple[tuple[int, int], ...]) -> bool:

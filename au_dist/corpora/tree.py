@@ -151,23 +151,22 @@ class Tree:
 
 
 def look(root: Path) -> Tree:
-    """List a folder, or an archive, and the archives below it.
+    """List a folder and the archives below it, or an archive; a file of another kind is a tree of its own.
 
     Raises:
-        IngestError: The place is absent, or neither a folder nor an archive.
+        IngestError: The place is absent.
     """
     if not root.exists():
         raise IngestError("There is no such folder", where=root, fix="Give the folder that holds the corpus.")
-    if root.is_file() and not zipfile.is_zipfile(root):
-        raise IngestError("This is neither a folder nor a zip archive", where=root)
     unreadable: dict[str, str] = {}
     files = [root] if root.is_file() else _files(root, unreadable)
     entries: list[Entry] = []
     for path in files:
-        name = path.relative_to(root).as_posix() if path != root else ""
+        archive = path.suffix.lower() == ".zip"
+        name = path.relative_to(root).as_posix() if path != root else "" if archive else path.name
         if not _is_text(name):
             unreadable[repr(str(path))] = "its name is not UTF-8"
-        elif path.suffix.lower() != ".zip":
+        elif not archive:
             entries.append(Entry(name, path))
         else:
             try:

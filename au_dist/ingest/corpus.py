@@ -150,7 +150,7 @@ def seldom(manifest: Manifest) -> list[str]:
 def source_of(recipe: IngestRecipe, found: Found) -> dict[str, Any]:
     """Return how a set is made, as its manifest keeps it: nothing that differs from one machine to the next."""
     options = {**asdict(recipe.options), **asdict(recipe.spec)}
-    del options["threads"]
+    del options["threads"], options["root"]
     if recipe.options.layout:
         options["layout"] = recipe.options.layout.model_dump(mode="json")
     if recipe.spec.landmarks:
@@ -302,7 +302,7 @@ def part_folder(sequence: Sequence, recipe: IngestRecipe) -> str:
     if recipe.spec.landmarks:
         paths.add(recipe.spec.landmarks)
     stamps = sorted([str(path), *_stamp(path)] for path in paths)
-    read = [sequence.table.digest()] if sequence.table else []
+    read = [sequence.table.digest()] if sequence.table is not None else []
     told = [VERSION, repr(sequence), repr(recipe), stamps, *read]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     return f"{PARTS}/{digest}"

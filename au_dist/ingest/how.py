@@ -82,11 +82,10 @@ def recipe_for(
     crops = crops or Crops()
     alignment: Literal["eyes", "none"] = "none" if spec.detector == "none" else "eyes"
     crop = CropRecipe(size=crops.size, alignment=alignment, eye_distance=crops.eye_distance, jpeg_quality=crops.quality)
-    return IngestRecipe(corpus, found.corpus, _chosen(corpus, aus), options, spec, crop)
+    return IngestRecipe(corpus, found.corpus, _chosen(found.aus or CORPORA[corpus].aus, aus), options, spec, crop)
 
 
-def _chosen(corpus: str, aus: str | None) -> tuple[int, ...]:
-    own = CORPORA[corpus].aus
+def _chosen(own: tuple[int, ...], aus: str | None) -> tuple[int, ...]:
     if aus is None:
         return own
     try:

@@ -22,6 +22,7 @@ from au_dist.corpora.recordings import (
     read,
     sided,
 )
+from au_dist.corpora.timed import Timed
 from au_dist.ingest.how import IngestRecipe
 from au_dist.video.clips import check_fit, crops_in, cut_clips, detector_for
 from au_dist.video.faces import Detector, Face
@@ -52,7 +53,7 @@ def take_in(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> It
     frames = _frames(sequence, recipe, table, report)
     detect = sided(_not_cropped(_detector(sequence, recipe.spec), recipe.spec, report), sequence.side)
     crops = crops_in(frames, recipe.spec, recipe.crop, report, detect)
-    for clip in cut_clips(crops, recipe.spec, recipe.crop, report, recipe.name, sequence.subject, sequence.name):
+    for clip in cut_clips(crops, recipe.spec, recipe.crop, report, sequence.corpus, sequence.subject, sequence.name):
         result = clip if table is None or columns is None else labelled(clip, table.number_L, *columns)
         report.clip_frames += len(result.jpeg_T)
         report.clip_labelled += int(result.valid_TA.any(1).sum())
@@ -77,7 +78,8 @@ def _labels(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> La
     reader = CORPORA[recipe.corpus].labels
     if reader is None:
         return None
-    table = reader(sequence, recipe.options)
+    known = reader(sequence, recipe.options)
+    table = known if isinstance(known, LabelTable) else _found_frames(known, sequence, recipe.spec, report)
     chosen = {au: column for au, column in table.occurrence.items() if au in recipe.aus}
     table = occurrence_checked(replace(table, occurrence=chosen), sequence.where)
     _, valid_LA, intensity_LA = table.columns(recipe.aus)
@@ -90,6 +92,15 @@ def _labels(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> La
         report.notes.append(
             "frames {} to {} are coded ({}), published are {} to {} ({})".format(*coded, *sequence.segment)
         )
+    return table
+
+
+def _found_frames(known: Timed, sequence: Sequence, spec: VideoSpec, report: VideoReport) -> LabelTable:
+    """Return labels that tell times as those of frames, whose times only decoding tells."""
+    frames = [(frame.number, frame.time) for frame in read(sequence.source, None, threads=spec.threads)]
+    number_T, time_T = (np.array(of) for of in zip(*frames, strict=True))
+    table, notes = known.at(number_T, time_T, sequence.where)
+    report.notes += notes
     return table
 
 

@@ -23,7 +23,7 @@ def test_every_corpus_has_a_verb():
 def test_a_verb_offers_what_its_corpus_looks_at(corpus):
     offered = set(options_of(corpus)) & set(Options.__dataclass_fields__)
     assert offered == set(CORPORA[corpus].options)
-    assert ("aus" in options_of(corpus)) == bool(CORPORA[corpus].aus)
+    assert ("aus" in options_of(corpus)) == (CORPORA[corpus].labels is not None)
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

@@ -146,8 +146,8 @@ def test_folders_without_videos(tmp_path):
         find_videos(look(tmp_path))
     with pytest.raises(IngestError, match="no such folder"):
         look(tmp_path / "absent")
-    with pytest.raises(IngestError, match="neither a folder nor a zip"):
-        look(tmp_path / "a.csv")
+    with pytest.raises(IngestError, match=r"Found 1 \.csv"):
+        find_videos(look(tmp_path / "a.csv"))
 
 
 def test_names_are_short_and_unique():

@@ -1,0 +1,137 @@
+"""What the columns of a person's own table mean, by their names."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from au_dist.core.errors import IngestError
+from au_dist.core.facs import NAMES
+from au_dist.corpora.label_files import FRAME_COLUMN, au_columns
+from au_dist.corpora.rows import Rows, is_numeric, is_unnamed, preview
+
+#: Seconds, as they stand behind a name.
+_S = r"( (s|sec|seconds|\(s\)))?"
+
+#: What a column is → names of such columns, the likeliest first; a blank stands for any of ``_ - .`` too.
+ROLES = {
+    "video": (r"video( (file|path|name|id))?", r"media( file)?( (name|path))?", "recording", "clip"),
+    "path": ("path", r"(file|image|img|picture|photo) ?(path|name|file)?"),
+    "subject": (r"subjects?( ?id)?", "subj?", r"(person|participant)s?( ?id)?", "speaker", "identity"),
+    "time": (f"times?{_S}", f"time ?stamps?{_S}", "seconds|sec|t"),
+    "onset": (f"onset{_S}", "begin time ss msec", f"(start|begin)( time)?{_S}"),
+    "offset": (f"offset{_S}", "end time ss msec", f"(stop|end)( time)?{_S}"),
+    "code": (
+        r"action units?|aus?|units?",
+        "codes?",
+        r"tier( name)?",
+        "behaviou?r",
+        "label|event",
+        "annotation( value)?",
+    ),
+    "level": ("intensity|level", "annotation( value)?|value"),
+    "split": ("splits?|partition", "folds?", "(sub)?set"),
+    "corpus": ("corpus", "data ?set|database"),
+    "side": ("side",),
+}
+
+#: What only intervals have.
+OF_INTERVALS = ("onset", "offset", "code", "level")
+
+#: Names of columns in thousandths of a second, which would be taken for seconds.
+THOUSANDTHS = r".*( ms| msec| milliseconds| \(ms\))|ms|msec"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table, by what they are.
+
+    Attributes:
+        header: The names of all columns.
+        roles: What a column is (see `ROLES`; ``frame`` too) → its place.
+        aus: (action unit, ``c`` occurrence or ``r`` intensity) → place.
+        unused: Names of columns that are not understood, or of which another is taken.
+    """
+
+    header: tuple[str, ...]
+    roles: dict[str, int]
+    aus: dict[tuple[int, str], int]
+    unused: tuple[str, ...]
+
+    @property
+    def intervals(self) -> bool:
+        """Whether a row is an interval."""
+        return "onset" in self.roles
+
+    def name(self, role: str) -> str:
+        """Return the name of the column that has a role."""
+        return self.header[self.roles[role]]
+
+
+def understand(rows: Rows) -> Columns:
+    """Tell what the columns of a table are.
+
+    Raises:
+        IngestError: There is no header, or no recording or no label in it.
+    """
+    header = rows.first
+    if not header or is_numeric(header):
+        raise _not_understood(rows, "a header that names the columns", preview(header) or "an empty table")
+    numeric = {k for k in range(len(header)) if _is_numeric(cells[k] for cells in rows.cells[1:])}
+    roles: dict[str, int] = {}
+    for role, names in ROLES.items():
+        place = _best(header, names, {*roles.values(), *(numeric if role == "path" else ())})
+        if place is not None:
+            roles[role] = place
+    if not {"onset", "offset", "code"} <= roles.keys():
+        roles = {role: place for role, place in roles.items() if role not in OF_INTERVALS}
+    frames = [k for k, cell in enumerate(header) if re.fullmatch(FRAME_COLUMN, cell.strip(), re.IGNORECASE)]
+    if frames := [k for k in frames if k in numeric and k not in roles.values()]:
+        roles["frame"] = frames[0]
+    found = {} if "onset" in roles else au_columns(header, rows.where, roles.values())
+    aus = {key: place for key, place in found.items() if key[0] in NAMES}
+    taken = {*roles.values(), *aus.values()}
+    columns = Columns(header, roles, aus, tuple(_shown(header, k) for k in range(len(header)) if k not in taken))
+    _check(rows, columns)
+    return columns
+
+
+def _check(rows: Rows, columns: Columns) -> None:
+    roles, expected = columns.roles, None
+    if not columns.aus and not columns.intervals:
+        expected = "columns of action units, such as AU12, AU12_c, AU12_r or 12; or onset, offset and code"
+    elif "path" not in roles and not columns.intervals and not {"frame", "time"} & roles.keys():
+        expected = "a column `path` (pictures), or a column `frame` or `time` (videos)"
+    if expected is not None:
+        slow = [cell for cell in columns.header if re.fullmatch(THOUSANDTHS, _plain(cell))]
+        hint = f" ({', '.join(slow)}: give seconds)" if slow else ""
+        raise _not_understood(rows, expected, preview(columns.header) + hint)
+
+
+def _not_understood(rows: Rows, expected: str, found: str) -> IngestError:
+    line = f", line {rows.lines[0]}" if rows.lines else ""
+    return IngestError(
+        "The table does not say what it holds",
+        where=f"{rows.where}{line}",
+        expected=expected,
+        found=found,
+        fix="Name the columns as in docs/your_own_data.md.",
+    )
+
+
+def _best(header: tuple[str, ...], names: Iterable[str], taken: Iterable[int]) -> int | None:
+    """Return the place of the column whose name is the likeliest, of equals the first."""
+    free = [place for place in range(len(header)) if place not in set(taken)]
+    fitting = (place for name in names for place in free if re.fullmatch(name, _plain(header[place])))
+    return next(fitting, None)
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"[\s_.-]+", " ", cell).strip().lower()
+
+
+def _is_numeric(cells: Iterable[str]) -> bool:
+    return all(is_numeric((cell,)) for cell in cells if cell)
+
+
+def _shown(header: tuple[str, ...], place: int) -> str:
+    return f"column {place + 1} without a name" if is_unnamed(header[place]) else header[place]

@@ -1,0 +1,111 @@
+"""A person's own table, read: its rows, what its columns are, and the files that its rows name."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from au_dist.core.errors import IngestError
+from au_dist.corpora.columns import Columns, understand
+from au_dist.corpora.files_below import FilesBelow
+from au_dist.corpora.own_codes import Codes, read_codes, spans_of
+from au_dist.corpora.recordings import first_few
+from au_dist.corpora.rows import Rows
+from au_dist.corpora.table_files import read_table
+from au_dist.corpora.timed import Span
+from au_dist.corpora.tree import Entry
+
+#: Share of the rows whose file may be absent.
+MOST_ABSENT = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class OwnTable:
+    """A table, read.
+
+    Attributes:
+        entry: The file.
+        below: Its rows below the header.
+        columns: What the columns are.
+        codes: The codes of the rows; None where rows are intervals.
+        spans: Row → its intervals.
+        files: Row → the file that it names; a row whose file is absent is not there.
+        notes: What a person should know.
+    """
+
+    entry: Entry
+    below: Rows
+    columns: Columns
+    codes: Codes | None
+    spans: dict[int, list[Span]]
+    files: dict[int, Entry]
+    notes: tuple[str, ...]
+
+    @cached_property
+    def all_spans(self) -> list[Span]:
+        """The intervals of all rows."""
+        return [span for spans in self.spans.values() for span in spans]
+
+    def cell(self, row: int, role: str) -> str:
+        """Return the cell of a row in the column that has a role; empty where there is none."""
+        return self.below.cells[row][self.columns.roles[role]] if role in self.columns.roles else ""
+
+    def place(self, row: int) -> str:
+        """Return where a row is, for a person."""
+        return f"{self.below.where}, line {self.below.lines[row]}"
+
+
+def read_own(entry: Entry, files: FilesBelow, occurs_from: float | None) -> OwnTable:
+    """Read a table and find the files that it names.
+
+    Args:
+        entry: The table.
+        files: The files that there are.
+        occurs_from: Code from which an action unit occurs; None where codes are 0 and 1.
+
+    Raises:
+        IngestError: The table cannot be understood, or most of its files are not there.
+    """
+    rows, notes = read_table(entry)
+    columns, below = understand(rows), rows.below()
+    if not below.cells:
+        raise IngestError("The table has no rows", where=rows.where)
+    codes: Codes | None = None
+    spans: dict[int, list[Span]] = {}
+    if columns.intervals:
+        spans, other = spans_of(below, columns)
+        told = first_few(f"{code or '(empty)'} ({times})" for code, times in other.most_common())
+        if not spans:
+            raise IngestError(
+                "No interval is of an action unit",
+                where=rows.where,
+                expected=f"numbers of action units in the column {columns.name('code')}: AU12, 12, 1+2, 12C",
+                found=told,
+            )
+        if other:
+            notes += (f"{entry.name}: {other.total()} intervals are of no action unit and were left out: {told}.",)
+    else:
+        codes = read_codes(below, columns, occurs_from)
+    role = next((role for role in ("path", "video") if role in columns.roles), None)
+    named = {
+        row: below.cells[row][columns.roles[role]] if role else PurePosixPath(entry.name).stem
+        for row in (spans if columns.intervals else range(len(below.cells)))
+    }
+    found = {
+        name: files.named(name, f"{below.where}, line {below.lines[row]}")
+        for name, row in {name: row for row, name in reversed(named.items())}.items()
+    }
+    absent = Counter(name or "(empty)" for name in named.values() if found[name] is None)
+    if absent.total() > MOST_ABSENT * len(named):
+        raise IngestError(
+            "Most files that the table names are not there",
+            where=files.root,
+            expected=f"the files of {entry.name}" + (f", column {columns.name(role)}" if role else ""),
+            found=f"{absent.total()} of {len(named)} rows without a file, such as {first_few(absent)}",
+            fix="Say where they are with --root; the table may name them by any end of their path below it.",
+        )
+    if absent:
+        told = first_few(absent)
+        notes += (f"{entry.name}: {absent.total()} rows name files that are not there and were left out: {told}.",)
+    there = {row: file for row, name in named.items() if (file := found[name])}
+    return OwnTable(entry, below, columns, codes, spans, there, notes)

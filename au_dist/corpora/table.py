@@ -1,0 +1,281 @@
+"""A person's own coded data: one table, or a folder of tables, that name pictures or videos, people and action units.
+
+What the columns mean is told by their names (`au_dist.corpora.columns`); what was understood is said before the work.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, cast
+
+import numpy as np
+
+from au_dist.core.errors import IngestError
+from au_dist.corpora.files_below import FilesBelow
+from au_dist.corpora.folder import VIDEO_SUFFIXES, video_names
+from au_dist.corpora.label_files import LabelTable, in_order
+from au_dist.corpora.options import Options
+from au_dist.corpora.own_codes import known_of, seconds
+from au_dist.corpora.own_tables import OwnTable, read_own
+from au_dist.corpora.recordings import Film, Found, Pictures, Sequence, first_few
+from au_dist.corpora.rows import Rows
+from au_dist.corpora.table_files import TABLES
+from au_dist.corpora.timed import Intervals, Moments
+from au_dist.corpora.tree import Entry, Tree, look
+from au_dist.corpora.understood import Counting, understood
+from au_dist.video.video import probe
+
+#: Frames per second of pictures.
+FPS = 30.0
+
+
+@dataclass(frozen=True, order=True)
+class _Who:
+    """Whose rows they are, and of which recording: a video, or a folder of pictures."""
+
+    corpus: str
+    subject: str
+    place: str
+    side: Literal["any", "left", "right"]
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """The rows of one recording."""
+
+    table: OwnTable
+    numbers: list[int]
+
+    @property
+    def entry(self) -> Entry:
+        """The video, or the first picture."""
+        return self.table.files[self.numbers[0]]
+
+    @property
+    def filmed(self) -> bool:
+        """Whether it is a video."""
+        return self.entry.suffix in VIDEO_SUFFIXES
+
+    @property
+    def rows(self) -> Rows:
+        """The rows."""
+        below = self.table.below
+        lines = tuple(below.lines[row] for row in self.numbers)
+        return Rows(below.where, lines, tuple(below.cells[row] for row in self.numbers))
+
+
+def find(tree: Tree, options: Options) -> Found:
+    """Find the recordings that tables name, with their labels.
+
+    Args:
+        tree: A table, or a folder of tables.
+        options: `root` says where the recordings are; beside the tables when None.
+
+    Raises:
+        IngestError: A table cannot be understood, or does not fit the files.
+    """
+    entries = [entry for entry in tree.entries if entry.suffix in TABLES]
+    if not entries:
+        raise IngestError(
+            "There is no table here",
+            where=tree.root,
+            expected=f"a file such as labels.csv ({', '.join(sorted(TABLES))}), or a folder of them",
+            found=tree.summary(),
+        )
+    beside = tree if tree.root.is_dir() else look(tree.root.parent)
+    files = FilesBelow(look(options.root) if options.root else beside)
+    tables = [read_own(entry, files, options.occurs_from) for entry in entries]
+    recordings = _recordings(tables, options)
+    counting = _counting(recordings.values(), options)
+    names = _names(recordings)
+    coded = tuple(sorted({span.au for table in tables for span in table.all_spans}))
+    sequences = []
+    for who in sorted(recordings):
+        source, labels = _labelled(recordings[who], names[who], counting.first, coded, options)
+        subject = f"{who.corpus}/{who.subject}"
+        sequences.append(Sequence(who.corpus, subject, names[who], source, table=labels, side=who.side))
+    corpora = {who.corpus for who in recordings}
+    return Found(
+        corpora.pop() if len(corpora) == 1 else options.name or "table",
+        tuple(sequences),
+        dict(tree.unreadable),
+        tuple(note for table in tables for note in table.notes),
+        _partitions(recordings),
+        aus=tuple(sorted({au for table in tables for au, _ in table.columns.aus} | set(coded))),
+        understood=understood(tables, sequences, counting, options),
+    )
+
+
+def _recordings(tables: list[OwnTable], options: Options) -> dict[_Who, _Recording]:
+    """Return whose recording → its table and rows.
+
+    Raises:
+        IngestError: A row does not say who is seen, two tables are of one recording, or two people are in one video and
+            nothing tells them apart.
+    """
+    found: dict[_Who, _Recording] = {}
+    for table in tables:
+        for row, file in table.files.items():
+            who = _who(table, row, file, options)
+            known = found.setdefault(who, _Recording(table, []))
+            if known.table is not table:
+                raise IngestError(
+                    "Two tables are of one recording",
+                    where=f"{known.table.entry.where} and {table.entry.where}",
+                    found=f"{who.subject}, {who.place}",
+                    fix="Put them into one table, or remove one.",
+                )
+            known.numbers.append(row)
+    seen: dict[str, list[_Who]] = defaultdict(list)
+    for who, recording in found.items():
+        others = seen[who.place] if recording.filmed else []
+        sides = {other.side for other in others} | {who.side}
+        if others and ("any" in sides or len(sides) <= len(others)):
+            raise IngestError(
+                "A video shows two people, and the table does not say who is where",
+                where=recording.table.place(recording.numbers[0]),
+                expected="a column `side` with left or right in every row of this video",
+                found=f"{who.place}: {others[0].subject} and {who.subject}",
+            )
+        others.append(who)
+    return found
+
+
+def _who(table: OwnTable, row: int, file: Entry, options: Options) -> _Who:
+    folder = file.name.rpartition("/")[0]
+    filmed = file.suffix in VIDEO_SUFFIXES
+    place = file.name if filmed else "/".join(filter(None, (folder, table.cell(row, "video"))))
+    if "subject" in table.columns.roles:
+        subject = table.cell(row, "subject")
+    elif options.subjects == "file":
+        subject = str(PurePosixPath(place).with_suffix("")) if filmed else place
+    else:
+        subject = file.parts[0] if options.subjects == "folder" and len(file.parts) > 1 else ""
+    if not subject:
+        raise IngestError(
+            "The table does not say who is seen",
+            where=table.place(row),
+            expected="a column `subject`; nobody may be in training and in test at once",
+            found="an empty cell" if "subject" in table.columns.roles else f"columns {first_few(table.columns.header)}",
+            fix="Add it; or --subjects file (a person a video or folder of pictures), or folder (a first folder).",
+        )
+    side = table.cell(row, "side").lower() or "any"
+    if side not in ("any", "left", "right"):
+        expected = "left, right, or an empty cell"
+        raise table.below.error("There is no such side", row, table.columns.name("side"), expected, side)
+    corpus = re.sub(r"[^a-z0-9+_-]+", "-", table.cell(row, "corpus").lower()) or options.name or "table"
+    return _Who(corpus, subject.replace("/", "-"), place, cast(Literal["any", "left", "right"], side))
+
+
+def _counting(recordings: Iterable[_Recording], options: Options) -> Counting:
+    """Return how the frames of videos are counted.
+
+    Raises:
+        IngestError: The numbers do not tell.
+    """
+    numbered = [some for some in recordings if some.filmed and "frame" in some.table.columns.roles]
+    if not numbered:
+        return Counting()
+    if options.counted != "seen":
+        return Counting(int(options.counted == "from_one"), "as --counted says")
+    least, beyond = [], False
+    for recording in numbered:
+        columns, entry = recording.table.columns, recording.entry
+        column = columns.roles["frame"]
+        number_R = recording.rows.numbers([column], [columns.name("frame")], whole=[column])
+        frames = probe(entry.path).frames if entry.member is None else None
+        least.append(float(np.nanmin(number_R, initial=np.inf)))
+        beyond |= frames is not None and float(np.nanmax(number_R, initial=0)) == frames
+    if min(least) == 0:
+        return Counting(0, "there is a frame 0")
+    if beyond:
+        return Counting(1, "there is no frame 0, and the last number is how many frames there are")
+    if set(least) == {1.0}:
+        return Counting(1, "every video begins with 1")
+    raise IngestError(
+        "It cannot be told whether frames are counted from 0 or from 1",
+        where=f"{numbered[0].table.below.where}, column {numbered[0].table.columns.name('frame')}",
+        expected="a frame 0 somewhere, or 1 as the first of every video",
+        found=f"videos that begin with {min(least):g} to {max(least):g}",
+        fix="Say --counted from_zero (as OpenCV and FFmpeg count) or --counted from_one (as most coders do).",
+    )
+
+
+def _names(recordings: Mapping[_Who, _Recording]) -> dict[_Who, str]:
+    """Return a name for each recording, unique among all: as little of its path as tells them apart, and the side."""
+    short = video_names(sorted({recording.entry for recording in recordings.values() if recording.filmed}))
+    names = {who: short.get(recording.entry) or who.place or "pictures" for who, recording in recordings.items()}
+    return {who: name if who.side == "any" else f"{name}_{who.side}" for who, name in names.items()}
+
+
+def _partitions(recordings: Mapping[_Who, _Recording]) -> dict[str, list[str]]:
+    """Return part of a split → its subjects.
+
+    Raises:
+        IngestError: Somebody is in two parts.
+    """
+    part_of: dict[str, str] = {}
+    for who, recording in recordings.items():
+        for row in recording.numbers:
+            part, subject = recording.table.cell(row, "split"), f"{who.corpus}/{who.subject}"
+            if part_of.setdefault(subject, part) != part:
+                raise IngestError(
+                    "A person is in two parts of the split",
+                    where=recording.table.place(row),
+                    expected="every subject in one part: who trains must not test",
+                    found=f"{who.subject} in {part_of[subject] or 'none'} and in {part or 'none'}",
+                    fix="Split by person, or remove the column: the protocol of a recipe deals people into parts.",
+                )
+    parts = sorted(set(part_of.values()) - {""})
+    return {part: sorted(subject for subject, of in part_of.items() if of == part) for part in parts}
+
+
+def _labelled(
+    recording: _Recording, name: str, first: int, coded: tuple[int, ...], options: Options
+) -> tuple[Film | Pictures, LabelTable | Moments | Intervals]:
+    """Return where the frames of a recording are, and what is known of them."""
+    table, rows, entry = recording.table, recording.rows, recording.entry
+    columns = table.columns
+    if table.codes is None:
+        if not recording.filmed:
+            raise IngestError("Intervals are of videos, not of pictures", where=rows.where, found=entry.name)
+        spans = tuple(span for row in recording.numbers for span in table.spans[row])
+        return Film(entry, first), Intervals(spans, coded)
+    code_LK = table.codes.code_RK[recording.numbers]
+    if not recording.filmed:
+        numbered, code_LK = _numbered(rows, [table.files[row] for row in recording.numbers], recording, code_LK)
+        number_L = np.array([number for number, _ in numbered], np.int64)
+        return Pictures(numbered, FPS), LabelTable(number_L, *known_of(table.codes, code_LK, options.occurs_from))
+    if "frame" in columns.roles:
+        number_L, code_LK = in_order(rows, columns.roles["frame"], columns.name("frame"), code_LK)
+        return Film(entry, first), LabelTable(number_L, *known_of(table.codes, code_LK, options.occurs_from))
+    if "time" not in columns.roles:
+        raise rows.error("A row does not say of which frame it is", 0, name, "a column `frame` or `time`", entry.name)
+    time_R = np.array([seconds(rows, row, columns, "time") for row in range(len(rows.cells))])
+    return Film(entry, first), Moments(time_R, *known_of(table.codes, code_LK, options.occurs_from))
+
+
+def _numbered(
+    rows: Rows, pictures: list[Entry], recording: _Recording, code_LK: np.ndarray
+) -> tuple[tuple[tuple[int, Entry], ...], np.ndarray]:
+    """Return pictures by their number, and the codes in that order.
+
+    Numbers are those of the column of frames, else those that the names end with, else the order of the rows.
+    """
+    columns = recording.table.columns
+    if twice := [entry for entry, times in Counter(pictures).items() if times > 1]:
+        raise IngestError("A picture is labelled twice", where=rows.where, found=twice[0].name)
+    if "frame" in columns.roles:
+        with_place_LK = np.column_stack([np.arange(len(pictures)), code_LK])
+        number_L, with_place_LK = in_order(rows, columns.roles["frame"], columns.name("frame"), with_place_LK)
+        order_L = with_place_LK[:, 0].astype(int)
+    else:
+        ends = [re.search(r"\d+$", entry.stem) for entry in pictures]
+        numbers = {int(end[0]) for end in ends if end}
+        by_name = len(numbers) == len(pictures)
+        number_L = np.array([int(end[0]) for end in ends if end] if by_name else range(1, len(pictures) + 1), np.int64)
+        order_L = np.argsort(number_L)
+        number_L = number_L[order_L]
+    return tuple((int(number), pictures[at]) for number, at in zip(number_L, order_L, strict=True)), code_LK[order_L]

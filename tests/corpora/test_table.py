@@ -1,0 +1,330 @@
+"""A person's own table: what its columns mean is told by their names, and every label comes to its frame."""
+
+import shutil
+
+import numpy as np
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from video_files import write_video
+
+from au_dist.core.errors import IngestError
+from au_dist.corpora.catalogue import CORPORA
+from au_dist.corpora.columns import understand
+from au_dist.corpora.options import Options
+from au_dist.corpora.recordings import Film, Pictures
+from au_dist.corpora.rows import read_rows
+from au_dist.corpora.timed import Intervals, Moments, Span
+from au_dist.corpora.tree import look
+
+FRAMES = 10
+
+find = CORPORA["table"].find
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A video of ten frames, 40 ms apart."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    return write_video(path, [np.full((32, 32, 3), 25 * k, np.uint8) for k in range(FRAMES)])
+
+
+@pytest.fixture
+def place(tmp_path, film):
+    """A folder in which two people talk, a video each, and a function that reads a table beside them."""
+    for who in ("anna", "ben"):
+        (tmp_path / "videos" / who).mkdir(parents=True)
+        shutil.copy(film, tmp_path / "videos" / who / "talk.mp4")
+
+    def read(text, name="labels.csv", **options):
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return find(look(tmp_path / name), Options(**{"root": tmp_path / "videos", **options}))
+
+    read.path = tmp_path
+    return read
+
+
+def by_name(found):
+    return {sequence.name: sequence for sequence in found.sequences}
+
+
+def told(found):
+    return dict(found.understood)
+
+
+def both(column="frame", first=0, code=lambda k: int(k in (3, 4)), **more):
+    """A table of both videos in which AU12 occurs in the frames 3 and 4 (counted from 0)."""
+    lines = [
+        ",".join(["video", "subject", column, "AU12", *more]),
+        *(
+            ",".join(map(str, [f"{who}/talk.mp4", who, k + first, code(k), *more.values()]))
+            for who in ("anna", "ben")
+            for k in range(FRAMES)
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(("first", "why"), [(0, "there is a frame 0"), (1, "there is no frame 0")])
+def test_frames_are_counted_as_the_numbers_say(place, first, why):
+    found = place(both(first=first))
+    assert told(found)["frames"].startswith(f"counted from {first}: {why}")
+    assert found.aus == (12,)
+    for who, sequence in by_name(found).items():
+        assert sequence.subject == f"table/{who.partition('/')[0]}"
+        assert sequence.source.first == first
+        np.testing.assert_array_equal(sequence.table.number_L - first, np.arange(FRAMES))
+        np.testing.assert_array_equal(np.flatnonzero(sequence.table.occurrence[12]), [3, 4])
+
+
+def test_numbers_that_do_not_tell_are_refused_until_a_person_says(place):
+    rows = [line for line in both(first=0).splitlines() if line.split(",")[2] not in ("0", "1")]
+    with pytest.raises(IngestError, match="cannot be told whether frames are counted from 0 or from 1"):
+        place("\n".join(rows))
+    for counted, first in (("from_zero", 0), ("from_one", 1)):
+        assert {some.source.first for some in place("\n".join(rows), counted=counted).sequences} == {first}
+
+
+def test_what_is_not_used_and_not_there_is_named(place):
+    text = both(smile="x", AU99="1") + "carl/talk.mp4,carl,0,1,x,1\n"
+    found = place(text)
+    assert told(found)["not used"] == "smile, AU99"
+    assert found.notes == ("labels.csv: 1 rows name files that are not there and were left out: carl/talk.mp4.",)
+    assert told(found)["AU12"] == "occurs in 20.0% of 20 labels"
+
+
+def test_most_files_absent_is_an_error(place):
+    """The one video there is called as those that are not."""
+    with pytest.raises(IngestError, match=r"Most files .* are not there(?s:.)*20 of 20 rows(?s:.)*--root"):
+        place(both(), root=place.path / "videos" / "anna")
+
+
+def test_files_are_named_by_any_end_of_their_path(place):
+    for name in ("anna/talk", f"{place.path}/videos/anna/talk.mp4", "anna\\talk.mp4", "./Anna/talk.MP4"):
+        text = "video,subject,frame,AU1\n" + f"{name},a,0,1\n"
+        assert by_name(place(text))["talk"].source.entry.name == "anna/talk.mp4"
+    with pytest.raises(IngestError, match="Two files have the name"):
+        place("video,subject,frame,AU1\ntalk.mp4,a,0,1\n")
+
+
+def test_everybody_is_somebody(place):
+    with pytest.raises(IngestError, match=r"does not say who is seen(?s:.)*--subjects"):
+        place("video,frame,AU1\nanna/talk.mp4,0,1\n")
+    with pytest.raises(IngestError, match=r"line 3(?s:.)*empty cell"):
+        place("video,subject,frame,AU1\nanna/talk.mp4,a,0,1\nben/talk.mp4,,0,1\n")
+    rows = "video,frame,AU1\nanna/talk.mp4,0,1\nben/talk.mp4,0,1\n"
+    for said, people in (("file", {"table/anna-talk", "table/ben-talk"}), ("folder", {"table/anna", "table/ben"})):
+        assert {sequence.subject for sequence in place(rows, subjects=said).sequences} == people
+
+
+def test_two_people_in_one_video_are_told_apart_by_their_side(place):
+    rows = "video,subject,side,frame,AU1\nanna/talk,anna,left,0,1\nanna/talk,ben,right,0,0\n"
+    assert {(some.name, some.subject, some.side) for some in place(rows).sequences} == {
+        ("talk_left", "table/anna", "left"),
+        ("talk_right", "table/ben", "right"),
+    }
+    for wrong in (rows.replace("right", "left"), rows.replace("right", "")):
+        with pytest.raises(IngestError, match="shows two people"):
+            place(wrong)
+    with pytest.raises(IngestError, match=r"no such side(?s:.)*line 3"):
+        place(rows.replace("right", "middle"))
+
+
+def test_a_split_is_of_people(place):
+    found = place("video,subject,frame,AU1,split\nanna/talk,anna,0,1,train\nben/talk,ben,0,1,test\n")
+    assert found.partitions == {"train": ["table/anna"], "test": ["table/ben"]}
+    with pytest.raises(IngestError, match=r"in two parts of the split(?s:.)*line 3"):
+        place("video,subject,frame,AU1,split\nanna/talk,anna,0,1,train\nben/talk,anna,0,1,test\n")
+
+
+def test_codes_are_0_or_1_or_a_person_says_from_which_a_unit_occurs(place):
+    levels = both(code=lambda k: k / 2 if k < 9 else 9)
+    with pytest.raises(IngestError, match=r"code is out of range(?s:.)*line 3, column AU12(?s:.)*--occurs-from"):
+        place(levels)
+    table = place(levels, occurs_from=2).sequences[0].table
+    np.testing.assert_array_equal(table.occurrence[12], [0, 0, 0, 0, 1, 1, 1, 1, 1, -1])
+    np.testing.assert_array_equal(table.intensity[12], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, np.nan])
+
+    chances = both(code=lambda k: k / 10)
+    table = place(chances, occurs_from=0.5).sequences[0].table
+    np.testing.assert_array_equal(np.flatnonzero(table.occurrence[12]), [5, 6, 7, 8, 9])
+    assert not table.intensity
+
+
+def test_columns_of_intensity_are_no_occurrence(place):
+    text = both(code=lambda k: k / 2).replace("AU12", "AU12_r")
+    found = place(text)
+    assert not found.sequences[0].table.occurrence
+    assert told(found)["intensities"] == "AU12; --occurs-from says from which one a unit occurs"
+    np.testing.assert_array_equal(found.sequences[0].table.intensity[12], np.arange(FRAMES) / 2)
+    assert place(text, occurs_from=4).sequences[0].table.occurrence[12].tolist() == [0] * 8 + [1, 1]
+    with pytest.raises(IngestError, match=r"out of range(?s:.)*0 to 5"):
+        place(text.replace("4.5", "5.5"))
+
+
+def test_times_find_the_nearest_frame(place):
+    found = place(both("time", code=lambda k: int(k in (3, 4))).replace(".mp4", ""))
+    assert told(found)["frames"] == "by their times in seconds"
+    moments = found.sequences[0].table
+    assert isinstance(moments, Moments)
+    number_T, time_T = np.arange(FRAMES) + 1, np.arange(FRAMES) * 0.04
+    table, notes = Moments(np.array([0.0, 0.085, 0.121, 0.13]), {12: np.array([0, 1, 1, 0], np.int8)}, {}).at(
+        number_T, time_T, "here"
+    )
+    assert (table.number_L.tolist(), table.occurrence[12].tolist()) == ([1, 3, 4], [0, 1, 1])
+    assert notes == ("1 labels have no frame of their own nearest to their time and were left out",)
+    with pytest.raises(IngestError, match="go on after the recording has ended"):
+        moments.at(number_T, time_T, "here")
+
+
+INTERVALS = {
+    "own": "video,subject,onset,offset,au\nanna/talk,anna,0.12,0.2,12\nanna/talk,anna,0.3,0.34,AU6D\n",
+    "BORIS": "Observation id\tMedia file name\tSubject\tBehavior\tBehavior type\tStart (s)\tStop (s)\n"
+    "1\tanna/talk.mp4\tanna\tAU12\tSTATE\t0.12\t0.2\n1\tanna/talk.mp4\tanna\tAU6D\tSTATE\t0.3\t0.34\n",
+    "ELAN": "Tier\tParticipant\tBegin Time - hh:mm:ss.ms\tBegin Time - ss.msec\tEnd Time - hh:mm:ss.ms\t"
+    "End Time - ss.msec\tAnnotation\tMedia File\n"
+    "AU12\tanna\t00:00:00.120\t0.12\t00:00:00.200\t0.2\t\tanna/talk.mp4\n"
+    "AU06\tanna\t00:00:00.300\t0.3\t00:00:00.340\t0.34\tD\tanna/talk.mp4\n",
+}
+
+
+@pytest.mark.parametrize("text", INTERVALS.values(), ids=INTERVALS)
+def test_intervals_become_frames(place, text):
+    found = place(text)
+    (sequence,) = found.sequences
+    assert sequence.table == Intervals((Span(12, 0.12, 0.2), Span(6, 0.3, 0.34, 4.0)), (6, 12))
+    assert told(found)["AU12"] == "0.1 s in intervals, and not elsewhere in these videos"
+    table, notes = sequence.table.at(np.arange(FRAMES), np.arange(FRAMES) * 0.04, "here")
+    assert np.flatnonzero(table.occurrence[12]).tolist() == [3, 4]
+    assert np.flatnonzero(table.occurrence[6]).tolist() == [8]
+    assert table.intensity[6].tolist() == [0] * 8 + [4, 0]
+    assert not notes
+
+
+def test_intervals_of_other_things_are_counted(place):
+    more = "anna/talk,anna,0,0.1,smile\nanna/talk,anna,0,0.1,AU12+99\nanna/talk,anna,0.2,0.201,1+2\n"
+    found = place(INTERVALS["own"] + more)
+    assert "2 intervals are of no action unit and were left out: smile (1), AU12+99 (1)" in found.notes[0]
+    assert found.aus == (1, 2, 6, 12)
+    _, notes = found.sequences[0].table.at(np.arange(FRAMES), np.arange(FRAMES) * 0.04 + 0.01, "here")
+    assert notes == ("2 intervals are so short that no frame is in them",)
+    with pytest.raises(IngestError, match=r"ends before it begins(?s:.)*line 2"):
+        place(INTERVALS["own"].replace("0.2,12", "0.12,12"))
+
+
+def test_pictures_are_numbered_by_their_names_and_may_have_gaps(tmp_path):
+    (tmp_path / "a").mkdir()
+    for number in (1, 2, 10):
+        (tmp_path / "a" / f"img{number}.jpg").write_bytes(b"")
+    rows = "path,subject,AU4\na/img10.jpg,x,1\na/img2.jpg,x,0\na/img1.jpg,x,9\n"
+    (tmp_path / "labels.csv").write_text(rows)
+    (sequence,) = find(look(tmp_path), Options()).sequences
+    assert isinstance(sequence.source, Pictures)
+    assert [(number, entry.name) for number, entry in sequence.source.numbered] == [
+        (1, "a/img1.jpg"),
+        (2, "a/img2.jpg"),
+        (10, "a/img10.jpg"),
+    ]
+    assert sequence.table.number_L.tolist() == [1, 2, 10]
+    assert sequence.table.occurrence[4].tolist() == [-1, 0, 1]
+    (tmp_path / "labels.csv").write_text(rows + "a/img1.jpg,x,1\n")
+    with pytest.raises(IngestError, match="A picture is labelled twice"):
+        find(look(tmp_path), Options())
+
+
+def test_a_folder_of_tables_is_one_a_video(place):
+    folder = place.path / "tables"
+    folder.mkdir()
+    shutil.copy(place.path / "videos" / "anna" / "talk.mp4", place.path / "videos" / "hello.mp4")
+    (folder / "hello.csv").write_text("frame,AU1\n0,1\n1,0\n")
+    found = find(look(folder), Options(root=place.path / "videos", subjects="file"))
+    (sequence,) = found.sequences
+    assert (sequence.name, sequence.subject, sequence.table.occurrence[1].tolist()) == ("hello", "table/hello", [1, 0])
+    (folder / "hello.tsv").write_text("frame\tAU1\n0\t1\n")
+    with pytest.raises(IngestError, match="Two tables are of one recording"):
+        find(look(folder), Options(root=place.path / "videos", subjects="file"))
+
+
+def test_spreadsheets_and_parquet_are_read_as_text_is(place):
+    columns = {"video": ["anna/talk"] * 3, "subject": ["a"] * 3, "frame": [0, 1, 2], "AU12": [1.0, None, 0.0]}
+    pq.write_table(pa.table(columns), place.path / "labels.parquet")
+    found = find(look(place.path / "labels.parquet"), Options(root=place.path / "videos"))
+    assert found.sequences[0].table.occurrence[12].tolist() == [1, -1, 0]
+    book = openpyxl.Workbook()
+    for row in zip(*([name, *cells] for name, cells in columns.items()), strict=True):
+        book.active.append(row)
+    book.create_sheet("more").append(["x"])
+    book.save(place.path / "labels.xlsx")
+    found = find(look(place.path / "labels.xlsx"), Options(root=place.path / "videos"))
+    assert found.sequences[0].table.occurrence[12].tolist() == [1, -1, 0]
+    assert found.notes == ("labels.xlsx: the sheet Sheet was read; not more",)
+    (place.path / "broken.xlsx").write_bytes(b"PK\3\4 no book")
+    with pytest.raises(IngestError, match=r"cannot be read(?s:.)*broken\.xlsx"):
+        find(look(place.path / "broken.xlsx"), Options(root=place.path / "videos"))
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "an empty table"),
+        ("1,2,3\n4,5,6\n", "a header that names the columns"),
+        ("video,subject,frame,smile\nanna/talk,a,0,1\n", "columns of action units"),
+        ("video,subject,AU1\nanna/talk,a,1\n", "`frame` or `time`"),
+        ("video,subject,time_ms,AU1\nanna/talk,a,1,1\n", "time_ms: give seconds"),
+        ("video,subject,frame,AU1,AU01\nanna/talk,a,0,1,1\n", "of the same action unit"),
+        ("video,subject,frame,AU1\nanna/talk,a,0\n", "another number of cells"),
+        ("video,subject,frame,AU1\nanna/talk,a,0,1\nanna/talk,a,0,0\n", "labelled twice"),
+        ("video,subject,frame,AU1\nanna/talk,a,0,yes\n", "no number"),
+        ("video,subject,frame,AU1\nanna/talk,a,0.5,1\n", "not whole"),
+        ("video,subject,frame,AU1\n", "no rows"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(place, text, match):
+    with pytest.raises(IngestError, match=match):
+        place(text)
+
+
+CODES = st.lists(st.sampled_from([0, 1, 1, "", 9, "NaN", -1]), min_size=FRAMES, max_size=FRAMES)
+
+
+@given(
+    codes=st.dictionaries(st.sampled_from([1, 2, 4, 6, 12, 25]), CODES, min_size=1),
+    mark=st.sampled_from([",", ";", "\t"]),
+    name=st.sampled_from(["AU{}", "AU{:02d}", "{}", "au{}_c", "AU {:02d}"]),
+    names=st.sampled_from([("video", "subject", "frame"), ("Video File", "person_id", "Frame Number")]),
+    index=st.booleans(),
+    first=st.sampled_from([0, 1]),
+    left_out=st.sets(st.integers(1, FRAMES - 2), max_size=4),
+    order=st.randoms(use_true_random=False),
+)
+def test_whatever_it_looks_like_every_label_comes_to_its_frame(
+    tmp_path_factory, film, codes, mark, name, names, index, first, left_out, order
+):
+    root = tmp_path_factory.mktemp("any")
+    shutil.copy(film, root / "a.mp4")
+    kept = [k for k in range(FRAMES) if k not in left_out]
+    rows = [["a.mp4", "x", k + first, *(column[k] for column in codes.values())] for k in kept]
+    order.shuffle(rows)
+    lines = [[*names, *(name.format(au) for au in codes)], *rows]
+    if index:
+        lines = [["" if at == 0 else at - 1, *line] for at, line in enumerate(lines)]
+    (root / "labels.csv").write_text("\n".join(mark.join(map(str, line)) for line in lines))
+    (sequence,) = find(look(root / "labels.csv"), Options()).sequences
+    assert isinstance(sequence.source, Film)
+    assert (sequence.table.number_L - sequence.source.first).tolist() == kept
+    for au, column in codes.items():
+        assert sequence.table.occurrence[au].tolist() == [column[k] if column[k] in (0, 1) else -1 for k in kept]
+
+
+def test_times_in_other_units_and_names_are_told_apart():
+    rows = read_rows("Media file path,t,timestamp,Frame,AU12\nx,0,0,1,1\n", "here")
+    columns = understand(rows)
+    assert {role: columns.name(role) for role in columns.roles} == {
+        "video": "Media file path",
+        "time": "timestamp",
+        "frame": "Frame",
+    }
+    assert columns.unused == ("t",)
