@@ -18,8 +18,8 @@ ROLES = {
     "path": ("path", r"(file|image|img|picture|photo) ?(path|name|file)?"),
     "subject": (r"subjects?( ?id)?", "subj?", r"(person|participant)s?( ?id)?", "speaker", "identity"),
     "time": (f"times?{_S}", f"time ?stamps?{_S}", "seconds|sec|t"),
-    "onset": (f"onset{_S}", "begin time ss msec", f"(start|begin)( time)?{_S}"),
-    "offset": (f"offset{_S}", "end time ss msec", f"(stop|end)( time)?{_S}"),
+    "onset": (f"onset{_S}", "begin time ss msec", f"(start|begin)( time)?{_S}", "begin time hh:mm:ss ms"),
+    "offset": (f"offset{_S}", "end time ss msec", f"(stop|end)( time)?{_S}", "end time hh:mm:ss ms"),
     "code": (
         r"action units?|aus?|units?",
         "codes?",
@@ -36,6 +36,12 @@ ROLES = {
 
 #: What only intervals have.
 OF_INTERVALS = ("onset", "offset", "code", "level")
+
+#: An action unit in an interval's code, with the letter of its intensity: ``12``, ``AU12``, ``AU12C``, ``1+2``.
+UNIT = r"(?:AU)?[\s_]*0*([1-9]\d?)([A-E])?"
+
+#: FACS' letters of intensity.
+LEVELS = {letter: float(level) for level, letter in enumerate("ABCDE", 1)}
 
 #: Names of columns in thousandths of a second, which would be taken for seconds.
 THOUSANDTHS = r".*( ms| msec| milliseconds| \(ms\))|ms|msec"
@@ -77,17 +83,22 @@ def understand(rows: Rows) -> Columns:
     if not header or is_numeric(header):
         raise _not_understood(rows, "a header that names the columns", preview(header) or "an empty table")
     numeric = {k for k in range(len(header)) if _is_numeric(cells[k] for cells in rows.cells[1:])}
+    below = rows.cells[1:]
+    unfit = {
+        "path": numeric,
+        "code": {k for k in range(len(header)) if not any(units_of(cells[k]) for cells in below)},
+    }
     roles: dict[str, int] = {}
     for role, names in ROLES.items():
-        place = _best(header, names, {*roles.values(), *(numeric if role == "path" else ())})
+        place = _best(header, names, {*roles.values(), *unfit.get(role, ())})
         if place is not None:
             roles[role] = place
-    if not {"onset", "offset", "code"} <= roles.keys():
+    if not {"onset", "offset"} <= roles.keys():
         roles = {role: place for role, place in roles.items() if role not in OF_INTERVALS}
     frames = [k for k, cell in enumerate(header) if re.fullmatch(FRAME_COLUMN, cell.strip(), re.IGNORECASE)]
     if frames := [k for k in frames if k in numeric and k not in roles.values()]:
         roles["frame"] = frames[0]
-    found = {} if "onset" in roles else au_columns(header, rows.where, roles.values())
+    found = {} if "code" in roles else au_columns(header, rows.where, roles.values())
     aus = {key: place for key, place in found.items() if key[0] in NAMES}
     taken = {*roles.values(), *aus.values()}
     columns = Columns(header, roles, aus, tuple(_shown(header, k) for k in range(len(header)) if k not in taken))
@@ -95,10 +106,17 @@ def understand(rows: Rows) -> Columns:
     return columns
 
 
+def units_of(code: str) -> list[tuple[int, float | None]]:
+    """Return the action units of a code with their intensities; none where a part of it is something else."""
+    found = [re.fullmatch(UNIT, part.strip(), re.IGNORECASE) for part in re.split(r"[+,;]", code)]
+    units = [(int(match[1]), LEVELS.get((match[2] or "").upper())) for match in found if match]
+    return units if len(units) == len(found) and all(au in NAMES for au, _ in units) else []
+
+
 def _check(rows: Rows, columns: Columns) -> None:
     roles, expected = columns.roles, None
-    if not columns.aus and not columns.intervals:
-        expected = "columns of action units, such as AU12, AU12_c, AU12_r or 12; or onset, offset and code"
+    if not columns.aus and "code" not in roles:
+        expected = "columns of action units, such as AU12, AU12_c, AU12_r or 12; or intervals with a code such as AU12"
     elif "path" not in roles and not columns.intervals and not {"frame", "time"} & roles.keys():
         expected = "a column `path` (pictures), or a column `frame` or `time` (videos)"
     if expected is not None:

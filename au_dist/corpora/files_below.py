@@ -12,7 +12,8 @@ from au_dist.video.video import PICTURE_SUFFIXES
 class FilesBelow:
     """Files by the end of their name.
 
-    A table may call a file by its whole path, by that below the root, or by any end of it; also without the suffix.
+    A table may call a file by its whole path, by that below the root, or by any end of it; also without the suffix, or
+    with that of what was coded in ELAN.
 
     Args:
         tree: Where they are.
@@ -36,7 +37,7 @@ class FilesBelow:
         Raises:
             IngestError: Several files are called so.
         """
-        plain = name.replace("\\", "/")
+        plain = name.replace("\\", "/").removesuffix(".eaf")
         if PurePosixPath(plain).is_relative_to(self.root):
             plain = str(PurePosixPath(plain).relative_to(self.root))
         parts = tuple(part for part in plain.lower().split("/") if part not in ("", "."))

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from au_dist.core.facs import NAMES
-from au_dist.corpora.columns import Columns
+from au_dist.corpora.columns import LEVELS, Columns, units_of
 from au_dist.corpora.label_files import MISSING, as_intensity, as_occurrence, occurrence_from
 from au_dist.corpora.rows import Rows
 from au_dist.corpora.timed import Span
-
-#: An action unit in an interval's code, with the letter of its intensity: ``12``, ``AU12``, ``AU12C``, ``1+2``.
-UNIT = r"(?:AU)?[\s_]*0*([1-9]\d?)([A-E])?"
-
-#: FACS' letters of intensity.
-LEVELS = {letter: float(level) for level, letter in enumerate("ABCDE", 1)}
 
 STATE = "Say from which code an action unit occurs: --occurs-from 1; or name a column of intensities AU12_r."
 
@@ -96,13 +89,21 @@ def known_of(
 def spans_of(below: Rows, columns: Columns) -> tuple[dict[int, list[Span]], Counter[str]]:
     """Return row → its intervals, and how often each code came that names no action unit.
 
+    An interval has a code, or a column an action unit, in which a cell that says anything but 0 says that it occurs.
+
     Raises:
         IngestError: A time is none, or an interval ends before it begins.
     """
     spans: dict[int, list[Span]] = {}
     other: Counter[str] = Counter()
     for row, cells in enumerate(below.cells):
-        units = _units(code := cells[columns.roles["code"]])
+        if "code" in columns.roles:
+            stated = _level(cells[columns.roles["level"]]) if "level" in columns.roles else None
+            code = cells[columns.roles["code"]]
+            units = [(au, letter or stated) for au, letter in units_of(code)]
+        else:
+            said = {au: cells[place] for (au, _), place in columns.aus.items() if cells[place] not in ("", "0")}
+            code, units = "", [(au, _level(cell)) for au, cell in said.items()]
         if not units:
             other[code] += 1
             continue
@@ -113,8 +114,7 @@ def spans_of(below: Rows, columns: Columns) -> tuple[dict[int, list[Span]], Coun
                 *(f"a time after {onset:g} s", f"{offset:g} s"),
                 "Give moments as a column `time`, or end them a frame later.",
             )
-        stated = _level(cells[columns.roles["level"]]) if "level" in columns.roles else None
-        spans[row] = [Span(au, onset, offset, letter or stated) for au, letter in units]
+        spans[row] = [Span(au, onset, offset, level) for au, level in units]
     return spans, other
 
 
@@ -137,13 +137,6 @@ def seconds(below: Rows, row: int, columns: Columns, role: str) -> float:
     if not 0 <= value < np.inf:
         raise below.error("A time is none", row, columns.name(role), "seconds, or 0:01:02.5", cell or "an empty cell")
     return value
-
-
-def _units(code: str) -> list[tuple[int, float | None]]:
-    """Return the action units of a code with their intensities; none where a part of it is something else."""
-    found = [re.fullmatch(UNIT, part.strip(), re.IGNORECASE) for part in re.split(r"[+,;]", code)]
-    units = [(int(match[1]), LEVELS.get((match[2] or "").upper())) for match in found if match]
-    return units if len(units) == len(found) and all(au in NAMES for au, _ in units) else []
 
 
 def _level(cell: str) -> float | None:

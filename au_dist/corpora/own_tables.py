@@ -79,7 +79,7 @@ def read_own(entry: Entry, files: FilesBelow, occurs_from: float | None) -> OwnT
             raise IngestError(
                 "No interval is of an action unit",
                 where=rows.where,
-                expected=f"numbers of action units in the column {columns.name('code')}: AU12, 12, 1+2, 12C",
+                expected="codes such as AU12, 12, 1+2 or 12C, or a column an action unit",
                 found=told,
             )
         if other:

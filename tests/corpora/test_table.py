@@ -188,6 +188,10 @@ INTERVALS = {
     "End Time - ss.msec\tAnnotation\tMedia File\n"
     "AU12\tanna\t00:00:00.120\t0.12\t00:00:00.200\t0.2\t\tanna/talk.mp4\n"
     "AU06\tanna\t00:00:00.300\t0.3\t00:00:00.340\t0.34\tD\tanna/talk.mp4\n",
+    "ELAN, one tier": "Tier\tParticipant\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation\tFile\n"
+    "FACS\tanna\t0.12\t0.2\t12\tanna/talk.eaf\nFACS\tanna\t0.3\t0.34\t6D\tanna/talk.eaf\n",
+    "ELAN, a column a tier": "Begin Time - hh:mm:ss.ms\tEnd Time - hh:mm:ss.ms\tAU06\tAU12\tsubject\tvideo\n"
+    "00:00:00.120\t00:00:00.200\t\tx\tanna\tanna/talk.mp4\n00:00:00.300\t00:00:00.340\tD\t\tanna\tanna/talk.mp4\n",
 }
 
 
