@@ -64,7 +64,7 @@ def measure(folder: str, size: int, detect_side: int) -> dict[str, float]:
 
     entries = look(Path(folder)).entries
     film = entries[0].suffix == ".avi"
-    frames = Film(entries[0]) if film else Pictures(numbered(entries), 25.0)
+    frames = Film(entries[0]) if film else Pictures(numbered(entries, []), 25.0)
     recipe = IngestRecipe(
         "video", "video", (), Options(), VideoSpec(max_faces=1, detect_side=detect_side), CropRecipe(size=size)
     )

@@ -9,10 +9,11 @@ from collections import defaultdict
 from typing import Literal
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.copies import one_each
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import LabelTable, read_ordered
 from au_dist.corpora.options import Options
-from au_dist.corpora.recordings import Film, Found, Pictures, Sequence, no_labels, nothing_found, numbered
+from au_dist.corpora.recordings import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.video import PICTURE_SUFFIXES, probe
 
@@ -33,15 +34,18 @@ def find(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: There are none, or no labels.
     """
-    labels: dict[str, Entry] = {}
+    notes: list[str] = []
     partitions: dict[str, set[str]] = defaultdict(set)
-    for match, entry in tree.matching(r"AU_[^/]*/(train|training|validation)_set/([^/]+)\.txt", ".txt"):
-        labels[match[2]] = entry
+    coded = list(tree.matching(r"AU_[^/]*/(train|training|validation)_set/([^/]+)\.txt", ".txt"))
+    for match, _ in coded:
         partitions[PARTITIONS[match[1].lower()]].add(f"affwild2/{_video_of(match[2])}")
-    folders: dict[str, list[Entry]] = defaultdict(list)
+    labels = one_each(((match[2], entry) for match, entry in coded), "label files", notes)
+    crops = Folders()
     for match, entry in tree.matching(r"cropped[^/]*/(?:batch\d+/)?([^/]+)/\d+\.\w+", *PICTURE_SUFFIXES):
-        folders[match[1]].append(entry)
-    videos = {match[1]: entry for match, entry in tree.matching(r"batch\d+/([^/]+)\.\w+", *VIDEO_SUFFIXES)}
+        crops.add((match[1],), entry)
+    folders = {name: entries for (name,), entries in crops.chosen(notes, prefer="aligned").items()}
+    filmed = tree.matching(r"batch\d+/([^/]+)\.\w+", *VIDEO_SUFFIXES)
+    videos = one_each(((match[1], entry) for match, entry in filmed), "videos", notes)
     if not folders and not videos:
         raise nothing_found("Aff-Wild2", tree, LOOKED_FOR)
     if not labels:
@@ -54,7 +58,7 @@ def find(tree: Tree, options: Options) -> Found:
         if name in folders:
             fps = _fps(film)
             guessed += fps is None
-            source: Film | Pictures = Pictures(numbered(folders[name]), fps or FPS, cropped=True)
+            source: Film | Pictures = Pictures(folders[name], fps or FPS, cropped=True)
         elif film and not folders:
             source = Film(film, first=1)
         else:
@@ -67,9 +71,11 @@ def find(tree: Tree, options: Options) -> Found:
             "affwild2", f"affwild2/{video}", name, source, {"rows": labels[name]}, whole=whole, side=side
         )
         sequences.append(sequence)
-    notes = []
     if lonely:
         notes.append(f"{len(lonely)} label files have no recording ({', '.join(lonely[:4])}).")
+    filmed_only = set() if folders else videos.keys() - {_video_of(name) for name in labels}
+    if unlabelled := sorted((folders.keys() - labels.keys()) | filmed_only):
+        notes.append(f"{len(unlabelled)} recordings have no labels and were left out ({', '.join(unlabelled[:4])}).")
     if guessed:
         notes.append(
             f"{guessed} folders of crops have no video that tells their frame rate: {FPS:g} frames a second are taken."

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+from au_dist.corpora.copies import few, one_each
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import LabelTable, joined, read_coded, read_pairs
 from au_dist.corpora.options import Options
@@ -41,8 +42,8 @@ def find(tree: Tree, options: Options, corpus: str = "bp4d") -> Found:
     folders = Folders()
     for match, entry in tree.matching(r"([FM]\d{3})[/_]?T(\d{1,2})/[^/]*?\d+\.\w+", *PICTURE_SUFFIXES):
         folders.add(_key(match), entry)
-    notes = folders.notes()
-    pictures, videos, labels = folders.chosen(), _videos(tree), _labels(tree, notes)
+    notes: list[str] = []
+    pictures, videos, labels = folders.chosen(notes), _videos(tree, notes), _labels(tree, notes)
     if not pictures and not videos:
         raise nothing_found("BP4D+" if corpus == "bp4d+" else "BP4D", tree, LOOKED_FOR)
     if not labels:
@@ -95,36 +96,41 @@ def _by_place(corpus: str, options: Options) -> bool:
     return options.frame_map == "ordinal" or (options.frame_map == "auto" and corpus == "bp4d+")
 
 
-def _videos(tree: Tree) -> dict[Key, Entry]:
-    videos = {}
+def _videos(tree: Tree, notes: list[str]) -> dict[Key, Entry]:
+    found: list[tuple[Key, Entry]] = []
     # FERA 2017 shows each recording from several sides and numbers them; 6 is the front, as far as is known.
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})_6\.\w+", *VIDEO_SUFFIXES):
-        videos[_key(match)] = entry
+        found.append((_key(match), entry))
     for match, entry in tree.matching(r"2([FM])(\d{2})_(T?)(\d{1,2})\.\w+", *VIDEO_SUFFIXES):
         task = int(match[4]) if match[3] else TASKS.get(match[4])
         if task:
-            videos[f"{match[1].upper()}0{match[2]}", f"T{task}"] = entry
+            found.append(((f"{match[1].upper()}0{match[2]}", f"T{task}"), entry))
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_?T(\d{1,2})\.\w+", *VIDEO_SUFFIXES):
-        videos[_key(match)] = entry
-    return videos
+        found.append((_key(match), entry))
+    return one_each(found, "videos", notes)
 
 
 def _labels(tree: Tree, notes: list[str]) -> dict[Key, dict[str, Entry]]:
-    labels: dict[Key, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[tuple[Key, str], list[Entry]] = defaultdict(list)
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})\.csv", ".csv"):
-        labels[_key(match)]["occurrence"].append(entry)
+        found[_key(match), "occurrence"].append(entry)
     for match, entry in tree.matching(r"(?:[^/]*_)?([FM]\d{3})_T(\d{1,2})_AU(\d{1,2})\.csv", ".csv"):
-        labels[_key(match)][f"intensity {int(match[3])}"].append(entry)
-    if twice := [key for key, kinds in labels.items() if any(len(entries) > 1 for entries in kinds.values())]:
+        found[_key(match), f"intensity {int(match[3])}"].append(entry)
+    # Other tables, of landmarks, say, have the names of label files too: labels are in folders named for them.
+    likely = {key: [entry for entry in entries if _in_label_folder(entry)] for key, entries in found.items()}
+    if others := [entry for key, some in likely.items() if some for entry in found[key] if entry not in some]:
         notes.append(
-            f"{len(twice)} recordings have a label file more than once ({_few(twice)}); those below AU… count."
+            f"{len(others)} files named as label files are outside of folders AU… and not read ({few(others)})."
         )
-    return {key: {kind: min(entries, key=_likely) for kind, entries in kinds.items()} for key, kinds in labels.items()}
+    files = ((key, entry) for key, entries in found.items() for entry in likely[key] or entries)
+    labels: dict[Key, dict[str, Entry]] = defaultdict(dict)
+    for (key, kind), entry in one_each(files, "label files", notes).items():
+        labels[key][kind] = entry
+    return labels
 
 
-def _likely(entry: Entry) -> tuple[bool, str]:
-    """Other tables, of landmarks, say, have the names of label files too: labels are in folders named for them."""
-    return not any(part.upper().startswith("AU") for part in entry.parts[:-1]), entry.name
+def _in_label_folder(entry: Entry) -> bool:
+    return any(part.upper().startswith("AU") for part in entry.parts[:-1])
 
 
 def _key(match: re.Match[str]) -> Key:

@@ -6,6 +6,7 @@ A person has the same name in both corpora, so both give the same subject: ``dis
 from collections import defaultdict
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.copies import one_each
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import LabelTable, joined, occurrence_from, read_named_pictures, read_pairs
 from au_dist.corpora.options import Options
@@ -28,17 +29,21 @@ def find(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: There are none, or no labels.
     """
+    notes: list[str] = []
     labels: dict[str, dict[str, Entry]] = defaultdict(dict)
-    for match, entry in tree.matching(r"[^/]*?(SN\d{3})_au(\d{1,2})\.txt", ".txt"):
-        labels[match[1].upper()].setdefault(f"intensity {int(match[2])}", entry)
+    coded = tree.matching(r"[^/]*?(SN\d{3})_au(\d{1,2})\.txt", ".txt")
+    files = (((match[1].upper(), int(match[2])), entry) for match, entry in coded)
+    for (subject, au), entry in one_each(files, "label files", notes).items():
+        labels[subject][f"intensity {au}"] = entry
     films: dict[str, dict[str, Entry]] = {"left": {}, "right": {}}
-    for match, entry in tree.matching(r"(left|right)Video(SN\d{3})[^/]*\.\w+", *VIDEO_SUFFIXES):
-        films[match[1].lower()][match[2].upper()] = entry
+    filmed = tree.matching(r"(left|right)Video(SN\d{3})[^/]*\.\w+", *VIDEO_SUFFIXES)
+    videos_found = (((match[1].lower(), match[2].upper()), entry) for match, entry in filmed)
+    for (camera, subject), entry in one_each(videos_found, "videos", notes).items():
+        films[camera][subject] = entry
     folders = Folders()
     for match, entry in tree.matching(r"(SN\d{3})/[^/]*?\d+\.\w+", *PICTURE_SUFFIXES):
         folders.add((match[1].upper(),), entry)
-    notes = folders.notes()
-    pictures = {subject: entries for (subject,), entries in folders.chosen(prefer=options.camera).items()}
+    pictures = {subject: entries for (subject,), entries in folders.chosen(notes, prefer=options.camera).items()}
     videos, other = films[options.camera], films["right" if options.camera == "left" else "left"]
     if not videos and not pictures and not other:
         raise nothing_found("DISFA", tree, LOOKED_FOR)
@@ -84,13 +89,16 @@ def find_plus(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: There are none, or no labels.
     """
+    notes = [f"DISFA+ does not say its frame rate; {FPS:g} a second is taken, that of DISFA."]
     labels: dict[tuple[str, ...], dict[str, Entry]] = defaultdict(dict)
-    for match, entry in tree.matching(r"(SN\d{3})/([^/]+)/AU(\d{1,2})\.txt", ".txt"):
-        labels[match[1].upper(), match[2]].setdefault(f"intensity {int(match[3])}", entry)
+    coded = tree.matching(r"(SN\d{3})/([^/]+)/AU(\d{1,2})\.txt", ".txt")
+    files = (((match[1].upper(), match[2], int(match[3])), entry) for match, entry in coded)
+    for (subject, trial, au), entry in one_each(files, "label files", notes).items():
+        labels[subject, trial][f"intensity {au}"] = entry
     folders = Folders()
     for match, entry in tree.matching(r"(SN\d{3})/([^/]+)/\d+\.\w+", *PICTURE_SUFFIXES):
         folders.add((match[1].upper(), match[2]), entry)
-    pictures = folders.chosen(prefer="images")
+    pictures = folders.chosen(notes, prefer="images")
     if not pictures:
         raise nothing_found("DISFA+", tree, ["pictures such as Images/SN001/A1_AU1_TrailNo_1/000.jpg"])
     if not labels:
@@ -103,8 +111,9 @@ def find_plus(tree: Tree, options: Options) -> Found:
             continue
         source = Pictures(pictures[key], FPS)
         sequences.append(Sequence("disfa+", f"disfa/{subject}", trial, source, labels[key], whole=True))
-    note = f"DISFA+ does not say its frame rate; {FPS:g} a second is taken, that of DISFA."
-    return Found("disfa+", tuple(sequences), aside, (note, *folders.notes()))
+    if lonely := sorted("/".join(key) for key in labels.keys() - pictures.keys()):
+        notes.append(f"{len(lonely)} trials have labels, but no pictures ({', '.join(lonely[:4])}).")
+    return Found("disfa+", tuple(sequences), aside, tuple(notes))
 
 
 def read_labels(sequence: Sequence, options: Options) -> LabelTable:

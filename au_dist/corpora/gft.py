@@ -9,6 +9,7 @@ from collections import defaultdict
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.copies import one_each, two_of
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import (
     LabelTable,
@@ -27,6 +28,9 @@ from au_dist.video.video import PICTURE_SUFFIXES
 
 AUS = (1, 2, 4, 6, 10, 12, 14, 15, 23, 24)
 
+#: What to do about two recordings of one name.
+NAME_THEM = "Have `name` hold the subject too, in both patterns: (?P<name>(?P<subject>s\\d+)_\\w+)."
+
 
 def find(tree: Tree, options: Options) -> Found:
     """Find recordings and tables as a layout says.
@@ -36,11 +40,10 @@ def find(tree: Tree, options: Options) -> Found:
         IngestError: Nothing matches it.
     """
     layout = options.layout or read_layout(None)
-    tables: dict[str, Entry] = {}
-    for match, entry in tree.matching(layout.tables, ".csv", ".txt", ".tsv"):
-        _check_alone(tables, match["name"].lower(), entry)
-        tables[match["name"].lower()] = entry
-    films: dict[str, Entry] = {}
+    notes: list[str] = []
+    tabled = tree.matching(layout.tables, ".csv", ".txt", ".tsv")
+    tables = one_each(((match["name"].lower(), entry) for match, entry in tabled), "tables", notes, NAME_THEM)
+    filmed: list[tuple[str, Entry]] = []
     folders = Folders()
     names: dict[str, tuple[str, str, Entry]] = {}
     for pattern in layout.recordings:
@@ -48,16 +51,16 @@ def find(tree: Tree, options: Options) -> Found:
             name, key = match["name"], match["name"].lower()
             who = match.groupdict().get("subject") or name
             if entry.suffix in VIDEO_SUFFIXES:
-                _check_alone(films, key, entry)
-                films[key] = entry
+                filmed.append((key, entry))
             elif entry.stem.lower() == key:
                 continue  # a picture of a recording, not one of its frames
             else:
                 folders.add((key,), entry)
             known, _, first = names.setdefault(key, (who, name, entry))
             if known.lower() != who.lower():
-                raise _two_of(name, first, entry)
-    pictures = {name: entries for (name,), entries in folders.chosen().items()}
+                raise two_of("recordings", name, first, entry, NAME_THEM)
+    films = one_each(filmed, "recordings", notes, NAME_THEM)
+    pictures = {name: entries for (name,), entries in folders.chosen(notes).items()}
     if not names:
         raise nothing_found(layout.corpus, tree, [f"recordings that end as {p}" for p in layout.recordings])
     if not tables:
@@ -71,7 +74,6 @@ def find(tree: Tree, options: Options) -> Found:
         for part, pattern in layout.partitions.items():
             if re.fullmatch(pattern, name, re.IGNORECASE):
                 partitions[part].add(subject)
-    notes = folders.notes()
     if not layout.verified:
         notes.append(
             f"The preset for {layout.corpus} was written without the data (unverified): compare the label rates, or "
@@ -79,24 +81,10 @@ def find(tree: Tree, options: Options) -> Found:
         )
     if unlabelled := names.keys() - tables.keys():
         notes.append(f"{len(unlabelled)} recordings have no table ({', '.join(sorted(unlabelled)[:4])}).")
+    if lonely := tables.keys() - names.keys():
+        notes.append(f"{len(lonely)} tables have no recording ({', '.join(sorted(lonely)[:4])}).")
     parts = {name: sorted(who) for name, who in partitions.items()}
     return Found(layout.corpus, tuple(sequences), dict(tree.unreadable), tuple(notes), parts)
-
-
-def _check_alone(known: dict[str, Entry], name: str, entry: Entry) -> None:
-    """Refuse a second file under a name; the same file may be found by two patterns."""
-    if known.get(name, entry) != entry:
-        raise _two_of(name, known[name], entry)
-
-
-def _two_of(name: str, one: Entry, other: Entry) -> IngestError:
-    return IngestError(
-        "Two recordings or tables have one name",
-        where=f"{one.where} and {other.where}",
-        expected="a name for each: the group `name` of the layout's patterns",
-        found=name,
-        fix="Have `name` hold the subject too, in both patterns: (?P<name>(?P<subject>s\\d+)_\\w+).",
-    )
 
 
 def read_labels(sequence: Sequence, options: Options) -> LabelTable:

@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Literal
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.copies import alike, name_of, one_each, two_of
 from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.timed import Timed
 from au_dist.corpora.tree import Entry, Tree
@@ -170,13 +171,18 @@ def _pictures(source: Pictures, wanted: tuple[int, int] | None, dropped: dict[st
         raise error
 
 
-def numbered(entries: Iterable[Entry]) -> tuple[tuple[int, Entry], ...]:
-    """Return pictures by the number that their name ends with, whatever its padding."""
-    pictures = {}
-    for entry in entries:
-        if digits := re.search(r"\d+$", entry.stem):
-            pictures[int(digits[0])] = entry
-    return tuple(sorted(pictures.items()))
+def numbered(entries: Iterable[Entry], notes: list[str]) -> tuple[tuple[int, Entry], ...]:
+    """Return pictures by the number that their name ends with, whatever its padding.
+
+    Args:
+        entries: The pictures; those whose name does not end with a number are none.
+        notes: A sentence on copies is put here.
+
+    Raises:
+        IngestError: Two pictures that differ have one number.
+    """
+    found = ((int(digits[0]), entry) for entry in entries if (digits := re.search(r"\d+$", entry.stem)))
+    return tuple(sorted(one_each(found, "pictures", notes).items()))
 
 
 class Folders:
@@ -190,26 +196,44 @@ class Folders:
         folder = entry.name.rpartition("/")[0]
         self.places.setdefault(key, {}).setdefault(folder, []).append(entry)
 
-    def chosen(self, prefer: str = "") -> dict[tuple[str, ...], tuple[tuple[int, Entry], ...]]:
+    def chosen(self, notes: list[str], prefer: str = "") -> dict[tuple[str, ...], tuple[tuple[int, Entry], ...]]:
         """Return recording → numbered pictures of one of its folders.
 
         Args:
-            prefer: A folder whose name has this comes first; then the one with more pictures.
+            notes: What a person should know is put here, a sentence each.
+            prefer: Where there are several folders, the one whose name has this.
+
+        Raises:
+            IngestError: A recording is in several folders, none of which is preferred, and they are not alike.
         """
         chosen = {}
+        several: dict[str, str] = {}
         for key, folders in self.places.items():
-            folder = max(folders, key=lambda name: (prefer in name.lower(), len(folders[name]), name))
-            if pictures := numbered(folders[folder]):
-                chosen[key] = pictures
+            kept = {}
+            for folder, entries in sorted(folders.items()):
+                if pictures := numbered(entries, notes):
+                    kept[folder] = pictures
+            preferred = [folder for folder in kept if prefer and prefer in folder.lower()]
+            first = preferred[0] if len(preferred) == 1 else next(iter(kept), "")
+            for other in kept.keys() - {first}:
+                if len(preferred) != 1 and not _copies(kept[first], kept[other]):
+                    raise two_of("folders of pictures", name_of(key), kept[first][0][1], kept[other][0][1])
+                several[name_of(key)] = first
+            if kept:
+                chosen[key] = kept[first]
+        if several:
+            shown = [f"{name} from {folder}" for name, folder in sorted(several.items())]
+            more = " …" if len(shown) > 4 else ""
+            notes.append(
+                f"{len(shown)} recordings are in several folders; one was taken ({', '.join(shown[:4])}{more})."
+            )
         return chosen
 
-    def notes(self) -> list[str]:
-        """Say which recordings are there more than once."""
-        twice = sorted("/".join(key) for key, folders in self.places.items() if len(folders) > 1)
-        if not twice:
-            return []
-        more = " …" if len(twice) > 4 else ""
-        return [f"{len(twice)} recordings are in several folders ({', '.join(twice[:4])}{more}); one was taken."]
+
+def _copies(one: tuple[tuple[int, Entry], ...], other: tuple[tuple[int, Entry], ...]) -> bool:
+    """Return whether two folders hold the same pictures."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a[0] == b[0] and alike(a[1], b[1]) for a, b in pairs)
 
 
 def ordinal(pictures: tuple[tuple[int, Entry], ...], start: int = 1) -> tuple[tuple[int, Entry], ...]:

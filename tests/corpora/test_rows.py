@@ -164,9 +164,9 @@ def test_labels_that_count_from_0_are_noticed(people):
 
 
 def test_two_recordings_of_one_name_are_refused(tmp_path):
-    for name in ("s01_talk", "s02_talk"):
+    for name, first in (("s01_talk", 1), ("s02_talk", 0)):
         film(tmp_path / f"videos/{name}.mp4", person(0, 4).scene_T, 30)
-        put(tmp_path / f"labels/{name}.csv", "frame,AU06,AU12_r\n1,0,0.4\n2,1,2.5\n3,0,5\n4,1,\n")
+        put(tmp_path / f"labels/{name}.csv", f"frame,AU06,AU12_r\n1,{first},0.4\n2,1,2.5\n3,0,5\n4,1,\n")
     put(tmp_path / "labels/talk.csv", "frame,AU06\n1,0\n2,1\n3,0\n4,1\n")
     own = tmp_path / "own.yaml"
     layout = "corpus: mine\nrecordings: ['videos/{}\\.mp4']\ntables: 'labels/{}\\.csv'\nframe_column: frame\n"
