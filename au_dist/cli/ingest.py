@@ -205,7 +205,14 @@ def _print(out: str, manifest: "Manifest", summary: "Summary", recipe: "IngestRe
     table(["", ""], rows)
     for reason, times in list(summary.dropped().items())[:MOST_LINES]:
         say(f"left out: {reason}: {times}")
-    notes = [f"{report.name}: {note}" for report in summary.reports for note in report.notes]
+    whose: dict[str, list[str]] = {}
+    for report in summary.reports:
+        for note in report.notes:
+            whose.setdefault(note, []).append(report.name)
+    notes = [
+        f"{names[0]}: {note}" if len(names) == 1 else f"{len(names)} recordings ({names[0]} …): {note}"
+        for note, names in whose.items()
+    ]
     _lines("note", [*seldom(manifest), *(note for note in summary.notes if note not in said), *notes])
     _lines("set aside", [f"{name}: {why}" for name, why in summary.aside.items()])
     stages = summary.stages()

@@ -4,6 +4,7 @@ A person has the same name in both corpora, so both give the same subject: ``dis
 """
 
 from collections import defaultdict
+from dataclasses import replace
 
 from au_dist.core.errors import IngestError
 from au_dist.corpora.copies import one_each
@@ -127,4 +128,4 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
         reader(entry.text(), entry.where, int(kind.split()[1])) for kind, entry in sorted(sequence.labels.items())
     ]
     table = joined(tables, sequence.where, TOLERANCE)
-    return LabelTable(table.number_L, occurrence_from(table.intensity, options.threshold), table.intensity)
+    return replace(table, occurrence=occurrence_from(table.intensity, options.threshold))

@@ -16,8 +16,10 @@ from au_dist.corpora.label_files import (
     as_intensity,
     as_occurrence,
     au_columns,
+    beyond_scale,
     in_order,
     occurrence_from,
+    unread_columns,
 )
 from au_dist.corpora.layout import read_layout
 from au_dist.corpora.options import Options
@@ -123,4 +125,9 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
         if layout.threshold is None
         else occurrence_from(codes, layout.threshold)
     )
-    return LabelTable(number_L, occurrence, {au: as_intensity(level_L) for au, level_L in levels.items()})
+    return LabelTable(
+        number_L,
+        occurrence,
+        {au: as_intensity(level_L) for au, level_L in levels.items()},
+        unread_columns(header, [*places, *([] if frame is None else [header.index(frame)])]) + beyond_scale(levels),
+    )

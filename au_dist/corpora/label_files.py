@@ -25,6 +25,9 @@ AU_COLUMN = r"(?:AU)?[\s_]*0*([1-9]\d?)(?:_?([cr]))?"
 #: A column of frame numbers.
 FRAME_COLUMN = r"(frames?|images?|img|pictures?)[\s_#.-]*(number|num|nr|no|id|index)?"
 
+#: Columns that are not read and named in a note; more are counted.
+MOST_NAMED = 12
+
 #: What to do about a code between two.
 NOT_WHOLE = "Round it, or take the file in as a table with a threshold of your own (a layout, docs/corpora.md)."
 
@@ -37,11 +40,13 @@ class LabelTable:
         number_L: Frame numbers as the corpus counts them, int64, strictly increasing.
         occurrence: Action unit → int8 [L] in {0, 1, UNKNOWN}.
         intensity: Action unit → float32 [L], 0 to 5; NaN where unknown.
+        unread: What else the files hold, which was not understood or not taken as known, a phrase each.
     """
 
     number_L: np.ndarray
     occurrence: Mapping[int, np.ndarray] = field(default_factory=dict)
     intensity: Mapping[int, np.ndarray] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Return hexadecimal digits that identify the content."""
@@ -51,6 +56,16 @@ class LabelTable:
                 digest.update(f"{kind}{au}".encode())
                 digest.update(column_L.tobytes())
         return digest.hexdigest()
+
+    def known(self, aus: Iterable[int]) -> np.ndarray:
+        """Return of which frames something is known of some action units, bool [L]."""
+        known_L = np.zeros(len(self.number_L), bool)
+        for au in aus:
+            if au in self.occurrence:
+                known_L |= self.occurrence[au] != UNKNOWN
+            if au in self.intensity:
+                known_L |= ~np.isnan(self.intensity[au])
+        return known_L
 
     def columns(self, aus: Iterable[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return occurrence, its validity and the intensity of some action units.
@@ -98,13 +113,18 @@ def read_coded(text: str, where: str) -> LabelTable:
     code_LK = _codes(below, places, [rows.first[k] for k in places])
     number_L, code_LK = in_order(below, frame, rows.first[frame] or "1", code_LK)
     known = dict(zip(columns, code_LK.T, strict=True))
+    unread = unread_columns(rows.first, [frame, *places])
     flag_L = known.pop((99, "c"), None)
     if positional and flag_L is not None and len(rows.first) == 100:
         known = {key: np.where(flag_L == 1, np.nan, code_L) for key, code_L in known.items()}
+        hidden = int((flag_L == 1).sum())
+        unread += (f"{hidden} rows are flagged as occluded: their labels are unknown",) if hidden else ()
+    levels = {au: code_L for (au, kind), code_L in known.items() if kind == "r"}
     return LabelTable(
         number_L,
         {au: as_occurrence(code_L) for (au, kind), code_L in known.items() if kind == "c"},
-        {au: as_intensity(code_L) for (au, kind), code_L in known.items() if kind == "r"},
+        {au: as_intensity(code_L) for au, code_L in levels.items()},
+        unread + beyond_scale(levels),
     )
 
 
@@ -188,7 +208,8 @@ def _intensities(rows: Rows, au: int) -> LabelTable:
             found=preview(rows.first),
         )
     number_L, code_LK = in_order(rows, 0, "frame", _codes(rows, [1], ["intensity"]))
-    return LabelTable(number_L, {}, {au: as_intensity(code_LK[:, 0])})
+    levels = {au: code_LK[:, 0]}
+    return LabelTable(number_L, {}, {au: as_intensity(code_LK[:, 0])}, beyond_scale(levels))
 
 
 def read_ordered(text: str, where: str) -> LabelTable:
@@ -212,7 +233,8 @@ def read_ordered(text: str, where: str) -> LabelTable:
     code_LK = _codes(below, places, [rows.first[k] for k in places])
     code_LK = np.where(np.isnan(code_LK).any(1, keepdims=True), np.nan, code_LK)
     number_L = below.order(rows.lines[0]) + 1
-    return LabelTable(number_L, {au: as_occurrence(code_L) for (au, _), code_L in zip(columns, code_LK.T, strict=True)})
+    known = {au: as_occurrence(code_L) for (au, _), code_L in zip(columns, code_LK.T, strict=True)}
+    return LabelTable(number_L, known, unread=unread_columns(rows.first, places))
 
 
 def as_occurrence(code_L: np.ndarray) -> np.ndarray:
@@ -223,6 +245,25 @@ def as_occurrence(code_L: np.ndarray) -> np.ndarray:
 def as_intensity(code_L: np.ndarray) -> np.ndarray:
     """Return codes, float64, as intensities, float32; what is not 0 to 5 is unknown."""
     return np.where((code_L >= 0) & (code_L <= 5), code_L, np.nan).astype(np.float32)
+
+
+def beyond_scale(levels: Mapping[int, np.ndarray]) -> tuple[str, ...]:
+    """Name the codes, float64, that are no intensities and become unknown, a phrase an action unit."""
+    phrases = []
+    for au, code_L in levels.items():
+        strange = code_L[~np.isnan(code_L) & ((code_L < 0) | (code_L > 5))]
+        if len(strange):
+            codes = ", ".join(f"{code:g}" for code in np.unique(strange)[:4])
+            phrases.append(f"{len(strange)} intensities of AU{au:02d} are not 0 to 5 and unknown ({codes})")
+    return tuple(phrases)
+
+
+def unread_columns(header: Sequence[str], read: Iterable[int]) -> tuple[str, ...]:
+    """Name the columns of a header that are not read; row numbers, which have no name, are none."""
+    known = set(read)
+    names = [cell for k, cell in enumerate(header) if k not in known and not is_unnamed(cell)]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return (f"columns that are not read: {', '.join(names[:MOST_NAMED])}{more}",) if names else ()
 
 
 def _codes(rows: Rows, columns: Sequence[int], names: Sequence[str]) -> np.ndarray:
@@ -289,6 +330,7 @@ def joined(tables: Iterable[LabelTable], where: str, tolerance: int | None = Non
         number_L,
         {au: spread(table, column, UNKNOWN) for table in tables for au, column in table.occurrence.items()},
         {au: spread(table, column, np.nan) for table in tables for au, column in table.intensity.items()},
+        tuple(phrase for table in tables for phrase in table.unread),
     )
 
 

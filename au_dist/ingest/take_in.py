@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from au_dist.core.errors import IngestError, RecipeError
-from au_dist.core.schema import Clip
+from au_dist.core.schema import Clip, au_names
 from au_dist.corpora.catalogue import CORPORA
 from au_dist.corpora.label_files import LabelTable, occurrence_checked
 from au_dist.corpora.recordings import (
@@ -80,11 +80,12 @@ def _labels(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> La
         return None
     known = reader(sequence, recipe.options)
     table = known if isinstance(known, LabelTable) else _found_frames(known, sequence, recipe.spec, report)
+    report.notes += table.unread
+    known_L = table.known(recipe.aus)
+    report.labelled = int(known_L.sum())
+    _note_others(table, recipe, known_L, report)
     chosen = {au: column for au, column in table.occurrence.items() if au in recipe.aus}
     table = occurrence_checked(replace(table, occurrence=chosen), sequence.where)
-    _, valid_LA, intensity_LA = table.columns(recipe.aus)
-    known_L = valid_LA.any(1) | ~np.isnan(intensity_LA).all(1)
-    report.labelled = int(known_L.sum())
     if not report.labelled:
         raise IngestError("The label files know nothing of the action units asked for", where=sequence.where)
     coded = (int(table.number_L[0]), int(table.number_L[-1]), len(table.number_L))
@@ -102,6 +103,15 @@ def _found_frames(known: Timed, sequence: Sequence, spec: VideoSpec, report: Vid
     table, notes = known.at(number_T, time_T, sequence.where)
     report.notes += notes
     return table
+
+
+def _note_others(table: LabelTable, recipe: IngestRecipe, known_L: np.ndarray, report: VideoReport) -> None:
+    """Name the action units that are coded and not taken, and count the frames that are labelled in them alone."""
+    others = sorted((table.occurrence.keys() | table.intensity.keys()) - set(recipe.aus))
+    if coded := [au for au in others if table.known([au]).any()]:
+        report.notes.append(f"coded, but not taken (--aus takes others): {', '.join(au_names(coded))}")
+    if alone := int((table.known(coded) & ~known_L).sum()):
+        report.notes.append(f"{alone} frames are labelled only in action units that were not taken")
 
 
 def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, report: VideoReport) -> Iterator[Frame]:
