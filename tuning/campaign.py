@@ -29,6 +29,9 @@ from au_dist.tuning.space import Dimension, check_space, parse_space
 
 CAMPAIGN = "campaign.yaml"
 
+#: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
+SHARDS = "# shards "
+
 #: Keys that may change between two runs of one campaign.
 FREE = ("campaigns", "trials", "concurrent")
 
@@ -168,18 +171,26 @@ def dump_campaign(campaign: Campaign) -> str:
     return yaml.safe_dump({**raw, "recipe": campaign.base().model_dump(mode="json")}, sort_keys=False)
 
 
-def claim(campaign: Campaign) -> None:
-    """Write the campaign into its place, or check that the one that is there searches the same.
+def claim(campaign: Campaign, manifest: str) -> None:
+    """Write the campaign into its place, or check that the one that is there searches the same on the same shards.
+
+    Args:
+        campaign: The campaign.
+        manifest: Hash of the manifest of its shards.
 
     Raises:
         RecipeError: A campaign of this name exists that searches something else.
         StorageError: The store fails.
     """
     place = campaign.place
-    text = dump_campaign(campaign)
+    text = f"{SHARDS}{manifest}\n{dump_campaign(campaign)}"
     if place.create(CAMPAIGN, text.encode()):
         return
-    changed = sorted(differences(_meaning(place.read(CAMPAIGN).decode()), _meaning(text)))
+    there = place.read(CAMPAIGN).decode()
+    changed = sorted(differences(_meaning(there), _meaning(text)))
+    # Older versions did not write which shards they were.
+    if there.startswith(SHARDS) and there.partition("\n")[0] != f"{SHARDS}{manifest}":
+        changed.append("the shards themselves (another manifest hash)")
     if changed:
         raise RecipeError(
             "A campaign of this name exists that searches something else",

@@ -56,23 +56,28 @@ def run_campaign(
     """
     campaign = load_campaign(path, overrides)
     at_once = trials_at_once(campaign.base(), nodes, min(campaign.trials, campaign.concurrent or campaign.trials))
-    check_runs(campaign, path)
+    manifest = check_runs(campaign, path)
     campaign.place.parent.check()
-    claim(campaign)
+    claim(campaign, manifest)
     with _alone(campaign), open_study(campaign) as study:
         _search(campaign, study, at_once, show)
         return conclude(campaign, study.trials(), show)
 
 
-def check_runs(campaign: Campaign, where: Path) -> None:
+def check_runs(campaign: Campaign, where: Path) -> str:
     """Refuse a campaign whose trials could not start on its shards, at any bound or choice of its space.
+
+    Returns:
+        The hash of the manifest of its shards.
 
     Raises:
         AuDistError: What stands in the way.
     """
-    starting_point(make_context(campaign.base()))
+    context = make_context(campaign.base())
+    starting_point(context)
     for recipe in check_space(campaign.space, campaign.recipe, where):
         make_context(recipe).plan(worker_counts(recipe)[-1])
+    return context.manifest.sha256
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from au_dist.cli.sections import keyword, options_of, verb
 from au_dist.cli.terminal import bar, say, table
 
 if TYPE_CHECKING:
-    from au_dist.ingest.corpus import Summary
     from au_dist.ingest.how import IngestRecipe
+    from au_dist.ingest.summary import Summary
     from au_dist.shards.format import Manifest
     from au_dist.video.video_spec import VideoReport
 
@@ -51,6 +51,7 @@ def _verb_of(name: str) -> Any:
     corpus = CORPORA[name]
     path = typer.Argument(help=corpus.place)
     aside = typer.Option(min=0, max=1, help="Share of the recordings that may be set aside.")
+    anew = typer.Option("--replace", help="Make a set anew that is there already, from what changed since.")
     parallel = typer.Option(min=1, help="Recordings at a time; one a CPU if absent.")
     joins, units = corpus.labels is not None, ",".join(map(str, corpus.aus)) or "all that have labels"
     parameters = [
@@ -62,6 +63,7 @@ def _verb_of(name: str) -> Any:
         *options_of(Crops),
         keyword("max_aside", float, aside, MOST_ASIDE),
         keyword("dry_run", bool, typer.Option("--dry-run", help="Say what is there, and stop."), False),
+        keyword("replace", bool, anew, False),
         keyword("parallel", int | None, parallel, None),
         keyword("address", str | None, ADDRESS, None),
     ]
@@ -144,6 +146,7 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
             recipe,
             parallel=at_once,
             most_aside=given["max_aside"],
+            anew=given["replace"],
             show=_Watch(advance),
         )
     _print(out, manifest, summary, recipe, recordings.notes)

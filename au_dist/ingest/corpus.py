@@ -8,23 +8,25 @@ shards are the same however often the ingest was stopped, and the manifest is pu
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from au_dist.core.errors import AuDistError, IngestError, RecipeError, ShardError, StorageError
+from au_dist.core.errors import AuDistError, IngestError, RecipeError, StorageError
 from au_dist.core.schema import Clip, au_names
-from au_dist.corpora.options import Options
-from au_dist.corpora.recordings import Film, Found, Sequence
+from au_dist.corpora.recordings import Found, Sequence
 from au_dist.ingest.how import IngestRecipe
+from au_dist.ingest.origins import Origin, as_json, origin_of, samples_of
+from au_dist.ingest.standing import REPORT, STAGED, Changes, Standing, clips_of, compare, standing, whole
+from au_dist.ingest.summary import Summary, report_from, report_of, row_of
 from au_dist.ingest.take_in import CROPPED_LOOKS, CROPPED_SHARE, already_cropped, take_in
-from au_dist.shards.format import MANIFEST, Manifest, Shard, read_manifest
+from au_dist.shards.format import Manifest, Shard
 from au_dist.shards.writer import read_part, write_part, write_shards
 from au_dist.storage.store import Store
-from au_dist.video.video_spec import VideoReport, VideoSpec
+from au_dist.video.video_spec import VideoReport
 
-PARTS, DONE, REPORT = "parts", "done.json", "ingest.json"
+PARTS, DONE = "parts", "done.json"
 
 #: An ingest in which a larger share of the recordings is set aside ends with an error.
 MOST_ASIDE = 0.5
@@ -33,42 +35,19 @@ MOST_ASIDE = 0.5
 VERSION = 2
 
 
-@dataclass
-class Summary:
-    """What became of a corpus.
+@dataclass(frozen=True)
+class Taken:
+    """A recording that was read.
 
     Attributes:
-        reports: A report a recording that was read, in order.
-        aside: What was set aside → why.
-        notes: What a person should know.
-        done_before: Recordings that an earlier, stopped ingest had done.
+        report: What became of it.
+        files: Its clips, as a part; none where it was set aside, or where the set that is replaced has them.
+        samples: What identifies samples of its content.
     """
 
-    reports: list[VideoReport] = field(default_factory=list)
-    aside: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    done_before: int = 0
-
-    @property
-    def taken(self) -> list[VideoReport]:
-        """The reports of the recordings that were not set aside."""
-        return [report for report in self.reports if not report.error]
-
-    def total(self, name: str) -> int:
-        """Return the sum of a number over what was not set aside."""
-        return sum(getattr(report, name) for report in self.taken)
-
-    def dropped(self) -> dict[str, int]:
-        """Return reason → how many were left out, most first."""
-        totals: dict[str, int] = {}
-        for report in self.taken:
-            for reason, times in report.dropped.items():
-                totals[reason] = totals.get(reason, 0) + times
-        return dict(sorted(totals.items(), key=lambda item: -item[1]))
-
-    def stages(self) -> dict[str, float]:
-        """Return stage → seconds over all recordings."""
-        return {stage: sum(report.seconds[stage] for report in self.taken) for stage in VideoReport(Path()).seconds}
+    report: VideoReport
+    files: tuple[Shard, ...] = ()
+    samples: str = ""
 
 
 Show = Callable[[VideoReport, int, int], None]
@@ -81,6 +60,7 @@ def ingest_corpus(
     *,
     parallel: int,
     most_aside: float = MOST_ASIDE,
+    anew: bool = False,
     show: Show = lambda report, done, total: None,
 ) -> tuple[Manifest, Summary]:
     """Take in the recordings of a corpus; Ray must be connected.
@@ -91,6 +71,8 @@ def ingest_corpus(
         recipe: How recordings are taken in.
         parallel: How many at a time.
         most_aside: Share of the recordings that may be set aside.
+        anew: Whether a set that is there, of the same corpus, is replaced where it would become another one. Readers
+            see the one set or the other; what did not change is taken over from the old one.
         show: Called after each recording with its report, how many are done and how many there are.
 
     Returns:
@@ -98,7 +80,7 @@ def ingest_corpus(
 
     Raises:
         IngestError: Too much was set aside, or no clip came out.
-        ShardError: The place holds another set.
+        ShardError: The place holds another set, or one of recordings or labels that changed since.
         StorageError: The store fails; run again, the ingest goes on where it was.
     """
     if not found.sequences:
@@ -108,11 +90,19 @@ def ingest_corpus(
             found=" ".join(found.notes) or "nothing to take in",
         )
     source = source_of(recipe, found)
-    if out.check().exists(MANIFEST):
-        return _finished(out, recipe, source)
+    # Taken before anything is read: what changes meanwhile is noticed the next time.
+    origins = {sequence.title: origin_of(sequence, recipe) for sequence in found.sequences}
+    old = standing(out.check())
+    changes = compare(old, source, recipe, found, origins) if old else Changes()
+    if old and not changes and not (anew and len(changes.same) < len(origins)):
+        return _finished(old, out, changes)
+    if changes.whose or (old and not anew):
+        raise changes.error(out)
     summary = Summary(aside=dict(found.aside), notes=list(found.notes))
-    folders = [part_folder(sequence, recipe) for sequence in found.sequences]
-    parts = _take_all(found, folders, out, recipe, parallel, summary, most_aside, show)
+    kept: dict[str, Taken] = {}
+    if old and not changes.options and old.report.get("version") == VERSION and whole(old, out):
+        kept = {title: Taken(old.reports[title], samples=old.origins[title].content) for title in changes.same}
+    taken = _take_all(found, origins, kept, out, recipe, parallel, summary, most_aside, show)
     if not summary.total("clips"):
         tracks, frames = summary.total("tracks"), recipe.spec.clip_frames
         raise IngestError(
@@ -121,16 +111,42 @@ def ingest_corpus(
             found=f"{tracks} faces followed in {len(summary.reports)} recordings, none of them over {frames} frames",
             fix="Try a smaller --clip-frames (1 for pictures), --min-face or --min-confidence.",
         )
+    if old:
+        summary.notes += [f"The set that was there is replaced: {changes.words()}.", *changes.notes]
 
     def clips() -> Iterator[Clip]:
-        for files in parts:
-            yield from read_part(out, files, len(recipe.aus))
+        for sequence, one in zip(found.sequences, taken, strict=True):
+            if old and sequence.title in kept:
+                yield from clips_of(old, out, sequence)
+            else:
+                yield from read_part(out, one.files, len(recipe.aus))
 
-    out.write(REPORT, json.dumps(report_of(summary), indent=1).encode())
+    samples = [one.samples for one in taken]
+    sampled = [replace(origin, content=some) for origin, some in zip(origins.values(), samples, strict=True)]
+    report = {**report_of(summary), "version": VERSION, "origins": as_json(dict(zip(origins, sampled, strict=True)))}
+
+    def stage(manifest: Manifest) -> None:
+        replaced = [shard.path for shard in old.manifest.shards] if old else []
+        told = {**report, "manifest": manifest.sha256, "replaced": replaced}
+        out.write(STAGED, json.dumps(told, indent=1).encode())
+
     source["coded_frames"] = summary.total("labelled")
-    manifest = write_shards(clips(), out, aus=recipe.aus, crop=recipe.crop, source=source)
-    out.delete(PARTS)
+    before = old.manifest if old else None
+    manifest = write_shards(clips(), out, aus=recipe.aus, crop=recipe.crop, source=source, replaces=before, stage=stage)
+    _clear_up(out, manifest)
     return manifest, summary
+
+
+def _clear_up(out: Store, manifest: Manifest) -> None:
+    """After the manifest is published: keep how the set was made, and delete what nobody reads any more."""
+    if out.exists(STAGED):
+        staged = out.read(STAGED)
+        told = json.loads(staged)
+        if told["manifest"] == manifest.sha256:
+            out.write(REPORT, staged)
+            for path in sorted({*told["replaced"]} - {shard.path for shard in manifest.shards}):
+                out.delete(path)
+    out.delete(PARTS)
 
 
 def seldom(manifest: Manifest) -> list[str]:
@@ -160,58 +176,34 @@ def source_of(recipe: IngestRecipe, found: Found) -> dict[str, Any]:
     return {**made, **options, **parts}
 
 
-def report_of(summary: Summary) -> dict[str, Any]:
-    """Return a summary as JSON has it."""
-    return {
-        "aside": summary.aside,
-        "notes": summary.notes,
-        "dropped": summary.dropped(),
-        "recordings": [{**asdict(report), "path": str(report.path)} for report in summary.reports],
-    }
-
-
-def _finished(out: Store, recipe: IngestRecipe, source: dict[str, Any]) -> tuple[Manifest, Summary]:
-    """The set is there: made by this very ingest, which may have been stopped while it cleared up, or another's."""
-    manifest = read_manifest(out)
-    # What the version that made it did not know yet was as it is by default.
-    before = {**asdict(Options()), **asdict(VideoSpec())}
-    there = {**before, **manifest.source, "aus": list(manifest.aus), "crop": manifest.crop}
-    mine = json.loads(json.dumps({**source, "aus": recipe.aus, "crop": asdict(recipe.crop)}))
-    if other := sorted(name for name in mine if mine[name] != there.get(name)):
-        raise ShardError(
-            "This place already holds other shards",
-            where=out.uri,
-            expected="; ".join(f"{name} {mine[name]}" for name in other[:3]),
-            found="; ".join(f"{name} {there.get(name)}" for name in other[:3]),
-            fix="Choose an empty place for --out.",
-        )
-    out.delete(PARTS)
-    kept = json.loads(out.read(REPORT))
-    reports = [_report_from(row) for row in kept["recordings"]]
-    notes = ["The set was there already; nothing was done."]
-    return manifest, Summary(reports, kept["aside"], notes, done_before=len(reports))
-
-
-def _report_from(row: dict[str, Any]) -> VideoReport:
-    return VideoReport(**{**row, "path": Path(row["path"])})
+def _finished(there: Standing, out: Store, changes: Changes) -> tuple[Manifest, Summary]:
+    """The set is there, made by this very ingest, which may have been stopped while it cleared up."""
+    _clear_up(out, there.manifest)
+    reports = list(there.reports.values())
+    notes = ["The set was there already; nothing was done.", *changes.notes]
+    return there.manifest, Summary(reports, there.report.get("aside", {}), notes, done_before=len(reports))
 
 
 def _take_all(
     recordings: Found,
-    folders: list[str],
+    origins: dict[str, Origin],
+    kept: dict[str, Taken],
     out: Store,
     recipe: IngestRecipe,
     parallel: int,
     summary: Summary,
     most_aside: float,
     show: Show,
-) -> list[tuple[Shard, ...]]:
-    """Have a Ray task take in each recording that is not done; return the files of each part, in order."""
+) -> list[Taken]:
+    """Have a Ray task take in each recording that is not done; return all of them, in order."""
     import ray
     from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
     task = ray.remote(num_cpus=1, max_retries=1)(_take_one)
-    results = {place: before for place, folder in enumerate(folders) if (before := _read_done(out, folder))}
+    titles = [sequence.title for sequence in recordings.sequences]
+    folders = [part_folder(sequence, recipe, origins[sequence.title]) for sequence in recordings.sequences]
+    before = [kept.get(title) or _read_done(out, folder) for title, folder in zip(titles, folders, strict=True)]
+    results = {place: done for place, done in enumerate(before) if done}
     waiting = [place for place in range(len(folders)) if place not in results]
     summary.done_before, total = len(results), len(folders)
     running: dict[Any, int] = {}
@@ -223,24 +215,25 @@ def _take_all(
         (ready, *_), _ = ray.wait(list(running))
         place = running.pop(ready)
         try:
-            report, files = ray.get(ready)
+            taken = ray.get(ready)
         except (WorkerCrashedError, OutOfMemoryError) as error:
             why = "memory ran out" if isinstance(error, OutOfMemoryError) else "it was killed or crashed"
-            report, files = _report_of(recordings.sequences[place]), ()
-            report.error = f"The process that read it ended twice: {why}."
+            taken = Taken(_report_of(recordings.sequences[place]))
+            taken.report.error = f"The process that read it ended twice: {why}."
         except RayTaskError as error:
             for other in running:
                 ray.cancel(other)
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        if report.error:
-            summary.aside[report.name] = report.error
-        results[place] = report, files
-        show(report, len(results), total)
+        if taken.report.error:
+            summary.aside[taken.report.name] = taken.report.error
+        results[place] = taken
+        show(taken.report, len(results), total)
         _check_aside(summary, total + len(recordings.aside), most_aside)
-        _check_cropped([report for report, _ in results.values()])
-    summary.reports = [results[place][0] for place in range(total)]
+        _check_cropped([one.report for one in results.values()])
+    everyone = [results[place] for place in range(total)]
+    summary.reports = [one.report for one in everyone]
     _check_aside(summary, total + len(recordings.aside), most_aside)
-    return [results[place][1] for place in range(total)]
+    return everyone
 
 
 def _check_cropped(reports: list[VideoReport]) -> None:
@@ -266,11 +259,10 @@ def _report_of(sequence: Sequence) -> VideoReport:
     return VideoReport(Path(sequence.where), sequence.title)
 
 
-def _take_one(
-    sequence: Sequence, folder: str, out: Store, recipe: IngestRecipe
-) -> tuple[VideoReport, tuple[Shard, ...]]:
+def _take_one(sequence: Sequence, folder: str, out: Store, recipe: IngestRecipe) -> Taken:
     """Take in one recording and leave its part; runs in a Ray task."""
     report = _report_of(sequence)
+    samples = samples_of(sequence, recipe)
     try:
         clips = take_in(sequence, recipe, report)
         files = write_part(clips, out, folder, aus=recipe.aus, crop=recipe.crop)
@@ -278,39 +270,24 @@ def _take_one(
         raise
     except AuDistError as error:
         report.error = str(error)
-        return report, ()
+        return Taken(report, samples=samples)
     except Exception as error:  # noqa: BLE001 - nobody foresaw it, and one recording stops no other
         report.error = f"{type(error).__name__}: {error}"
-        return report, ()
-    done = {"report": {**asdict(report), "path": str(report.path)}, "files": [file.model_dump() for file in files]}
+        return Taken(report, samples=samples)
+    done = {"report": row_of(report), "files": [file.model_dump() for file in files], "samples": samples}
     out.write(f"{folder}/{DONE}", json.dumps(done).encode())
-    return report, files
+    return Taken(report, files, samples)
 
 
-def _read_done(out: Store, folder: str) -> tuple[VideoReport, tuple[Shard, ...]] | None:
+def _read_done(out: Store, folder: str) -> Taken | None:
     if not out.exists(f"{folder}/{DONE}"):
         return None
     done = json.loads(out.read(f"{folder}/{DONE}"))
-    return _report_from(done["report"]), tuple(Shard.model_validate(file) for file in done["files"])
+    return Taken(report_from(done["report"]), tuple(map(Shard.model_validate, done["files"])), done["samples"])
 
 
-def part_folder(sequence: Sequence, recipe: IngestRecipe) -> str:
+def part_folder(sequence: Sequence, recipe: IngestRecipe, origin: Origin) -> str:
     """Return where a recording's part is: elsewhere when the recording, its labels or the way it is read changed."""
-    source = sequence.source
-    pictures = [source.entry] if isinstance(source, Film) else [entry for _, entry in source.numbered]
-    paths = {entry.path for entry in (*pictures, *sequence.labels.values())}
-    if recipe.spec.landmarks:
-        paths.add(recipe.spec.landmarks)
-    stamps = sorted([str(path), *_stamp(path)] for path in paths)
-    read = [sequence.table.digest()] if sequence.table is not None else []
-    told = [VERSION, repr(sequence), repr(recipe), stamps, *read]
+    told = [VERSION, repr(sequence), repr(recipe), asdict(origin)]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     return f"{PARTS}/{digest}"
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return [-1, -1]
-    return [status.st_size, status.st_mtime_ns]

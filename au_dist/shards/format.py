@@ -1,7 +1,8 @@
 """The on-disk format: Parquet shards, one row a clip, and the manifest that is published last.
 
 A row group holds clips of one subject only, so that a split by subject is a choice of row groups and never reads a
-frame of the other side. Shards are named by their content; the manifest is created exactly once.
+frame of the other side. Shards are named by their content; the manifest is created once, or replaced whole by that of a
+set made anew.
 """
 
 import functools
@@ -166,7 +167,11 @@ def _opened(store: Store, shard: Shard) -> RangedFile:
     where = f"{store.uri}/{shard.path}"
     size = store.size(shard.path)
     if size is None:
-        raise ShardError("A shard is missing", where=where, fix="Restore it or ingest again.")
+        raise ShardError(
+            "A shard is missing",
+            where=where,
+            fix="Restore it or ingest again. Where the set was replaced meanwhile, begin anew under another name.",
+        )
     if size != shard.bytes:
         raise ShardError(
             "A shard is truncated or was replaced",

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -119,16 +119,26 @@ def _files(
 
 
 def write_shards(
-    clips: Iterable[Clip], store: Store, *, aus: tuple[int, ...], crop: CropRecipe, source: dict[str, Any]
+    clips: Iterable[Clip],
+    store: Store,
+    *,
+    aus: tuple[int, ...],
+    crop: CropRecipe,
+    source: dict[str, Any],
+    replaces: Manifest | None = None,
+    stage: Callable[[Manifest], None] = lambda manifest: None,
 ) -> Manifest:
     """Write clips as shards and publish their manifest last.
 
     Args:
         clips: Clips, those of one subject together; all with the same number of frames.
-        store: Where the set goes; must not hold one already.
+        store: Where the set goes; must not hold one already but the one that it replaces.
         aus: The action units that the label columns stand for, in order.
         crop: The recipe that the crops were made with.
         source: How the set was made (corpus, seeds, options); kept in the manifest.
+        replaces: The manifest of a set that is there and that this one takes the place of. Readers see the one or the
+            other; the shards of the old one stay, and are the caller's to delete.
+        stage: Called with the manifest before it is published.
 
     Returns:
         The published manifest.
@@ -136,7 +146,7 @@ def write_shards(
     Raises:
         ShardError: The place holds a set already, a clip is malformed, or there are no clips.
     """
-    if store.exists(MANIFEST):
+    if replaces is None and store.exists(MANIFEST):
         raise ShardError("This place already holds shards", where=store.uri, fix="Choose an empty place for --out.")
     shards: list[Shard] = []
     written: list[str] = []
@@ -171,7 +181,8 @@ def write_shards(
             source=source,
         )
         manifest = manifest.model_copy(update={"sha256": manifest.digest()})
-        if not store.create(MANIFEST, manifest.model_dump_json(indent=1).encode()):
+        stage(manifest)
+        if not _published(store, manifest, replaces):
             raise ShardError(
                 "Another process published shards here meanwhile", where=store.uri, fix="Choose another place."
             )
@@ -183,6 +194,17 @@ def write_shards(
         for path in mine - theirs:
             store.delete(path)
         raise
+
+
+def _published(store: Store, manifest: Manifest, replaces: Manifest | None) -> bool:
+    """Publish a manifest; return False where another process published one meanwhile."""
+    text = manifest.model_dump_json(indent=1).encode()
+    if replaces is None:
+        return store.create(MANIFEST, text)
+    if read_manifest(store).sha256 != replaces.sha256:
+        return False
+    store.write(MANIFEST, text)
+    return True
 
 
 def write_part(

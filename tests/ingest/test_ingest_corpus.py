@@ -20,6 +20,7 @@ from au_dist.corpora.tree import look
 from au_dist.ingest import corpus as job
 from au_dist.ingest.corpus import ingest_corpus
 from au_dist.ingest.how import Crops, recipe_for
+from au_dist.ingest.origins import origin_of
 from au_dist.shards.format import read_manifest
 from au_dist.storage.store import open_store
 from au_dist.video.video_spec import VideoSpec
@@ -144,7 +145,7 @@ def test_a_part_belongs_to_its_files_and_options(tmp_path):
         found = CORPORA["bp4d"].find(look(root), Options())
         for size in (64, 80):
             recipe = recipe_for("bp4d", found, Options(), PLAIN, Crops(size=size))
-            folders += [job.part_folder(sequence, recipe) for sequence in found.sequences]
+            folders += [job.part_folder(some, recipe, origin_of(some, recipe)) for some in found.sequences]
     # Of four pairs, the second recording did not change with the first one's picture.
     assert len(set(folders)) == 6
 
@@ -155,7 +156,7 @@ def test_a_set_of_other_crops_or_recordings_is_not_this_one(undisturbed, tree, t
     with pytest.raises(ShardError, match=r"already holds other shards.*'size': 80"):
         ingest_corpus(found, open_store(out), recipe_for("disfa", found, Options(), PLAIN, Crops(size=80)), parallel=1)
     fewer = replace(found, sequences=found.sequences[1:])
-    with pytest.raises(ShardError, match="Expected recordings 3"):
+    with pytest.raises(ShardError, match="gone: disfa/SN001/SN001"):
         ingest_corpus(fewer, open_store(out), recipe_for("disfa", fewer, Options(), PLAIN, Crops(size=64)), parallel=1)
 
 

@@ -7,7 +7,7 @@ import yaml
 from campaign_files import RECIPE, write_campaign
 
 from au_dist.core.errors import RecipeError
-from au_dist.tuning.campaign import claim, load_campaign
+from au_dist.tuning.campaign import CAMPAIGN, claim, load_campaign
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "campaigns"
 
@@ -63,15 +63,27 @@ def test_a_campaign_that_does_not_fit_is_refused(tmp_path: Path, change: str, me
 
 def test_a_claimed_campaign_may_grow_but_not_change(tmp_path: Path) -> None:
     path = write_campaign(tmp_path)
-    claim(load_campaign(path))
-    claim(load_campaign(path, ["trials=50", "concurrent=1", "recipe.workers.count=1"]))
+    claim(load_campaign(path), "a")
+    claim(load_campaign(path, ["trials=50", "concurrent=1", "recipe.workers.count=1"]), "a")
     with pytest.raises(RecipeError, match=r"recipe\.optim\.lr from 0\.001 to 0\.5") as caught:
-        claim(load_campaign(path, ["recipe.optim.lr=0.5"]))
+        claim(load_campaign(path, ["recipe.optim.lr=0.5"]), "a")
     assert "searches something else" in str(caught.value)
     with pytest.raises(RecipeError, match="early_stopping"):
-        claim(load_campaign(path, ["early_stopping=null"]))
+        claim(load_campaign(path, ["early_stopping=null"]), "a")
     with pytest.raises(RecipeError, match="seed from 0 to 1"):
-        claim(load_campaign(path, ["seed=1"]))
+        claim(load_campaign(path, ["seed=1"]), "a")
+
+
+def test_a_campaign_does_not_go_on_with_other_shards(tmp_path: Path) -> None:
+    """Trials on one set and on another cannot be compared; what was claimed before that was written may go on."""
+    campaign = load_campaign(write_campaign(tmp_path))
+    claim(campaign, "a" * 64)
+    with pytest.raises(RecipeError, match="the shards themselves"):
+        claim(campaign, "b" * 64)
+    claim(campaign, "a" * 64)
+    text = campaign.place.read(CAMPAIGN).decode()
+    campaign.place.write(CAMPAIGN, text.partition("\n")[2].encode())
+    claim(campaign, "b" * 64)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
