@@ -112,7 +112,7 @@ def _search(campaign: Campaign, study: Study, at_once: int, show: Show) -> None:
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     past, metric = study.trials(), campaign.base().metric
-    filesystem, path = campaign.place.filesystem()
+    filesystem, path = campaign.place.filesystem_anywhere()
     tuner = tune.Tuner(
         tune.with_resources(Trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(

@@ -3,7 +3,9 @@
     AuDistError                    exit code 2, one paragraph, no traceback without --debug
     ├── RecipeError                a recipe, a campaign or an option is wrong
     ├── StorageError               object storage: refused, missing, corrupt transfer
-    │   └── UnavailableError           it cannot be reached or is overloaded; another try may succeed
+    │   ├── UnavailableError           it cannot be reached or is overloaded; another try may succeed
+    │   ├── RefusedError               it refuses the credentials
+    │   └── AbsentError                what was asked for is not there
     ├── ShardError                 shards or their manifest: missing, truncated, changed
     ├── IngestError                videos, labels, faces
     ├── CheckpointError            a checkpoint is absent, incomplete, damaged or does not fit
@@ -70,6 +72,10 @@ class StorageError(AuDistError):
 
 class UnavailableError(StorageError):
     """Object storage cannot be reached or is overloaded, for now."""
+
+
+class RefusedError(StorageError):
+    """Object storage refuses the credentials, or to do this with them."""
 
 
 class AbsentError(StorageError):

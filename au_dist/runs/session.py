@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from au_dist.core.errors import ClusterError
-from au_dist.storage.store import PORTABLE_S3
+from au_dist.storage.access import PORTABLE_S3
 
 #: Behaviour of Ray and its libraries that has no other door than the environment.
 ENVIRONMENT = {

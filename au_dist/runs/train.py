@@ -144,7 +144,7 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
 
     workers = context.recipe.workers
     source = context.source()
-    filesystem, path = context.run.filesystem()
+    filesystem, path = context.run.filesystem_anywhere()
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
     quiet()
     counts = worker_counts(context.recipe)

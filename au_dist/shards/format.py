@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from au_dist.core.errors import AbsentError, ShardError
 from au_dist.core.schema import Clip, CropRecipe
+from au_dist.storage.access import Access
 from au_dist.storage.ranged import RangedFile
 from au_dist.storage.retries import with_retry
 from au_dist.storage.store import Store
@@ -162,8 +163,8 @@ def read_manifest(store: Store) -> Manifest:
 
 
 @functools.lru_cache(maxsize=256)
-def _opened(store: Store, shard: Shard) -> RangedFile:
-    """Return an open shard."""
+def _opened(store: Store, shard: Shard, access: Access | None) -> RangedFile:
+    """Return an open shard; another one when the credentials of the last have been renewed."""
     where = f"{store.uri}/{shard.path}"
     size = store.size(shard.path)
     if size is None:
@@ -198,7 +199,7 @@ def read_row_group(store: Store, shard: Shard, group: int, columns: list[str] | 
     """
     where = f"{store.uri}/{shard.path} row group {group}"
     try:
-        table = with_retry(lambda: _opened(store, shard).read(group, columns), "read", where)
+        table = with_retry(lambda: _opened(store, shard, store.access()).read(group, columns), "read", where)
     except (pa.ArrowException, OSError, IndexError) as error:
         raise ShardError(
             "A row group cannot be read",

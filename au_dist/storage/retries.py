@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from au_dist.core.errors import AbsentError, AuDistError, StorageError, UnavailableError
+from au_dist.core.errors import AbsentError, AuDistError, RefusedError, StorageError, UnavailableError
 
 _CAUSES = (
     (
@@ -21,6 +21,12 @@ _CAUSES = (
         r"|NoCredentials|Unable to locate credentials",
         "the store refused the credentials",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may use this bucket.",
+    ),
+    (
+        r"PermanentRedirect|AuthorizationHeaderMalformed|AUTHORIZATION_HEADER_MALFORMED|IllegalLocationConstraint"
+        r"|HTTP status 301|\b301\b",
+        "the bucket is in another region",
+        "Set AWS_REGION to the bucket's region.",
     ),
     (
         r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket does not exist|bucket .* not found",
@@ -46,6 +52,7 @@ _CAUSES = (
 _KINDS: dict[str, type[StorageError]] = {
     "the store cannot be reached": UnavailableError,
     "the store is overloaded": UnavailableError,
+    "the store refused the credentials": RefusedError,
     "it is not there": AbsentError,
 }
 

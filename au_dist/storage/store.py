@@ -1,10 +1,11 @@
 """One door to object storage: ``s3://bucket/prefix`` or a folder, the same few verbs for both.
 
 Bulk bytes travel through pyarrow (whose retries outlast the restart of a store); objects that may be written once
-only go through s3fs, which can send ``If-None-Match: *``. S3 servers, keys and regions come from the usual ``AWS_*``
-environment variables. Errors of either client leave this module as `StorageError`.
+only go through s3fs, which can send ``If-None-Match: *``. Both get server, keys, region and proxy from
+`au_dist.storage.access`. Errors of either client leave this module as `StorageError`.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -16,18 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from au_dist.core.errors import AuDistError, StorageError
-from au_dist.storage.retries import PATIENCE_S, with_retry, words_of
-
-#: Servers older than Ceph 18 refuse the checksums that current clients send by default.
-PORTABLE_S3 = {
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-
-#: Attempts of pyarrow at a request, about 50 s on a refusing store: longer than the restart of one.
-ATTEMPTS = 11
+from au_dist.core.errors import AbsentError, AuDistError, RefusedError, StorageError
+from au_dist.storage.access import Access, access
+from au_dist.storage.retries import PATIENCE_S, known_failure, with_retry, words_of
 
 Made = TypeVar("Made")
 
@@ -42,6 +34,11 @@ def _verb(name: str, patience_s: float = PATIENCE_S) -> Callable[[Callable[..., 
             uri = f"{self.uri}/{path}".rstrip("/")
             try:
                 return with_retry(lambda: method(self, *args, **options), name, uri, patience_s)
+            except RefusedError as error:
+                # Without the right to list the bucket, a store does not say that something is missing.
+                if name in ("read", "open") and self._lacks(path):
+                    raise AbsentError(f"Cannot {name}: it is not there", where=uri) from error
+                raise self._refused(error) from error
             except AuDistError:
                 raise
             except Exception as error:
@@ -51,37 +48,6 @@ def _verb(name: str, patience_s: float = PATIENCE_S) -> Callable[[Callable[..., 
         return call
 
     return wrap
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-@functools.lru_cache(maxsize=8)
-def _s3(attempts: int, endpoint: str | None) -> Any:
-    """One pyarrow client a process: connections are reused."""
-    from pyarrow import fs
-
-    os.environ.update({k: v for k, v in PORTABLE_S3.items() if k not in os.environ})
-    scheme, _, host = (endpoint or "").rpartition("://")
-    return fs.S3FileSystem(
-        endpoint_override=host or None,
-        scheme=scheme or None,
-        connect_timeout=5,
-        request_timeout=30,
-        allow_delayed_open=True,
-        # The standard strategy has a quota of retries, which a store that refuses a fifth of its requests uses up.
-        retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=attempts),
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def _s3fs(endpoint: str | None) -> Any:
-    import s3fs
-
-    os.environ.update({k: v for k, v in PORTABLE_S3.items() if k not in os.environ})
-    config = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 5, "mode": "standard"}}
-    return s3fs.S3FileSystem(endpoint_url=endpoint, config_kwargs=config, skip_instance_cache=True)
 
 
 @dataclass(frozen=True)
@@ -113,19 +79,35 @@ class Store:
         """The place above this one."""
         return Store(self.uri.rstrip("/").rpartition("/")[0] or "/")
 
-    def filesystem(self, attempts: int = ATTEMPTS) -> tuple[Any, str]:
+    def filesystem(self) -> tuple[Any, str]:
         """Return a pyarrow filesystem and the path of this place in it."""
         from pyarrow import fs
 
         if self.is_s3:
-            return _s3(attempts, os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")), self.uri[
-                5:
-            ]
+            from au_dist.storage import clients
+
+            return clients.arrow(access()), self.uri[5:]
         return fs.LocalFileSystem(), self.uri
+
+    def filesystem_anywhere(self) -> tuple[Any, str]:
+        """Return the same for libraries that send it to other processes: without keys, each finds its own."""
+        if self.is_s3:
+            from pyarrow import fs
+
+            from au_dist.storage.clients import Here
+
+            return fs.PyFileSystem(Here()), self.uri[5:]
+        return self.filesystem()
+
+    def access(self) -> Access | None:
+        """Return how this store is asked now; what was opened with another answer is to be opened again."""
+        return access() if self.is_s3 else None
 
     @_verb("use the store", patience_s=0)
     def check(self) -> "Store":
         """Return this store if it answers, quickly; what is below may be empty.
+
+        Only what is below is asked for: the bucket itself may be forbidden.
 
         Raises:
             StorageError: It cannot be reached, refuses the credentials, or the bucket does not exist.
@@ -133,13 +115,11 @@ class Store:
         if self.is_s3:
             from pyarrow import fs
 
-            filesystem, path = self.filesystem(attempts=2)
-            bucket = path.partition("/")[0]
-            if filesystem.get_file_info(bucket).type.name == "NotFound":
-                raise StorageError(
-                    "The bucket does not exist", where=f"s3://{bucket}", fix="Create it or correct the address."
-                )
-            filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+            from au_dist.storage import clients
+
+            selector = fs.FileSelector(self.uri[5:], allow_not_found=False)
+            with contextlib.suppress(FileNotFoundError):
+                clients.arrow(access(), 2).get_file_info(selector)
         return self
 
     @_verb("read")
@@ -195,8 +175,10 @@ class Store:
         return True
 
     def _create_object(self, path: str, data: bytes) -> bool:
+        from au_dist.storage import clients
+
         try:
-            _s3fs(_endpoint()).pipe_file(f"{self.uri[5:]}/{path}", data, mode="create")
+            clients.s3fs(access()).pipe_file(f"{self.uri[5:]}/{path}", data, mode="create")
         except OSError as error:
             answer = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
             if answer != "PreconditionFailed":
@@ -260,8 +242,7 @@ class Store:
         """Return the bytes of an object, or None when it is not there."""
         from pyarrow import fs
 
-        filesystem, root = self.filesystem()
-        info = filesystem.get_file_info(f"{root}/{path}")
+        info = self._info(path)
         return int(info.size) if info.type == fs.FileType.File else None
 
     @_verb("delete")
@@ -270,11 +251,47 @@ class Store:
         from pyarrow import fs
 
         filesystem, root = self.filesystem()
-        kind = filesystem.get_file_info(f"{root}/{path}".rstrip("/")).type
+        kind = self._info(path).type
         if kind == fs.FileType.Directory:
             filesystem.delete_dir(f"{root}/{path}".rstrip("/"))
         elif kind == fs.FileType.File:
             filesystem.delete_file(f"{root}/{path}")
+
+    def _info(self, path: str) -> Any:
+        """Return what is at a path: an object, a folder, or nothing."""
+        filesystem, root = self.filesystem()
+        try:
+            return filesystem.get_file_info(f"{root}/{path}".rstrip("/"))
+        except OSError as error:
+            if not self.is_s3 or not isinstance(known_failure(error, "look at", self.uri), RefusedError):
+                raise
+            # Who may list one prefix only is not told that an object is missing.
+            from au_dist.storage.clients import info
+
+            return info(f"{root}/{path}".rstrip("/"))
+
+    def _lacks(self, path: str) -> bool:
+        """Return whether there is nothing at a path; whoever may not know is told no."""
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return bool(self._info(path).type.name == "NotFound")
+        except (OSError, BotoCoreError):
+            return False
+
+    def _refused(self, error: RefusedError) -> RefusedError:
+        """Return an error that says who was refused."""
+        if not self.is_s3:
+            return error
+        asked = access()
+        if asked.keys is None:
+            return RefusedError(
+                f"{error.what.partition(':')[0]}: the store refused a request without credentials",
+                where=error.where,
+                found=f"none in any of their sources ({asked.source})",
+                fix="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or another of these, to keys that may do this.",
+            )
+        return RefusedError(error.what, where=error.where, found=f"those of: {asked.source}", fix=error.fix)
 
 
 def open_store(uri: str | os.PathLike[str]) -> Store:
