@@ -4,6 +4,9 @@ Both have the same keys, region, server and proxy, and look for none themselves.
 """
 
 import functools
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +17,9 @@ from au_dist.storage.access import Access, access
 
 #: Attempts of pyarrow at a request, about 50 s on a refusing store: longer than the restart of one.
 ATTEMPTS = 11
+
+#: Objects that are deleted at once.
+DELETES = 16
 
 
 @functools.lru_cache(maxsize=8)
@@ -60,17 +66,43 @@ def s3fs(asked: Access) -> Any:
         client_kwargs={"region_name": asked.region},
         config_kwargs=config,
         skip_instance_cache=True,
+        use_listings_cache=False,
     )
 
 
 def info(path: str) -> fs.FileInfo:
     """Return what is at a path of a bucket by listing alone: an object, a folder, or nothing."""
     bucket, _, key = path.partition("/")
-    for prefix, kind in ((key, fs.FileType.File), (f"{key}/", fs.FileType.Directory)):
-        found = s3fs(access()).call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1).get("Contents", [])
-        if found and (kind == fs.FileType.Directory or found[0]["Key"] == key):
-            return fs.FileInfo(path, type=kind, size=found[0]["Size"] if kind == fs.FileType.File else None)
-    return fs.FileInfo(path, type=fs.FileType.NotFound)
+    for name, size in itertools.islice(_listed(bucket, key, 1), 1):
+        if name == key:
+            return fs.FileInfo(path, type=fs.FileType.File, size=size)
+    folder = next(_listed(bucket, f"{key}/", 1), None)
+    return fs.FileInfo(path, type=fs.FileType.Directory if folder else fs.FileType.NotFound)
+
+
+def delete_below(path: str) -> None:
+    """Delete everything below a path, an object a request.
+
+    pyarrow would write objects that stand for folders; and some servers allow no request for many objects to those who
+    may use one prefix only.
+    """
+    bucket, _, key = path.partition("/")
+    client, names = s3fs(access()), [name for name, _ in _listed(bucket, f"{key}/")]
+    with ThreadPoolExecutor(DELETES) as pool:
+        for _ in pool.map(lambda name: client.call_s3("delete_object", Bucket=bucket, Key=name), names):
+            pass
+
+
+def _listed(bucket: str, prefix: str, at_once: int = 1000) -> Iterator[tuple[str, int]]:
+    """Yield key and size of the objects whose keys begin with some letters."""
+    more: dict[str, str] = {}
+    while True:
+        asked = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": at_once, **more}
+        answer = s3fs(access()).call_s3("list_objects_v2", **asked)
+        yield from ((item["Key"], item["Size"]) for item in answer.get("Contents", []))
+        if not answer.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": answer["NextContinuationToken"]}
 
 
 class Here(fs.FileSystemHandler):
@@ -108,11 +140,11 @@ class Here(fs.FileSystemHandler):
 
     def delete_dir(self, path: str) -> None:
         """Delete everything below a path."""
-        arrow(access()).delete_dir(path)
+        delete_below(path)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         """Delete everything below a path."""
-        arrow(access()).delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
+        delete_below(path)
 
     def delete_root_dir_contents(self) -> None:
         """Refuse to delete all buckets."""
@@ -120,7 +152,7 @@ class Here(fs.FileSystemHandler):
 
     def delete_file(self, path: str) -> None:
         """Delete an object."""
-        arrow(access()).delete_file(path)
+        s3fs(access()).rm_file(path)
 
     def move(self, src: str, dest: str) -> None:
         """Copy an object and delete it."""

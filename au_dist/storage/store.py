@@ -250,7 +250,7 @@ class Store:
         """Delete an object or everything below a folder; nothing happens when it is not there."""
         from pyarrow import fs
 
-        filesystem, root = self.filesystem()
+        filesystem, root = self.filesystem_anywhere()
         kind = self._info(path).type
         if kind == fs.FileType.Directory:
             filesystem.delete_dir(f"{root}/{path}".rstrip("/"))

@@ -1,5 +1,6 @@
 """One door to storage: a folder here, a real S3 server where there is one."""
 
+import pickle
 import threading
 
 import pytest
@@ -94,3 +95,29 @@ def test_wrong_credentials_are_said(s3_store, monkeypatch):
     with pytest.raises(StorageError, match=r"refused the credentials.*AWS_ACCESS_KEY_ID") as caught:
         open_store(f"s3://{s3_store.bucket}/x").check()
     assert "wrong" not in str(caught.value)
+
+
+@pytest.mark.s3
+def test_a_bucket_that_is_not_there_is_said(s3_store, monkeypatch):
+    for name, value in s3_store.environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StorageError, match="bucket does not exist"):
+        open_store("s3://never-made/x").check()
+    assert open_store(f"s3://{s3_store.bucket}").check()
+    assert open_store(f"s3://{s3_store.bucket}/nothing/below").check()
+
+
+@pytest.mark.s3
+def test_a_filesystem_for_other_processes_carries_no_keys(s3_store, monkeypatch):
+    for name, value in s3_store.environment.items():
+        monkeypatch.setenv(name, value)
+    store = open_store(f"s3://{s3_store.bucket}/sent")
+    filesystem, path = store.filesystem_anywhere()
+    sent = pickle.dumps(filesystem)
+    assert s3_store.secret_key.encode() not in sent
+    assert s3_store.access_key.encode() not in sent
+    there = pickle.loads(sent)
+    with there.open_output_stream(f"{path}/x") as stream:
+        stream.write(b"1")
+    assert store.read("x") == b"1"
+    assert there == filesystem
