@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from au_dist.cli.options import Out
-from au_dist.cli.terminal import bar, say
+from au_dist.cli.terminal import bar, note, say
 
 app = typer.Typer()
 
@@ -66,13 +66,25 @@ def merge(
     aus: Annotated[
         Literal["union", "intersection"], typer.Option(help="Label columns of any set, or of all.")
     ] = "union",
+    mixed_detection: Annotated[
+        bool, typer.Option("--mixed-detection", help="Take sets whose faces were found in different ways, too.")
+    ] = False,
 ) -> None:
     """Make one set of several corpora; labels that a corpus lacks are unknown in its clips."""
+    from au_dist.ingest.merge import found_alike
     from au_dist.ingest.merge import merge as merge_sets
     from au_dist.shards.format import read_manifest
     from au_dist.storage.store import open_store
 
     stores = [open_store(place) for place in sets]
-    with bar("clips", sum(read_manifest(store).clips for store in stores)) as advance:
-        manifest = merge_sets(stores, open_store(out), aus, lambda clips: advance(done=clips))
+    manifests = [read_manifest(store) for store in stores]
+    with bar("clips", sum(manifest.clips for manifest in manifests)) as advance:
+        manifest = merge_sets(
+            stores, open_store(out), aus, lambda clips: advance(done=clips), mixed_detection=mixed_detection
+        )
+    if not found_alike(manifests):
+        for place, one in zip(sets, manifests, strict=True):
+            known = ", ".join(f"{name} {value}" for name, value in one.crop_recipe.finding.items())
+            note(f"{place}: faces found by {known or 'what it does not say'}")
+        note("the faces were found in different ways: a model of this set knows of none, and predict takes its own")
     say(f"shards  {out}  {manifest.clips} clips, {len(manifest.subjects)} subjects, {len(manifest.aus)} action units")

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,9 +23,17 @@ def au_names(aus: Iterable[int]) -> list[str]:
     return [au_name(au) for au in aus]
 
 
+#: Fields of a crop recipe that say how a face was found, not how it was cut out.
+FINDING = ("detector", "detect_side", "half_window", "max_gap")
+
+
 @dataclass(frozen=True)
 class CropRecipe:
     """How a face became a crop. Two crops are comparable only when their recipes are equal.
+
+    How the face was found belongs to it: the points of a detector move with the size at which it looks at a frame. What
+    is None there is not known (synthetic faces, crops made elsewhere, several ways in one set), or says nothing of the
+    crops, as the side does where landmarks were read from a file.
 
     Attributes:
         size: Side of the square crop in pixels.
@@ -34,6 +43,10 @@ class CropRecipe:
         eye_distance: Distance between the eye centres, as a share of ``size``.
         jpeg_quality: Quality of the stored JPEG frames, 1 to 100.
         version: Version of the cropping code; changed when the same numbers give other pixels.
+        detector: What found the face; of one's own the file's name without its folder.
+        detect_side: Longest side in pixels at which it looked at the frame.
+        half_window: Its points were averaged over this many frames on either side.
+        max_gap: It was followed over gaps of at most this many frames.
     """
 
     size: int = 112
@@ -42,10 +55,39 @@ class CropRecipe:
     eye_distance: float = 0.38
     jpeg_quality: int = 92
     version: int = 1
+    detector: str | None = None
+    detect_side: int | None = None
+    half_window: int | None = None
+    max_gap: int | None = None
+
+    def known(self) -> dict[str, Any]:
+        """Return the fields that are known, as manifests and checkpoints keep them."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def hash(self) -> str:
-        """Return 12 hexadecimal digits that identify this recipe."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        """Return 12 hexadecimal digits that identify this recipe; what is not known does not count."""
+        return hashlib.sha256(json.dumps(self.known(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def cut(self) -> "CropRecipe":
+        """How the face was cut out, whatever found it."""
+        return replace(self, detector=None, detect_side=None, half_window=None, max_gap=None)
+
+    @property
+    def finding(self) -> dict[str, Any]:
+        """How the face was found: what is known of it."""
+        return {name: value for name, value in self.known().items() if name in FINDING}
+
+
+def finding(detector: str, detect_side: int, half_window: int, max_gap: int) -> dict[str, Any]:
+    """Return the fields of a crop recipe that say how a face was found; none where it was not looked for."""
+    if detector == "none":
+        return {}
+    file, colon, function = detector.rpartition(":")
+    # Folders differ from machine to machine.
+    name = f"{PurePath(file).name}:{function}" if colon else detector
+    side = {} if detector == "landmarks" else {"detect_side": detect_side}
+    return {"detector": name, **side, "half_window": half_window, "max_gap": max_gap}
 
 
 @dataclass(frozen=True, eq=False)

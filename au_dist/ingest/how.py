@@ -5,7 +5,7 @@ from typing import Literal
 
 from au_dist.core.errors import RecipeError
 from au_dist.core.facs import NAMES
-from au_dist.core.schema import CropRecipe
+from au_dist.core.schema import CropRecipe, finding
 from au_dist.corpora.catalogue import CORPORA
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Found
@@ -81,7 +81,13 @@ def recipe_for(
         )
     crops = crops or Crops()
     alignment: Literal["eyes", "none"] = "none" if spec.detector == "none" else "eyes"
-    crop = CropRecipe(size=crops.size, alignment=alignment, eye_distance=crops.eye_distance, jpeg_quality=crops.quality)
+    crop = CropRecipe(
+        size=crops.size,
+        alignment=alignment,
+        eye_distance=crops.eye_distance,
+        jpeg_quality=crops.quality,
+        **finding(spec.detector, spec.detect_side, spec.half_window, spec.max_gap),
+    )
     return IngestRecipe(corpus, found.corpus, _chosen(found.aus or CORPORA[corpus].aus, aus), options, spec, crop)
 
 

@@ -16,7 +16,12 @@ Which = Literal["union", "intersection"]
 
 
 def merge(
-    stores: Sequence[Store], out: Store, which: Which, show: Callable[[int], None] = lambda clips: None
+    stores: Sequence[Store],
+    out: Store,
+    which: Which,
+    show: Callable[[int], None] = lambda clips: None,
+    *,
+    mixed_detection: bool = False,
 ) -> Manifest:
     """Write the clips of several sets as one set.
 
@@ -27,12 +32,13 @@ def merge(
         out: Where the merged set goes.
         which: Label columns: those of any set, or those of all.
         show: Called with the number of clips written so far.
+        mixed_detection: Whether faces may have been found in different ways; the merged set then names none.
 
     Raises:
         ShardError: The sets do not fit together, or a clip is in two of them.
     """
     manifests = [read_manifest(store.check()) for store in stores]
-    _check_fit(stores, manifests)
+    _check_fit(stores, manifests, mixed_detection)
     aus = merged_aus([manifest.aus for manifest in manifests], which)
     if not aus and any(manifest.aus for manifest in manifests):
         raise ShardError("The sets have no action unit in common", where=out.uri, fix="Use --aus union.")
@@ -52,7 +58,15 @@ def merge(
                     count += 1
                     show(count)
 
-    return write_shards(clips(), out, aus=aus, crop=manifests[0].crop_recipe, source=_source(manifests, which))
+    recipe = manifests[0].crop_recipe
+    crop = recipe if found_alike(manifests) else recipe.cut
+    return write_shards(clips(), out, aus=aus, crop=crop, source=_source(manifests, which))
+
+
+def found_alike(manifests: Sequence[Manifest]) -> bool:
+    """Say whether the faces of all sets were found in one way, as far as it is known."""
+    first, *others = [manifest.crop_recipe.finding for manifest in manifests]
+    return all(other == first for other in others)
 
 
 def merged_aus(sets: Sequence[tuple[int, ...]], which: Which) -> tuple[int, ...]:
@@ -88,20 +102,26 @@ def _clips_of(store: Store, manifest: Manifest, groups: list[tuple[Shard, int]])
         yield from read_clips(store, shard, index, len(manifest.aus))
 
 
-def _check_fit(stores: Sequence[Store], manifests: Sequence[Manifest]) -> None:
-    first = manifests[0]
-    for store, manifest in zip(stores[1:], manifests[1:], strict=True):
-        for what, mine, theirs in (
-            ("clips are not equally long", f"{first.clip_frames} frames", f"{manifest.clip_frames} frames"),
-            ("crops are of different recipes", first.crop, manifest.crop),
-        ):
-            if mine != theirs:
+def _check_fit(stores: Sequence[Store], manifests: Sequence[Manifest], mixed_detection: bool) -> None:
+    first: dict[str, tuple[Any, str]] = {}
+    for store, manifest in zip(stores, manifests, strict=True):
+        crop = manifest.crop_recipe
+        parts = {
+            "clips are not equally long": f"{manifest.clip_frames} frames",
+            "crops are of different recipes": crop.cut.known(),
+            "faces were found in different ways": {} if mixed_detection else crop.finding,
+        }
+        # What a set does not say is no difference.
+        for what, found in parts.items():
+            wanted, there = first.setdefault(what, (found, store.uri)) if found else (found, store.uri)
+            if found != wanted:
+                mixing = ", or mix them knowingly with --mixed-detection" if "faces" in what else ""
                 raise ShardError(
                     f"The {what}",
                     where=store.uri,
-                    expected=f"{mine}, as in {stores[0].uri}",
-                    found=theirs,
-                    fix="Ingest one of them again with the options of the other.",
+                    expected=f"{wanted}, as in {there}",
+                    found=found,
+                    fix=f"Ingest one of them again with the options of the other{mixing}.",
                 )
 
 

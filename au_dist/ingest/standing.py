@@ -133,7 +133,7 @@ def compare(
     changes = Changes()
     # What the version that made it did not know yet was as it is by default.
     theirs = {**asdict(Options()), **asdict(VideoSpec()), **there.manifest.source}
-    theirs |= {"aus": list(there.manifest.aus), "crop": there.manifest.crop}
+    theirs |= {"aus": list(there.manifest.aus), "crop": asdict(there.manifest.crop_recipe)}
     mine = json.loads(json.dumps({**source, "aus": recipe.aus, "crop": asdict(recipe.crop)}))
     for name in sorted(mine.keys() - set(WHICH)):
         if mine[name] != theirs.get(name):

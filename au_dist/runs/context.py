@@ -187,7 +187,8 @@ def starting_point(context: Context) -> Store | None:
     for name, mine, theirs in (
         ("kind of network", _kind(recipe.learns), _kind(there.learns)),
         ("action units", au_names(context.aus), au_names(theirs_aus)),
-        ("crop recipe", context.manifest.crop, state.crop),
+        # Faces may have been found otherwise: what is learnt here is learnt on these crops.
+        ("crop recipe", context.manifest.crop_recipe.cut.known(), state.crop_recipe.cut.known()),
         ("model", *(some.model.model_dump(mode="json", exclude={"weights"}) for some in (recipe, there))),
     ):
         if mine != theirs:

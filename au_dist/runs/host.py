@@ -157,7 +157,7 @@ def checkpoint_state(context: Context, plan: BatchPlan, step: int, metrics: dict
         thresholds=metrics.get("thresholds"),
         clip_frames=context.manifest.clip_frames,
         aus=context.aus,
-        crop=context.manifest.crop,
+        crop=context.manifest.crop_recipe.known(),
         subjects=Subjects(**vars(context.split)),
         recipe=context.recipe.model_dump(mode="json"),
         recipe_hash=context.recipe.hash(),

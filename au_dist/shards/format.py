@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from au_dist.core.errors import AbsentError, ShardError
-from au_dist.core.schema import Clip, CropRecipe
+from au_dist.core.schema import FINDING, Clip, CropRecipe, finding
 from au_dist.storage.access import Access
 from au_dist.storage.ranged import RangedFile
 from au_dist.storage.retries import with_retry
@@ -106,8 +106,8 @@ class Manifest(_Frozen):
 
     @property
     def crop_recipe(self) -> CropRecipe:
-        """The recipe that every crop was made with."""
-        return CropRecipe(**self.crop)
+        """The recipe that every crop was made with; how faces were found, older sets say elsewhere."""
+        return CropRecipe(**{**_found(self.source), **self.crop})
 
     def rates(self, subjects: Iterable[str] | None = None) -> list[tuple[int, int, float]]:
         """Return (labelled frames, positive frames, occurrence rate) per action unit.
@@ -122,6 +122,16 @@ class Manifest(_Frozen):
             positive = sum(count.positive[index] for count in counts)
             rows.append((labelled, positive, positive / labelled if labelled else float("nan")))
         return rows
+
+
+def _found(source: dict[str, Any]) -> dict[str, Any]:
+    """Return how faces were found, from how a set was made; nothing where its parts differ or do not say."""
+    if source.get("kind") == "merged":
+        first, *others = [_found(part) for part in source["sets"]]
+        return first if all(other == first for other in others) else {}
+    if not all(name in source for name in FINDING):
+        return {}
+    return finding(**{name: source[name] for name in FINDING})
 
 
 def read_manifest(store: Store) -> Manifest:

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -58,7 +57,7 @@ class _ShardFile:
     """One Parquet file being made in memory, and its counts."""
 
     def __init__(self, aus: tuple[int, ...], crop: CropRecipe) -> None:
-        metadata = {"au_dist": json.dumps({"schema": SCHEMA_VERSION, "aus": aus, "crop": asdict(crop)})}
+        metadata = {"au_dist": json.dumps({"schema": SCHEMA_VERSION, "aus": aus, "crop": crop.known()})}
         self.buffer = io.BytesIO()
         # JPEG does not compress further; the small columns hardly matter.
         self.writer = pq.ParquetWriter(
@@ -172,7 +171,7 @@ def write_shards(
         manifest = Manifest(
             aus=aus,
             clip_frames=lengths.pop(),
-            crop=asdict(crop),
+            crop=crop.known(),
             crop_hash=crop.hash(),
             clips=sum(shard.clips for shard in shards),
             frames=sum(count.frames for count in counts.values()),

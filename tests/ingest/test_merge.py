@@ -8,6 +8,7 @@ import pytest
 from au_dist.checks.doctor import examine
 from au_dist.config.files import override, parse
 from au_dist.core.errors import ShardError
+from au_dist.core.schema import finding
 from au_dist.ingest.merge import merge, merged_aus, relabelled
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
@@ -105,3 +106,61 @@ def test_what_does_not_fit_is_refused(tmp_path):
     longer = a_set(tmp_path / "d", "d", (1,), replace(SPEC, clip_frames=8))[0]
     with pytest.raises(ShardError, match="not equally long"):
         merge([one, longer], open_store(tmp_path / "z"), "union")
+
+
+def found_by(place, subject, side, source=None):
+    """Write a set whose faces were found at a side; None where it does not say."""
+    how = {} if side is None else finding("centerface", side, 1, 5)
+    clips = [
+        replace(relabelled(clip, BASE, (1,)), corpus=subject, subject=f"{subject}/1")
+        for clip in synth_clips(replace(SPEC, subjects=1, seed=len(subject)))
+    ]
+    store = open_store(place)
+    write_shards(clips, store, aus=(1,), crop=replace(synth_recipe(SPEC), **how), source=source or {})
+    return store
+
+
+def test_faces_found_at_different_sides_are_mixed_only_when_that_is_asked_for(tmp_path):
+    coarse, fine = found_by(tmp_path / "a", "bp4d", 320), found_by(tmp_path / "b", "gft", 640)
+    silent = found_by(tmp_path / "c", "synth", None)
+    with pytest.raises(ShardError, match=r"found in different ways.*320.*640.*--mixed-detection"):
+        merge([silent, coarse, fine], open_store(tmp_path / "x"), "union")
+    mixed = merge([coarse, fine], open_store(tmp_path / "y"), "union", mixed_detection=True)
+    assert mixed.crop_recipe == synth_recipe(SPEC)
+    assert not examine(open_store(tmp_path / "y")).faults
+    assert merge([coarse, silent], open_store(tmp_path / "z"), "union").crop_recipe.finding == {}
+    again = found_by(tmp_path / "d", "disfa", 320)
+    assert merge([coarse, again], open_store(tmp_path / "w"), "union").crop_recipe.detect_side == 320
+    larger = write_shards(
+        list(synth_clips(replace(SPEC, size=40))), open_store(tmp_path / "e"), aus=BASE,
+        crop=synth_recipe(replace(SPEC, size=40)), source={},
+    )  # fmt: skip
+    assert larger.crop_recipe.size == 40
+    with pytest.raises(ShardError, match="crops are of different recipes"):
+        merge([coarse, open_store(tmp_path / "e")], open_store(tmp_path / "v"), "union", mixed_detection=True)
+
+
+def test_a_set_made_before_says_how_faces_were_found_and_keeps_its_hash(tmp_path):
+    told = {"kind": "corpus", "detector": "centerface", "detect_side": 320, "half_window": 1, "max_gap": 5}
+    before = read_manifest(found_by(tmp_path / "a", "bp4d", None, told))
+    assert before.crop == {
+        "size": 32, "alignment": "eyes", "eye_y": 0.4, "eye_distance": 0.38, "jpeg_quality": 92, "version": 1,
+    }  # fmt: skip
+    # The hash that the version before wrote for these six.
+    assert before.crop_hash == "ba3bef1fc4ea"
+    now = read_manifest(found_by(tmp_path / "b", "disfa", 320))
+    assert before.crop_recipe == now.crop_recipe
+    assert now.crop_hash != before.crop_hash
+    stores = [open_store(tmp_path / "a"), open_store(tmp_path / "b")]
+    merged = merge(stores, open_store(tmp_path / "c"), "union")
+    assert merged.crop_recipe == now.crop_recipe
+    old = {**merged.source, "sets": [told, {**told, "detect_side": 640}]}
+    assert merged.model_copy(update={"source": old, "crop": before.crop}).crop_recipe.finding == {}
+    old["sets"][1] = told
+    assert merged.model_copy(update={"source": old, "crop": before.crop}).crop_recipe.detect_side == 320
+
+
+def test_what_says_nothing_of_the_crops_is_no_difference():
+    assert finding("landmarks", 320, 1, 5) == finding("landmarks", 640, 1, 5)
+    assert finding("none", 320, 0, 5) == {}
+    assert finding("/here/mine.py:find", 320, 1, 5) == finding("/there/mine.py:find", 320, 1, 5)
