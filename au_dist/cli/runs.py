@@ -152,3 +152,5 @@ def predict(
     prediction = run(model, video, out, which=which.value, faces=faces.value, base=store(runs))
     say(f"csv      {prediction.csv}  {prediction.frames} frames, {prediction.frames_with_face} with a face")
     say(f"picture  {prediction.picture}")
+    for text in prediction.report.notes:
+        say(f"note: {text}")

@@ -15,7 +15,8 @@ from au_dist.corpora.label_files import LabelTable, read_ordered
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES, probe
+from au_dist.video.pictures import PICTURE_SUFFIXES
+from au_dist.video.video import probe
 
 AUS = (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)
 

@@ -16,7 +16,7 @@ from au_dist.corpora.options import Options
 from au_dist.corpora.published import bad_frames, published_segments
 from au_dist.corpora.recordings import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found, ordinal
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES
+from au_dist.video.pictures import PICTURE_SUFFIXES
 
 #: Standard action units of detection; intensities are coded for 6, 10, 12, 14 and 17.
 AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)

@@ -14,7 +14,7 @@ from au_dist.corpora.options import Options
 from au_dist.corpora.published import bad_frames
 from au_dist.corpora.recordings import TOLERANCE, Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES
+from au_dist.video.pictures import PICTURE_SUFFIXES
 
 AUS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 

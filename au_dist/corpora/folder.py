@@ -6,12 +6,13 @@ from pathlib import PurePosixPath
 
 from au_dist.core.errors import IngestError
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES, first_bytes
+from au_dist.video.contents import first_bytes
+from au_dist.video.pictures import PICTURE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
     (
         *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts"),
-        *(".3gp", ".ogv", ".asf", ".vob", ".gif"),
+        *(".3gp", ".ogv", ".asf", ".vob"),
     )
 )
 

@@ -26,7 +26,7 @@ from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.corpora.rows import is_numeric, preview, read_rows
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES
+from au_dist.video.pictures import PICTURE_SUFFIXES
 
 AUS = (1, 2, 4, 6, 10, 12, 14, 15, 23, 24)
 

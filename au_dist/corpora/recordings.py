@@ -5,7 +5,7 @@ Importers make sequences by looking at a tree; everything after them is the same
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Literal
 
@@ -15,7 +15,8 @@ from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.timed import Timed
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.faces import Detector, Face
-from au_dist.video.video import Frame, count, read_frames, read_picture
+from au_dist.video.pictures import read_picture
+from au_dist.video.video import Frame, count, read_frames
 
 #: A label file and the frames may differ by this many at the end; what is over is left out, with a note.
 TOLERANCE = 2
@@ -131,6 +132,7 @@ def read(
     threads: int = 1,
     square_pixels: bool = True,
     dropped: dict[str, int] | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[Frame]:
     """Decode frames one by one, numbered as the labels count.
 
@@ -140,27 +142,30 @@ def read(
         threads: Decoder threads.
         square_pixels: Undo pixels that are not square.
         dropped: Filled in place: reason → frames that did not come out.
+        notes: Filled in place: what a person should know.
 
     Raises:
         IngestError: Not one frame can be read.
     """
     dropped = {} if dropped is None else dropped
     if isinstance(source, Pictures):
-        yield from _pictures(source, wanted, dropped)
+        yield from _pictures(source, wanted, dropped, notes)
         return
     with source.entry.local() as path:
-        for frame in read_frames(path, threads=threads, square_pixels=square_pixels, dropped=dropped):
-            yield Frame(frame.number + source.first, frame.time, frame.rgb_HWC)
+        for frame in read_frames(path, threads=threads, square_pixels=square_pixels, dropped=dropped, notes=notes):
+            yield replace(frame, number=frame.number + source.first)
 
 
-def _pictures(source: Pictures, wanted: tuple[int, int] | None, dropped: dict[str, int]) -> Iterator[Frame]:
+def _pictures(
+    source: Pictures, wanted: tuple[int, int] | None, dropped: dict[str, int], notes: list[str] | None
+) -> Iterator[Frame]:
     first = source.numbered[0][0]
     sound, error = 0, None
     for number, entry in source.numbered:
         if wanted and not wanted[0] <= number <= wanted[1]:
             continue
         try:
-            picture = read_picture(BytesIO(entry.read()), entry.where)
+            picture = read_picture(BytesIO(entry.read()), entry.where, notes)
         except IngestError as problem:
             error = error or problem
             count(dropped, "picture not readable")

@@ -26,7 +26,7 @@ from au_dist.corpora.timed import Timed
 from au_dist.ingest.how import IngestRecipe
 from au_dist.video.clips import check_fit, crops_in, cut_clips, detector_for
 from au_dist.video.faces import Detector, Face
-from au_dist.video.video import Frame, count, probe
+from au_dist.video.video import Frame, count, probe, to_its_end
 from au_dist.video.video_spec import VideoReport, VideoSpec
 
 #: Square pictures whose face is wider than this share of them, on the median of so many, are crops already.
@@ -116,7 +116,7 @@ def _note_others(table: LabelTable, recipe: IngestRecipe, known_L: np.ndarray, r
 
 def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, report: VideoReport) -> Iterator[Frame]:
     """Yield the frames that matter; afterwards, say whether the labels fit them."""
-    source, options = sequence.source, recipe.options
+    source, options, info = sequence.source, recipe.options, None
     square = recipe.spec.detector != "landmarks"
     coded = None if table is None else (int(table.number_L[0]), int(table.number_L[-1]))
     wanted = coded if options.frames == "coded" else None
@@ -126,11 +126,22 @@ def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, 
             _check_pictures(sequence, source, table, recipe, report)
     else:
         if source.entry.member is None:
-            report.header_frames = probe(source.entry.path).frames
+            info = probe(source.entry.path)
+            report.header_frames = info.frames
         if table is not None:
             _check_start(sequence, source.first, table)
     last = -1
-    for frame in read(source, wanted, threads=recipe.spec.threads, square_pixels=square, dropped=report.dropped):
+    frames = read(
+        source,
+        wanted,
+        threads=recipe.spec.threads,
+        square_pixels=square,
+        dropped=report.dropped,
+        notes=report.notes,
+    )
+    if info is not None and table is None:
+        frames = to_its_end(frames, info, report.notes)
+    for frame in frames:
         last = frame.number
         if wanted and frame.number > wanted[1] and not sequence.whole:
             break

@@ -16,7 +16,7 @@ from au_dist.core.schema import Clip, CropRecipe
 from au_dist.video.crops import crop, encode
 from au_dist.video.faces import Detector, Face, open_detector
 from au_dist.video.tracks import follow, is_cut, sample_picture
-from au_dist.video.video import Frame, count, probe, read_frames
+from au_dist.video.video import Frame, count, probe, read_frames, to_its_end
 from au_dist.video.video_spec import VideoReport, VideoSpec
 
 
@@ -74,10 +74,12 @@ def stream_crops(
     report = VideoReport(path) if report is None else report
     report.name = report.name or path.stem
     check_fit(spec, recipe)
-    report.header_frames = probe(path).frames
+    info = probe(path)
+    report.header_frames = info.frames
     # Landmarks of another program are in pixels as stored.
     square = spec.detector != "landmarks"
-    frames = read_frames(path, threads=spec.threads, square_pixels=square, dropped=report.dropped)
+    frames = read_frames(path, threads=spec.threads, square_pixels=square, dropped=report.dropped, notes=report.notes)
+    frames = to_its_end(frames, info, report.notes)
     yield from crops_in(frames, spec, recipe, report, detector or detector_for(path, spec))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from au_dist.core.errors import IngestError, RecipeError
+from au_dist.video.orientation import AS_STORED, Orientation
 from au_dist.video.video import Frame
 
 DETECTORS = ("centerface", "landmarks", "none")
@@ -149,13 +150,24 @@ def _from_table(table: dict[int, list[Face]], min_confidence: float) -> Detector
         # Landmarks of another resolution or another video would otherwise become black crops.
         return [
             face
-            for face in table.get(frame.number, [])
+            for face in (upright(stored, frame.orientation, width, height) for stored in table.get(frame.number, []))
             if face.confidence >= min_confidence
             and np.all(face.landmarks_52[:2].mean(0) >= 0)
             and np.all(face.landmarks_52[:2].mean(0) < (width, height))
         ]
 
     return detect
+
+
+def upright(stored: Face, orientation: Orientation, width: int, height: int) -> Face:
+    """Return a face of the stored picture as it is in the upright one, of that width and height."""
+    if orientation == AS_STORED:
+        return stored
+    corners = orientation.points(stored.box_4.reshape(2, 2), width, height)
+    # In a mirror, a right eye is a left one.
+    points = stored.landmarks_52[[1, 0, 2, 4, 3]] if orientation.mirror else stored.landmarks_52
+    box = np.concatenate([corners.min(0), corners.max(0)]).astype(np.float32)
+    return Face(box, orientation.points(points, width, height).astype(np.float32), stored.confidence)
 
 
 def read_landmarks(path: Path) -> dict[int, list[Face]]:

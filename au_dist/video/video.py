@@ -1,25 +1,27 @@
 """Frames out of videos and pictures, as a stream: what was decoded, when, and what was not.
 
 The frames that come out count, not what a header promises; their times are the container's own, so that a variable
-frame rate survives. Rotation flags and non-square pixels are undone.
+frame rate survives. Display matrices and non-square pixels are undone.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.video.clock import TimeCounts, in_order, rising
+from au_dist.video.contents import describe
+from au_dist.video.orientation import AS_STORED, Orientation, from_matrix
+from au_dist.video.pictures import PICTURE_SUFFIXES, note, picture_info, read_pictures
 
 if TYPE_CHECKING:
     import av
 
-PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"])
-
-#: A step back in time of more than this, in seconds, is a new clock (recordings put end to end), not a stray frame.
-NEW_CLOCK = 1.0
+#: A larger share of lost frames than this is said.
+MOST_LOST = 0.01
 
 #: Frames per second where a file does not tell.
 FALLBACK_FPS = 25.0
@@ -33,11 +35,13 @@ class Frame:
         number: How many frames were decoded before it, also those that were dropped.
         time: Seconds from the first frame, strictly increasing.
         rgb_HWC: The picture, upright and with square pixels; uint8.
+        orientation: How the stored picture was brought upright.
     """
 
     number: int
     time: float
     rgb_HWC: np.ndarray
+    orientation: Orientation = AS_STORED
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,6 @@ class VideoInfo:
     codec: str
 
 
-def first_bytes(path: Path, most: int) -> bytes:
-    """Return the first bytes of a file; none where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(most)
-    except OSError:
-        return b""
-
-
 def probe(path: Path) -> VideoInfo:
     """Return what a video or picture says about itself, without decoding its frames.
 
@@ -77,10 +72,10 @@ def probe(path: Path) -> VideoInfo:
         IngestError: The file is absent, is a text, or is neither video nor picture.
     """
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        height, width = read_picture(path).shape[:2]
-        return VideoInfo(width, height, None, 1, 0.0, path.suffix.lower()[1:])
+        width, height, pictures = picture_info(path)
+        return VideoInfo(width, height, None, pictures, 0.0 if pictures == 1 else None, path.suffix.lower()[1:])
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _moving(container)[0]
         rate, context = stream.average_rate, stream.codec_context
         if stream.duration is not None and stream.time_base is not None:
             duration: float | None = float(stream.duration * stream.time_base)
@@ -91,51 +86,88 @@ def probe(path: Path) -> VideoInfo:
 
 
 def read_frames(
-    path: Path, *, threads: int = 1, square_pixels: bool = True, dropped: dict[str, int] | None = None
+    path: Path,
+    *,
+    threads: int = 1,
+    square_pixels: bool = True,
+    dropped: dict[str, int] | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[Frame]:
     """Decode the first video stream of a file, frame by frame; memory does not grow with its length.
 
-    A picture is a video of one frame. What cannot be decoded is passed over and counted.
+    A picture is a video of one frame. What cannot be decoded is passed over and counted; no frame is left out because
+    of its time.
 
     Args:
         path: The file.
         threads: Decoder threads.
         square_pixels: Stretch pictures whose pixels are not square; off where coordinates of another program are used.
         dropped: Filled in place: reason → number of frames (or packets) that do not come out.
+        notes: Filled in place: what a person should know.
 
     Raises:
         IngestError: The file is absent, is a text, cannot be opened, or not one frame can be decoded.
     """
-    dropped = {} if dropped is None else dropped
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        yield Frame(0, 0.0, read_picture(path))
+        for number, (time, rgb_HWC, orientation) in enumerate(read_pictures(path, notes)):
+            yield Frame(number, time, rgb_HWC, orientation)
         return
+    dropped = {} if dropped is None else dropped
+    lost: dict[str, int] = {}
+    decoded = -1
     with _open(path) as container:
-        stream = container.streams.video[0]
+        moving = _moving(container)
+        if len(moving) > 1:
+            note(notes, f"{len(moving)} video streams: the first is read")
+        stream, times = moving[0], TimeCounts()
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO"
-        clock = _Clock(float(stream.average_rate or stream.guessed_rate or FALLBACK_FPS))
+        fps = float(stream.average_rate or stream.guessed_rate or FALLBACK_FPS)
         aspect = float(stream.sample_aspect_ratio or 1) if square_pixels else 1.0
-        number = sound = 0
-        for decoded in _decoded(container, stream, dropped):
-            number += 1
-            if decoded.is_corrupt:
-                count(dropped, "damaged frame")
-                continue
-            time = clock.tell(decoded.time)
-            if time is None:
-                count(dropped, "time not after the frame before")
-                continue
-            sound += 1
-            yield Frame(number - 1, time, _upright(decoded, aspect))
-    if not sound:
+        try:
+            frames = rising(in_order(_decoded(container, stream, lost), times), 1 / fps, times)
+            for decoded, (time, frame) in enumerate(frames):
+                if frame.is_corrupt:
+                    count(lost, "damaged frame")
+                    continue
+                rgb_HWC, orientation = _upright(frame, aspect, notes)
+                yield Frame(decoded, time, rgb_HWC, orientation)
+        finally:
+            for reason, number in lost.items():
+                count(dropped, reason, number)
+    for text in _what_was_lost(decoded + 1, lost, times):
+        note(notes, text)
+    if decoded + 1 == lost.get("damaged frame", 0):
         raise IngestError(
             "No frame of the video could be decoded",
             where=path,
             expected="at least one sound frame",
-            found="; ".join(f"{reason}: {times}" for reason, times in dropped.items()) or "a stream without frames",
+            found="; ".join(f"{reason}: {number}" for reason, number in lost.items()) or "a stream without frames",
             fix="Check that it plays elsewhere, or convert it again from its source.",
         )
+
+
+def to_its_end(frames: Iterator[Frame], info: VideoInfo, notes: list[str]) -> Iterator[Frame]:
+    """Pass on all frames of a video; afterwards, add a note where it ends before its header says."""
+    number, end, gap = 0, 0.0, 0.0
+    for frame in frames:
+        number, gap, end = frame.number + 1, frame.time - end, frame.time
+        yield frame
+    # Neither alone tells: some headers count places without a frame, and some sound is longer than the pictures.
+    promised, seconds = info.frames or 0, info.duration or 0.0
+    if promised - number > MOST_LOST * promised and seconds - end - gap > MOST_LOST * seconds:
+        note(notes, f"{number} frames came out, up to {end:.2f} s; the header promises {promised}, {seconds:.2f} s")
+
+
+def _what_was_lost(decoded: int, lost: dict[str, int], times: TimeCounts) -> Iterator[str]:
+    """Say what a person should know of a video that was read to its end."""
+    frames = sum(lost.values())
+    if frames > MOST_LOST * decoded:
+        yield f"{frames} frames were lost beside {decoded - lost.get('damaged frame', 0)} sound ones"
+    if times.sorted:
+        yield f"the time stamps were in the order of decoding: {times.sorted} of {decoded} frames got another one's"
+    if times.made_up:
+        yield f"{times.made_up} of {decoded} frames had no time stamp, or none after the frame before: made up"
 
 
 def count(counts: dict[str, int], reason: str, number: int = 1) -> None:
@@ -143,89 +175,71 @@ def count(counts: dict[str, int], reason: str, number: int = 1) -> None:
     counts[reason] = counts.get(reason, 0) + number
 
 
-class _Clock:
-    """Times that strictly increase, made from presentation times that may be missing, repeated or restarted."""
+def _moving(container: "av.container.InputContainer") -> list["av.VideoStream"]:
+    """Return the video streams that are no cover picture."""
+    from av.stream import Disposition
 
-    def __init__(self, fps: float) -> None:
-        self.step, self.offset = 1.0 / fps, 0.0
-        self.last: float | None = None
-
-    def tell(self, stamp: float | None) -> float | None:
-        """Return the time of the next frame in seconds from the first, or None where it repeats an earlier one."""
-        if self.last is None:
-            self.offset, self.last = -(stamp or 0.0), 0.0
-            return 0.0
-        time = self.last + self.step if stamp is None else stamp + self.offset
-        if time < self.last - NEW_CLOCK:
-            self.offset += self.last + self.step - time
-            time = self.last + self.step
-        if time <= self.last:
-            return None
-        self.last = time
-        return time
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def _decoded(
-    container: "av.container.InputContainer", stream: "av.VideoStream", dropped: dict[str, int]
-) -> Iterator["av.VideoFrame"]:
+    container: "av.container.InputContainer", stream: "av.VideoStream", lost: dict[str, int]
+) -> Iterator[tuple[float | None, bool, "av.VideoFrame"]]:
+    """Yield frames with their stamp in seconds, and whether stamps may be in the order of decoding.
+
+    They are not where the stamp of a packet is before that of an earlier one: the codec moves frames, and the
+    container knows it.
+    """
     import av
 
     packets = container.demux(stream)
+    latest, known = None, False
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError:
-            count(dropped, "end of the file not readable")
+            count(lost, "end of the file not readable")
             return
         if packet is None:
             return
+        if packet.pts is not None:
+            known = known or (latest is not None and packet.pts < latest)
+            latest = packet.pts
         try:
-            yield from packet.decode()
+            frames = packet.decode()
         except av.FFmpegError:
-            count(dropped, "packet not decodable")
+            count(lost, "packet not decodable")
+            continue
+        for frame in frames:
+            ticks = frame.dts if frame.pts is None else frame.pts
+            stamp = None if ticks is None or frame.time_base is None else float(ticks * frame.time_base)
+            yield stamp, not known and stream.codec_context.has_b_frames, frame
 
 
-def _upright(decoded: "av.VideoFrame", aspect: float) -> np.ndarray:
-    width = decoded.width if aspect == 1.0 else max(1, round(decoded.width * aspect))
-    rgb = decoded.to_ndarray(format="rgb24", width=width)
-    turns = round(decoded.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
-
-
-def read_picture(source: Path | IO[bytes], where: object = None) -> np.ndarray:
-    """Return a picture as upright RGB, uint8 (H, W, 3).
-
-    Args:
-        source: The file, or its content.
-        where: What to call it; the path by default.
-
-    Raises:
-        IngestError: The file is absent or is no picture.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(source) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            return np.asarray(upright.convert("RGB"))
-    except Exception as error:  # what a damaged picture raises is its decoder's choice
-        reason = (_describe(source) if isinstance(source, Path) else None) or error
-        raise IngestError(
-            "The picture cannot be read", where=where or source, found=reason, fix="Remove it, or save it again."
-        ) from error
+def _upright(frame: "av.VideoFrame", aspect: float, notes: list[str] | None) -> tuple[np.ndarray, Orientation]:
+    width = frame.width if aspect == 1.0 else max(1, round(frame.width * aspect))
+    rgb_HWC = frame.to_ndarray(format="rgb24", width=width)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return rgb_HWC, AS_STORED
+    orientation, exact = from_matrix(bytes(matrix))
+    if not exact:
+        note(notes, "the file asks to be turned by no quarter of a circle: turned by the nearest")
+    return orientation.upright(rgb_HWC), orientation
 
 
 def _open(path: Path) -> "av.container.InputContainer":
     import av
 
-    reason: object = _describe(path)
+    reason: object = describe(path)
     try:
-        # A text is refused before FFmpeg sees it: some texts are play lists that make it open other files.
-        container = av.open(str(path), metadata_errors="replace") if reason is None else None
+        # A text is refused before FFmpeg sees it: some texts are play lists that make it open other files. With "file:"
+        # before it, no name is taken for an address.
+        container = av.open(f"file:{path}", metadata_errors="replace") if reason is None else None
     except (av.FFmpegError, OSError, ValueError) as error:
         container, reason = None, f"what FFmpeg calls '{getattr(error, 'strerror', None) or error}'"
-    if container is not None and not container.streams.video:
-        kinds = sorted({stream.type for stream in container.streams})
+    if container is not None and not _moving(container):
+        kinds = sorted({"cover picture" if stream.type == "video" else stream.type for stream in container.streams})
         container.close()
         container, reason = None, f"only {' and '.join(kinds)}" if kinds else "no stream at all"
     if container is None:
@@ -237,21 +251,3 @@ def _open(path: Path) -> "av.container.InputContainer":
             fix="Remove it from the folder, or fetch or convert it again.",
         )
     return container
-
-
-def _describe(path: Path) -> str | None:
-    """Say what a file is where it cannot be a video; None where it may be one."""
-    if not path.exists():
-        return "no such file"
-    start = first_bytes(path, 512)
-    if not start:
-        return "an empty or unreadable file"
-    if any(byte < 32 and byte not in b"\t\n\r\f" for byte in start):
-        return None
-    try:
-        # The last few bytes may be half a character.
-        text = start[:-3].decode() if len(start) == 512 else start.decode()
-    except UnicodeDecodeError:
-        return None
-    line = (text.splitlines() or [""])[0]
-    return f"a text file that begins with {line[:40]!r}"

@@ -1,17 +1,18 @@
 """Frames and times out of files as they come."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import grey, write_video
+from video_files import MATRICES, grey, with_matrix, write_video
 
 from au_dist.core.errors import IngestError
 from au_dist.corpora.folder import find_videos, video_names
 from au_dist.corpora.tree import Entry, look
-from au_dist.video.video import _Clock, probe, read_frames
+from au_dist.video.video import probe, read_frames
 
 
 def test_variable_frame_rate_and_audio_first(tmp_path):
@@ -31,34 +32,52 @@ def test_time_begins_with_the_first_frame(tmp_path):
     np.testing.assert_allclose([frame.time for frame in read_frames(path)], [0, 0.05], atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("stamps", "times"),
-    [
-        ([5.0, 5.1, 5.1, 5.2], [0.0, 0.1, None, 0.2]),
-        ([0.0, 0.1, 0.05, 0.2], [0.0, 0.1, None, 0.2]),
-        ([None, None, None], [0.0, 0.04, 0.08]),
-        ([1.0, None, 1.2], [0.0, 0.04, 0.2]),
-        # Two recordings put end to end: the clock starts again and goes on from there.
-        ([0.0, 5.0, 0.0, 0.1], [0.0, 5.0, 5.04, 5.14]),
-    ],
-)
-def test_clock(stamps, times):
-    clock = _Clock(fps=25.0)
-    told = [clock.tell(stamp) for stamp in stamps]
-    assert [time is None for time in told] == [time is None for time in times]
-    np.testing.assert_allclose([t for t in told if t is not None], [t for t in times if t is not None], atol=1e-9)
+@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
+def test_turned_and_mirrored_pictures_come_upright(tmp_path, matrix):
+    """A stored pixel (p, q) from the middle comes to (ap + cq, bp + dq)."""
+    a, b, c, d = matrix
+    stored = grey(110, 64, 96).copy()
+    levels = {(-1, -1): 10, (1, -1): 60, (-1, 1): 180, (1, 1): 250}
+    for (p, q), level in levels.items():
+        stored[(0, 32)[q > 0] :][:32, (0, 48)[p > 0] :][:, :48] = level
+    path = with_matrix(write_video(tmp_path / "a.mp4", [stored] * 2), *matrix)
+    for frame in read_frames(path):
+        height, width = frame.rgb_HWC.shape[:2]
+        assert (height, width) == ((96, 64) if a == 0 else (64, 96))
+        quarters = frame.rgb_HWC.reshape(2, height // 2, 2, width // 2, 3).mean((1, 3, 4))
+        for (p, q), level in levels.items():
+            x, y = a * p + c * q, b * p + d * q
+            assert abs(quarters[int(y > 0), int(x > 0)] - level) < 5
+            # Points go where their pixels go.
+            point = frame.orientation.points(np.array([[48 + 24 * p, 32 + 16 * q]]), width, height)[0]
+            assert abs(frame.rgb_HWC[int(point[1]), int(point[0])].mean() - level) < 5
 
 
-@pytest.mark.parametrize(("degrees", "corner"), [(-90, (0, 1)), (90, (1, 0)), (180, (1, 1))])
-def test_turned_pictures_come_upright(tmp_path, degrees, corner):
-    picture = grey(0, 64, 96).copy()
-    picture[:32, :48] = 255
-    path = write_video(tmp_path / "a.mp4", [picture] * 2, degrees=degrees)
-    rgb = next(read_frames(path)).rgb_HWC
-    height, width = rgb.shape[:2]
-    assert (height, width) == ((96, 64) if abs(degrees) == 90 else (64, 96))
-    quarters = rgb.reshape(2, height // 2, 2, width // 2, 3).mean((1, 3, 4))
-    assert np.unravel_index(quarters.argmax(), (2, 2)) == corner
+def test_a_matrix_that_turns_by_no_quarter_is_said(tmp_path):
+    path = with_matrix(write_video(tmp_path / "a.mp4", [grey(90)] * 2), 0.7, 0.7, -0.7, 0.7)
+    notes: list[str] = []
+    assert len(list(read_frames(path, notes=notes))) == 2
+    assert notes == ["the file asks to be turned by no quarter of a circle: turned by the nearest"]
+
+
+def test_names_with_colons_are_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = write_video(tmp_path / "a.mp4", [grey(0), grey(90)])
+    for name in ("12:30:05.mp4", "http:a.mp4", "concat:x|y.mp4", "file:a.mp4", "100%.mp4", "-i.mp4", "pipe:.mp4"):
+        Path(name).write_bytes(plain.read_bytes())
+        assert len(list(read_frames(Path(name)))) == probe(Path(name)).frames == 2
+
+
+def test_a_photograph_in_a_container_is_refused_whatever_its_name(tmp_path):
+    tile = write_video(tmp_path / "a.mp4", [grey(0)]).read_bytes()
+    boxes = [(b"ftyp", b"heic\0\0\0\0mif1heic"), (b"meta", bytes(40)), (b"mdat", tile)]
+    photograph = b"".join(struct.pack(">I4s", 8 + len(body), kind) + body for kind, body in boxes)
+    for name in ("IMG_1.HEIC", "IMG_1.heif", "IMG_1.mp4", "IMG_1"):
+        path = tmp_path / name
+        path.write_bytes(photograph)
+        for look_at in (probe, lambda path: list(read_frames(path))):
+            with pytest.raises(IngestError, match=r"a photograph in an HEIF container .brand 'heic'.*JPEG or PNG"):
+                look_at(path)
 
 
 def test_pixels_become_square(tmp_path):

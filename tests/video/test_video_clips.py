@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from collected import track_crops, video_clips
-from video_files import grey, scene, synthetic_faces, write_video
+from video_files import MATRICES, grey, scene, synthetic_faces, with_matrix, write_video
 
 from au_dist.core.errors import IngestError, RecipeError
 from au_dist.core.schema import CropRecipe
@@ -173,3 +173,46 @@ def test_a_text_file_makes_no_clips(tmp_path):
     path.write_text("no video")
     with pytest.raises(IngestError, match="text file"):
         next(video_clips(path, VideoSpec(), RECIPE))
+
+
+#: Where a face of 128 pixels has its eyes' outlines, nose and mouth, in the order of 68 points.
+EYES_NOSE_MOUTH = {36: (40, 51), 42: (88, 51), 30: (64, 76), 48: (48, 100), 54: (80, 100), 0: (20, 40), 16: (108, 40)}
+
+
+def _landmark_rows(place, mirror):
+    """68 points as another program writes them that sees the stored picture: in a mirror, right is left."""
+    named = dict(EYES_NOSE_MOUTH)
+    if mirror:
+        for one, other in ((36, 42), (48, 54), (0, 16)):
+            named[one], named[other] = named[other], named[one]
+    same = {**dict.fromkeys(range(36, 42), named[36]), **dict.fromkeys(range(42, 48), named[42])}
+    points = np.array([place(*(named | same).get(point, named[30])) for point in range(68)])
+    return points.T.ravel()
+
+
+@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
+def test_landmarks_of_the_stored_picture_are_turned_with_it(tmp_path, matrix):
+    a, b, c, d = matrix
+    faces = synthetic_faces(2, 4)
+    upright = [scene([(face, 40 + 3 * i, 30, 1.0)], height=192, width=256) for i, face in enumerate(faces)]
+    height, width = upright[0].shape[:2]
+    p, q = (np.arange(n) - (n - 1) / 2 for n in ((width, height) if b == 0 else (height, width)))
+    x, y = a * p + c * q[:, None] + (width - 1) / 2, b * p + d * q[:, None] + (height - 1) / 2
+    stored = [picture[y.astype(int), x.astype(int)] for picture in upright]
+    path = with_matrix(write_video(tmp_path / "a.mp4", stored), *matrix)
+
+    def place(i, left, top):
+        x, y = left + 40 + 3 * i - width / 2, top + 30 - height / 2
+        return a * x + b * y + len(p) / 2, c * x + d * y + len(q) / 2
+
+    header = ["frame", *(f"{axis}_{point}" for axis in "xy" for point in range(68))]
+    mirror = a * d - b * c < 0
+    rows = [[i + 1, *_landmark_rows(lambda *at, i=i: place(i, *at), mirror)] for i in range(4)]
+    table = tmp_path / "a.csv"
+    table.write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]))
+    (track,) = track_crops(path, VideoSpec(detector="landmarks", landmarks=table, half_window=0), CropRecipe(size=128))
+    assert track.number_T.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(track.box_T4[:, 0], [60, 63, 66, 69], atol=1e-3)
+    for i, crop in enumerate(track.crop_TSSC):
+        centre = (slice(24, 104), slice(24, 104))
+        assert np.abs(crop[centre].astype(int) - faces[i][centre]).mean() < 5

@@ -1,5 +1,6 @@
 """Small videos, written with PyAV, that have what ordinary videos have: odd clocks, audio first, turned pictures."""
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -7,7 +8,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 import simplejpeg
 from PIL import Image
 
@@ -22,7 +22,6 @@ def write_video(
     times_ms: Sequence[int] | None = None,
     *,
     audio_first: bool = False,
-    degrees: int = 0,
     pixel_aspect: Fraction | None = None,
 ) -> Path:
     """Write pictures, uint8 (H, W, 3), at the given times (40 ms apart by default)."""
@@ -36,10 +35,6 @@ def write_video(
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         if pixel_aspect:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
-        if degrees:
-            if not hasattr(stream, "set_display_rotation"):
-                pytest.skip("PyAV before 18.1 turns no pictures that it writes")
-            stream.set_display_rotation(degrees)
         if sound is not None:
             quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
             quiet.sample_rate, quiet.pts = 16000, 0
@@ -49,6 +44,30 @@ def write_video(
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+#: a, b, c, d of a display matrix: p' = a p + c q, q' = b p + d q.
+MATRICES = {
+    "as stored": (1, 0, 0, 1),
+    "turned right": (0, 1, -1, 0),
+    "turned round": (-1, 0, 0, -1),
+    "turned left": (0, -1, 1, 0),
+    "left and right exchanged": (-1, 0, 0, 1),
+    "top and bottom exchanged": (1, 0, 0, -1),
+    "transposed": (0, 1, 1, 0),
+    "transposed over the other diagonal": (0, -1, -1, 0),
+}
+
+
+def with_matrix(path, a, b, c, d):
+    """Put a display matrix into the header of the track of an MP4 file."""
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (round(entry * (1 << 16)) for entry in (a, b, c, d))
+    matrix = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    at = data.index(b"tkhd") + 44
+    struct.pack_into(">9i", data, at, *matrix)
+    path.write_bytes(data)
     return path
 
 
