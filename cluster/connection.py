@@ -2,22 +2,19 @@
 
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 from au_dist.cluster import local
 from au_dist.compat.names import CHATTY_LOGGERS
+from au_dist.compat.reach import reach
 from au_dist.core.errors import ClusterError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # in Ray's own order
-_TIMEOUT_S = 5.0
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ray": 10001}
 
 T = TypeVar("T")
 
@@ -36,13 +33,13 @@ def connect(address: str | None = None) -> "JobSubmissionClient":
     Raises:
         ClusterError: There is no cluster, it does not answer, or it wants another token.
     """
-    cluster = local.current()
+    cluster, source = local.current(), "--address"
     if address is None:
-        set_ones = [value for name in _ADDRESS_VARIABLES if (value := os.environ.get(name))]
-        address = set_ones[0] if set_ones else None
+        set_ones = [(name, value) for name in _ADDRESS_VARIABLES if (value := os.environ.get(name))]
+        source, address = set_ones[0] if set_ones else (str(local.record_file()), None)
     headers = None
     if cluster is not None and address in (None, cluster.address, cluster.dashboard):
-        address = cluster.dashboard
+        source, address = str(local.record_file()), cluster.dashboard
         headers = {"Authorization": f"Bearer {cluster.token_path.read_text()}"}
     if address is None:
         raise ClusterError(
@@ -50,7 +47,7 @@ def connect(address: str | None = None) -> "JobSubmissionClient":
             expected=f"an address, one of {' and '.join(_ADDRESS_VARIABLES)}, or a local cluster",
             fix="Start one with `au-dist cluster up`, or give the address of a dashboard such as http://127.0.0.1:8265",
         )
-    _knock(address)
+    reach(address, source)
     from ray.job_submission import JobSubmissionClient
 
     for name in CHATTY_LOGGERS:
@@ -87,28 +84,6 @@ def asked(question: Callable[[], T], where: object) -> T:
             ) from error
         raise ClusterError(
             "The cluster does not do what it was asked", where=where, found=_first_line(error)
-        ) from error
-
-
-def _knock(address: str) -> None:
-    """Find out in seconds, not minutes, that nobody is there; Ray's client knows no timeouts."""
-    place = urlsplit(address if "://" in address else f"//{address}")
-    try:
-        port = place.port or _DEFAULT_PORTS.get(place.scheme)
-    except ValueError:
-        port = None
-    if place.hostname is None or port is None:
-        if address == "auto":
-            return  # Ray looks for a cluster of this machine itself
-        raise ClusterError("This is no address of a cluster", where=address, expected="http://host:port or host:port")
-    try:
-        socket.create_connection((place.hostname, port), timeout=_TIMEOUT_S).close()
-    except OSError as error:
-        raise ClusterError(
-            "The cluster does not answer",
-            where=address,
-            found=error,
-            fix="Is it up? A remote dashboard is on loopback there: `ray dashboard ray_config.yaml` opens a tunnel",
         ) from error
 
 

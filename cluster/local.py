@@ -17,11 +17,11 @@ from au_dist.cluster import nodes as ray_nodes
 from au_dist.cluster import processes
 from au_dist.cluster.processes import Leader
 from au_dist.cluster.record import Record, Shape, locked, read, record_path, token_path, write, write_private
+from au_dist.compat.ray_folder import short_folder
 from au_dist.core.errors import ClusterError
 
 _START_TIMEOUT_S = 120.0
 _MIN_OBJECT_STORE_MB = 80  # Ray refuses less than 75 MiB
-_LONGEST_TEMP = 30  # characters; a session's sockets need about 70 of the 107 that a path may have
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,18 @@ class LocalCluster:
 
 def home() -> Path:
     """The folder for au-dist's own state on this machine: `AU_DIST_HOME`, or `~/.au-dist`."""
-    return Path(os.environ.get("AU_DIST_HOME") or Path.home() / ".au-dist")
+    person = os.path.expanduser("~")  # stays as it is for a user whom the machine does not know
+    return Path(os.environ.get("AU_DIST_HOME") or Path(person if os.path.isabs(person) else "/", ".au-dist"))
 
 
 def default_directory() -> Path:
     """Where the local cluster keeps its token, its record and its lock."""
     return home() / "cluster"
+
+
+def record_file(directory: Path | None = None) -> Path:
+    """The file in which the address of the local cluster is written."""
+    return record_path(default_directory() if directory is None else directory)
 
 
 def up(
@@ -190,7 +196,7 @@ def _start(shape: Shape, directory: Path) -> LocalCluster:
     record = Record(
         cluster_id=secrets.token_hex(8),
         boot_id=processes.boot_id(),
-        temp=_make_temp(),
+        temp=tempfile.mkdtemp(prefix="aud-", dir=short_folder()),
         address=f"127.0.0.1:{ports.head}",
         dashboard=f"http://{host}:{ports.dashboard}",
         shape=shape,
@@ -255,8 +261,3 @@ def _cluster(record: Record, directory: Path) -> LocalCluster:
 
 def _head_is_alive(record: Record) -> bool:
     return record.boot_id == processes.boot_id() and bool(record.leaders) and processes.is_alive(record.leaders[0])
-
-
-def _make_temp() -> str:
-    usual = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="aud-", dir=usual if len(usual) <= _LONGEST_TEMP else "/tmp")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from au_dist.cluster.processes import Leader
+from au_dist.core.errors import ClusterError
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,16 @@ def write_private(path: Path, text: str) -> None:
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """One `up` or `down` at a time per directory; the other one waits."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as file:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (directory / "lock").open("w")
+    except OSError as error:
+        raise ClusterError(
+            "The local cluster's own folder cannot be written to",
+            where=directory,
+            found=error.strerror,
+            fix="Set AU_DIST_HOME to a folder that you may write to.",
+        ) from error
+    with lock as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

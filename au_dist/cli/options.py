@@ -57,8 +57,10 @@ def ray(address: str | None) -> Iterator[None]:
         if current is None:
             raise ClusterError("No local cluster is up", fix="Start one with `au-dist cluster up`.")
         os.environ.update(local.environment(current))
-        address = current.address
-    with ray_session(address):
+        with ray_session(current.address, source=str(local.record_file())):
+            yield
+        return
+    with ray_session(address, source="--address"):
         yield
 
 

@@ -45,6 +45,27 @@ PRIVATE_NAMES = (
         "a public list of draining nodes; ray.train.get_preemption_info is a barrier of all workers",
     ),
     PrivateName(
+        "ray.core.generated.gcs_service_pb2_grpc:NodeInfoGcsServiceServicer.CheckAlive",
+        ("self", "request", "context"),
+        "tells in seconds that nobody, or no Ray, is at an address; ray.init is silent for ten minutes",
+        "a timeout of ray.init",
+        every_run=False,
+    ),
+    PrivateName(
+        "ray._private.services:get_ray_address_from_environment",
+        ("addr", "temp_dir"),
+        "finds the last cluster of this machine for the address `auto`, so that it can be asked whether it lives",
+        "a timeout of ray.init",
+        every_run=False,
+    ),
+    PrivateName(
+        "ray._common.utils:get_ray_address_file",
+        ("temp_dir",),
+        "names the file in which the address `auto` is looked up",
+        "a timeout of ray.init",
+        every_run=False,
+    ),
+    PrivateName(
         "ray.train.v2._internal.exceptions:WorkerHealthCheckTimeoutError",
         None,
         "tells a worker that does not answer any more from one that failed",

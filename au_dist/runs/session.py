@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from au_dist.compat.ray_folder import use_short_folder
+from au_dist.compat.reach import reach
 from au_dist.core.errors import ClusterError
 from au_dist.storage.access import PORTABLE_S3
 
@@ -63,27 +65,49 @@ def _own_token() -> str:
     return str(file)
 
 
+def _reach(address: str, source: str) -> None:
+    """Return when a cluster answers that a driver can join."""
+    if address.startswith(("http://", "https://")):
+        raise ClusterError(
+            "This is the address of a job server, which a driver cannot join",
+            where=f"{address}, from {source}",
+            expected="host:port of the cluster's head, such as 10.0.0.1:6379",
+            fix="`au-dist submit RECIPE` sends a recipe there as a job.",
+        )
+    reach(address, source)
+
+
 @contextmanager
-def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> Iterator[None]:
+def ray_session(
+    address: str | None = None, log_level: int = logging.ERROR, source: str = "the address that was given"
+) -> Iterator[None]:
     """Connect to Ray for the length of a block.
 
     Args:
         address: A cluster's address; `RAY_ADDRESS` when None; without either, Ray is started in this process.
         log_level: Level of Ray's own messages.
+        source: Where the address comes from, for messages.
 
     Raises:
         ClusterError: The cluster does not answer.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        address, source = os.environ.get("RAY_ADDRESS"), "RAY_ADDRESS"
+    if address == "local":  # Ray's word for one in this process
+        address = None
     for name, text in {**ENVIRONMENT, **({} if address else EMBEDDED_ENVIRONMENT)}.items():
         os.environ.setdefault(name, text)
     if not address and not any(name in os.environ for name in TOKENS):
         os.environ["RAY_AUTH_TOKEN_PATH"] = _own_token()
+    if not address:
+        use_short_folder()
     import ray
 
     if ray.is_initialized():
         yield
         return
+    if address:
+        _reach(address, source)
     options = {"log_to_driver": False, "logging_level": log_level, "configure_logging": True}
     try:
         # Ray would put the current folder on the import path of all workers, and start its processes there: a file of
@@ -93,6 +117,7 @@ def ray_session(address: str | None = None, log_level: int = logging.ERROR) -> I
                 ray.init(address=address, **options)
             else:
                 ray.init(
+                    address="local",  # or it would join any other cluster of this machine
                     num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
                     object_store_memory=OBJECT_STORE_BYTES,
                     # A dozen processes; a cluster started with `au-dist cluster up` has it.

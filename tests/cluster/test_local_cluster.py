@@ -145,3 +145,16 @@ def test_no_gpu_is_dealt_twice(nodes: int, per_node: int, spare: int, named: boo
 def test_too_few_gpus_are_counted() -> None:
     with pytest.raises(ClusterError, match=r"2 nodes x 2 GPUs = 4.*Found 3"):
         gpu_slices(2, 2, "0,1,2")
+
+
+def test_a_home_that_may_not_be_written_to_is_said(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(ClusterError, match="AU_DIST_HOME"):
+        local.up(directory=tmp_path / "home" / "cluster")
+
+
+def test_a_user_whom_the_machine_does_not_know_has_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AU_DIST_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda text: text)
+    assert local.home() == Path("/.au-dist")
+    assert local.current() is None

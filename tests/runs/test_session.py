@@ -47,3 +47,20 @@ def test_a_token_that_is_not_there_is_said(tmp_path):
     said = run(RAY_AUTH_TOKEN_PATH=str(tmp_path / "nowhere"), RAY_AUTH_MODE="token")
     assert said.startswith("refused Ray does not accept our token")
     assert "or unset it" in said
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_long_temporary_folder_and_no_home_are_no_hindrance(tmp_path):
+    """As a scheduler gives them: `TMPDIR` of more than 60 bytes, `HOME` that is not there on this machine."""
+    folder = tmp_path / ("slurm_jobdir." + "1" * 60)
+    folder.mkdir()
+    assert run(TMPDIR=str(folder), HOME="/no/such/home").startswith("ran")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_proxy_is_no_hindrance():
+    nobody = "http://127.0.0.1:9"
+    assert run(HTTP_PROXY=nobody, HTTPS_PROXY=nobody, http_proxy=nobody).startswith("ran")
