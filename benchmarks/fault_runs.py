@@ -203,6 +203,8 @@ def line(event: "Event") -> dict[str, Any]:
     match event:
         case events.StepDone() | events.Validated():
             return event.row()
+        case events.Noted():
+            return {"noted": event.words}
         case events.Resumed():
             return {"resumed": True, "step": event.step}
         case events.Stored():

@@ -29,6 +29,9 @@ from au_dist.tuning.space import Dimension, check_space, parse_space
 
 CAMPAIGN = "campaign.yaml"
 
+#: What a campaign whose trials all failed has written.
+WRITTEN = (CAMPAIGN, "study.journal", "tune", "runs")
+
 #: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
 SHARDS = "# shards "
 
@@ -198,6 +201,16 @@ def claim(campaign: Campaign, manifest: str) -> None:
             found=f"changed: {'; '.join(changed)}",
             fix="Give this campaign another name, or undo the change to go on with that one.",
         )
+
+
+def withdraw(campaign: Campaign) -> None:
+    """Remove what a campaign has written if no trial of it left a run: its name is free for a corrected one."""
+    place = campaign.place
+    if not place.list("runs"):
+        for path in WRITTEN:
+            place.delete(path)
+        if not place.list():
+            place.delete("")
 
 
 def _meaning(text: str) -> dict[str, Any]:

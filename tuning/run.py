@@ -10,8 +10,9 @@ from typing import Any
 
 from au_dist.core.errors import AuDistError, RecipeError, TrainError
 from au_dist.runs.context import make_context, starting_point
+from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import worker_counts
-from au_dist.tuning.campaign import Campaign, claim, load_campaign, trial_name
+from au_dist.tuning.campaign import Campaign, claim, load_campaign, trial_name, withdraw
 from au_dist.tuning.fit import trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
@@ -34,7 +35,11 @@ ENVIRONMENT = {
 
 
 def run_campaign(
-    path: Path, overrides: Sequence[str], nodes: Sequence[Mapping[str, float]], show: Show = lambda text: None
+    path: Path,
+    overrides: Sequence[str],
+    nodes: Sequence[Mapping[str, float]],
+    show: Show = lambda text: None,
+    note: Show = lambda text: None,
 ) -> CampaignResult:
     """Run a campaign, resume it, or find it complete; Ray must be connected.
 
@@ -44,6 +49,7 @@ def run_campaign(
         nodes: What each node of the cluster has, as Ray counts it: ``{"CPU": 8, "GPU": 1}``.
         show: Called in this process with a line of text for each event: what is to be done, then starts, validations
             and ends of trials.
+        note: Called with what a person should know before they begin.
 
     Returns:
         The table and the best trial, scored again from its checkpoint.
@@ -56,16 +62,28 @@ def run_campaign(
     """
     campaign = load_campaign(path, overrides)
     at_once = trials_at_once(campaign.base(), nodes, min(campaign.trials, campaign.concurrent or campaign.trials))
-    manifest = check_runs(campaign, path)
+    manifest = check_runs(campaign, path, note)
     campaign.place.parent.check()
     claim(campaign, manifest)
-    with _alone(campaign), open_study(campaign) as study:
-        _search(campaign, study, at_once, show)
-        return conclude(campaign, study.trials(), show)
+    with _alone(campaign):
+        with open_study(campaign) as study:
+            _search(campaign, study, at_once, show)
+            trials = study.trials()
+        try:
+            return conclude(campaign, trials, show)
+        except TrainError:
+            if all(trial.state == "failed" for trial in trials):
+                withdraw(campaign)
+            raise
 
 
-def check_runs(campaign: Campaign, where: Path) -> str:
+def check_runs(campaign: Campaign, where: Path, note: Show) -> str:
     """Refuse a campaign whose trials could not start on its shards, at any bound or choice of its space.
+
+    Args:
+        campaign: The campaign.
+        where: Its file, for messages.
+        note: Called with what a person should know.
 
     Returns:
         The hash of the manifest of its shards.
@@ -74,9 +92,13 @@ def check_runs(campaign: Campaign, where: Path) -> str:
         AuDistError: What stands in the way.
     """
     context = make_context(campaign.base())
+    for words in label_notes(context):
+        note(words)
     starting_point(context)
     for recipe in check_space(campaign.space, campaign.recipe, where):
-        make_context(recipe).plan(worker_counts(recipe)[-1])
+        corner = make_context(recipe)
+        corner.plan(worker_counts(recipe)[-1])
+        starting_point(corner)
     return context.manifest.sha256
 
 

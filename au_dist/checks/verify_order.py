@@ -8,8 +8,8 @@ import numpy as np
 
 from au_dist.core.errors import TrainError
 from au_dist.recipes.files import stored_recipe
+from au_dist.runs.claims import RECIPE
 from au_dist.runs.context import Context, make_context
-from au_dist.runs.train import RECIPE
 from au_dist.shards.format import read_row_group
 from au_dist.storage.store import Store
 from au_dist.train.ledger import FOLDER, read_ledger

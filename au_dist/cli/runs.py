@@ -41,7 +41,7 @@ def train(
         check_fits(loaded)
         result = run(loaded, Progress(), stop=stop)
     say(
-        f"run  {result['run']}  {result['steps']} steps, best {result['metric']} {result['best']:.3f} "
+        f"run  {result['run']}  {result['steps']} steps, best {result['metric']} {number(result['best'])} "
         f"at step {result['best_step']}"
     )
 
@@ -79,8 +79,12 @@ def evaluate(
         report = score(run, which=which.value, runs=store(runs))
     columns = report["measures"]
     rows = [[row["name"], *(number(row[key]) for key in columns), f"{row['frames']:.0f}"] for row in report["aus"]]
-    rows.append(["average", *(number(report["average"][key]) for key in columns), ""])
+    out = [row["name"] for row in report["aus"] if row["name"] not in report["averaged"]]
+    over = f"average of {len(report['averaged'])}" if out else "average"
+    rows.append([over, *(number(report["average"][key]) for key in columns), ""])
     table(["action unit", *columns.values(), "frames"], rows)
+    if out:
+        say(f"not in the average: {', '.join(out)}: the labels of the test subjects are of one kind, or absent")
     say(f"{report['stamp']} {report['rows_scored']} of {report['rows_expected']} frames scored.")
     if faults := report["unreadable"]:
         say(f"{len(faults)} frames do not decode and are left out, e.g. {faults[0]}")

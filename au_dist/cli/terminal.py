@@ -41,10 +41,14 @@ class Progress:
                 _left_out(event.step, event.metrics.get("unreadable", ()))
                 numbers = {name: value for name, value in event.metrics.items() if isinstance(value, float)}
                 shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-                say(f"step {event.step:>6}  {shown}")
+                units = event.metrics.get("val_units")
+                over = "" if units is None else f"  over {units} action units"
+                say(f"step {event.step:>6}  {shown}{over}")
             case events.Stored():
                 spent = "" if event.validated_s is None else f"; validated in {event.validated_s:.1f} s"
                 say(f"step {event.step:>6}  stored {event.bytes / 2**20:.1f} MiB in {event.seconds:.1f} s{spent}")
+            case events.Noted():
+                note(event.words)
             case events.Resumed():
                 say(f"step {event.step:>6}  going on from here")
             case events.CheckpointDamaged():

@@ -95,13 +95,22 @@ def agreement(y_N: np.ndarray, found_N: np.ndarray) -> dict[str, float]:
 
 
 def intensity_per_au(y_NA: np.ndarray, valid_NA: np.ndarray, found_NA: np.ndarray) -> list[dict[str, float]]:
-    """Return `agreement`, mean intensity and known frames of each action unit."""
+    """Return `agreement`, mean intensity and known frames of each action unit.
+
+    Where labels never vary, ``icc`` and ``pcc`` are NaN; where they do and the estimate does not, ``pcc`` is 0 as
+    ``icc`` is: which action units have a value depends on the labels alone.
+    """
     rows = []
     for index in range(y_NA.shape[1]):
         known: np.ndarray = valid_NA[:, index].astype(bool)
         y = y_NA[known, index]
+        row = agreement(y, found_NA[known, index])
+        if not len(y) or y.min() == y.max():
+            row |= {"icc": float("nan"), "pcc": float("nan")}
+        elif np.isnan(row["pcc"]):
+            row["pcc"] = 0.0
         mean = float(y.mean()) if len(y) else float("nan")
-        rows.append({**agreement(y, found_NA[known, index]), "mean": mean, "frames": float(len(y))})
+        rows.append({**row, "mean": mean, "frames": float(len(y))})
     return rows
 
 
@@ -112,6 +121,15 @@ def thresholds(y_NA: np.ndarray, valid_NA: np.ndarray, score_NA: np.ndarray) -> 
         known: np.ndarray = valid_NA[:, index].astype(bool)
         best.append(best_threshold(y_NA[known, index].astype(bool), score_NA[known, index]))
     return np.array(best)
+
+
+def judged(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Return the rows of those action units whose labels can judge: their AUC, or their ICC, is a number.
+
+    They have frames with the action unit and frames without it. Averages of F1 and AUC are over the same ones, whatever
+    was called: the F1 of an action unit that never occurs is 0 or unknown, as one call more or less has it.
+    """
+    return [row for row in rows if not np.isnan(row["auc"] if "auc" in row else row["icc"])]
 
 
 def average(rows: list[dict[str, float]], key: str) -> float:

@@ -30,6 +30,11 @@ class LabelCounts:
     known_CA: np.ndarray
     positive_CA: np.ndarray
 
+    def sums(self) -> list[tuple[int, int]]:
+        """Return of each action unit its known frames, and those in which it occurs."""
+        sums = zip(self.known_CA.sum(0), self.positive_CA.sum(0), strict=True)
+        return [(int(known), int(positive)) for known, positive in sums]
+
     def rates(self) -> np.ndarray:
         """Return the occurrence rate of each action unit, float64 [A]; NaN without labels."""
         known_A = self.known_CA.sum(0)

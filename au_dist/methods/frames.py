@@ -8,7 +8,7 @@ import torch
 
 from au_dist.config.sections import Labels
 from au_dist.core.errors import TrainError
-from au_dist.core.metrics import average, per_au, thresholds
+from au_dist.core.metrics import average, judged, per_au, thresholds
 from au_dist.data.jpeg import pixels, stack
 from au_dist.data.labels import known
 from au_dist.data.views import plain_views
@@ -156,11 +156,15 @@ def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dic
         frames: These frames.
         world: This process among the workers.
     """
-    return judged(*joined((score_NA, frames.y_NA, frames.valid_NA), world))
+    return metrics_of(*joined((score_NA, frames.y_NA, frames.valid_NA), world))
 
 
-def judged(score_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
-    """Return metrics and the thresholds with the highest F1; arguments and thresholds are of validation frames."""
+def metrics_of(score_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
+    """Return metrics and the thresholds with the highest F1; arguments and thresholds are of validation frames.
+
+    `val_units` is how many action units the averages hold: those that validation frames have both with and without.
+    """
     limits = thresholds(y_NA, valid_NA, score_NA)
-    rows = per_au(y_NA, valid_NA, score_NA, limits)
-    return {"val_f1": average(rows, "f1"), "val_auc": average(rows, "auc"), "thresholds": limits.tolist()}
+    rows = judged(per_au(y_NA, valid_NA, score_NA, limits))
+    means = {"val_f1": average(rows, "f1"), "val_auc": average(rows, "auc")}
+    return {**means, "val_units": len(rows), "thresholds": limits.tolist()}

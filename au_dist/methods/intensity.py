@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from au_dist.config.sections import Data, Model
-from au_dist.core.metrics import average, intensity_per_au
+from au_dist.core.metrics import average, intensity_per_au, judged
 from au_dist.data.labels import intensity
 from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
@@ -60,7 +60,8 @@ class IntensityTask(nn.Module):
 
 @torch.no_grad()
 def intensity_metrics(module: IntensityTask, clips: Clips, size: int, world: World) -> dict[str, Any]:
-    """Return metrics over the labelled validation frames of all ranks: means over action units.
+    """Return metrics over the labelled validation frames of all ranks: means over action units whose labels vary,
+    and how many these are.
 
     Args:
         module: The regressor, in evaluation mode.
@@ -73,8 +74,9 @@ def intensity_metrics(module: IntensityTask, clips: Clips, size: int, world: Wor
         intensity_BA = module.intensities(x_BCHW, clips.frames).float().cpu().numpy()
         batches += [intensity_BA] if real else []
     intensity_NA, y_NA, valid_NA = joined((np.concatenate(batches), clips.y_NA, clips.valid_NA), world)
-    rows = intensity_per_au(y_NA, valid_NA, intensity_NA)
-    return {f"val_{name}": average(rows, name) for name in ("icc", "pcc", "mse", "mae")}
+    rows = judged(intensity_per_au(y_NA, valid_NA, intensity_NA))
+    means = {f"val_{name}": average(rows, name) for name in ("icc", "pcc", "mse", "mae")}
+    return {**means, "val_units": len(rows)}
 
 
 def _refusals(section: None, data: Data) -> Iterator[str]:

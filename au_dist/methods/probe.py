@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from au_dist.core.metrics import average, per_au
+from au_dist.core.metrics import average, judged, per_au
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
-from au_dist.methods.frames import Frames, joined, judged
+from au_dist.methods.frames import Frames, joined, metrics_of
 
 #: Validation frames that are compared with each other to see how well embeddings know who is seen.
 IDENTITY_FRAMES = 2000
@@ -45,8 +45,8 @@ def probe_metrics(
     seen_ND = np.concatenate([part[0].reshape(len(part[0]), -1) for part in parts if len(part[0])])
     who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
     return {
-        **judged(ridge_NA, judged_y_NA, judged_NA),
-        "val_knn_auc": average(per_au(judged_y_NA, judged_NA, knn_NA, np.zeros(judged_NA.shape[1])), "auc"),
+        **metrics_of(ridge_NA, judged_y_NA, judged_NA),
+        "val_knn_auc": average(judged(per_au(judged_y_NA, judged_NA, knn_NA, np.zeros(judged_NA.shape[1]))), "auc"),
         "val_identity": who,
         "val_identity_chance": chance,
     }

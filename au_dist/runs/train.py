@@ -6,14 +6,15 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from au_dist.config.paths import differences
-from au_dist.core.errors import AuDistError, RecipeError, ResumeError, RunStoppedError, TrainError
-from au_dist.recipes.files import absolute, dump_recipe, stored_recipe
+from au_dist.core.errors import AuDistError, ResumeError, RunStoppedError, TrainError
+from au_dist.recipes.files import absolute
 from au_dist.recipes.recipe import Recipe
+from au_dist.runs.claims import FOLDER, claim, withdraw
 from au_dist.runs.context import Context, make_context, starting_point
+from au_dist.runs.label_needs import label_notes
 from au_dist.runs.leases import acquire
 from au_dist.train import checkpoint
-from au_dist.train.events import CheckpointDamaged, Resumed, WorkersLost
+from au_dist.train.events import CheckpointDamaged, Noted, Resumed, WorkersLost
 from au_dist.train.plan import worker_counts
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ RESIZE_S = 15.0
 COUNT_AGAIN_S, COUNT_AGAIN = 15.0, 10
 
 RESULT = "result.json"
-RECIPE = "recipe.yaml"
 
 
 def train(
@@ -47,15 +47,22 @@ def train(
         The run's result: name, place, steps, best step, metrics.
 
     Raises:
-        AuDistError: What stopped the run, for a person.
+        AuDistError: What stopped the run, for a person. A run that never began leaves nothing behind, so that its name
+            is free for a corrected recipe.
     """
     context = make_context(absolute(recipe))
     for count in worker_counts(context.recipe):
         context.plan(count)
+    done = context.run.exists(RESULT)
+    # All that can be refused is refused before the run has a name.
+    notes = [] if done else label_notes(context)
+    if not done:
+        starting_point(context)
     claim(context)
-    if context.run.exists(RESULT):
+    if done:
         return json.loads(context.run.read(RESULT))
-    starting_point(context)
+    for words in notes:
+        show(Noted(words))
     if not trained(context):
         _fit(context, show, callbacks, stop or threading.Event())
     return finish(context)
@@ -67,44 +74,24 @@ def trained(context: Context) -> bool:
     return last in checkpoint.steps(context.run) and context.resume_step()[0] == last
 
 
-def claim(context: Context) -> None:
-    """Write the run's recipe, or check that the one that is there means the same.
-
-    Raises:
-        RecipeError: A run of this name exists with another recipe or on other shards.
-    """
-    recipe, run = context.recipe, context.run
-    text = f"# shards {context.manifest.sha256}\n{dump_recipe(recipe)}"
-    if run.create(RECIPE, text.encode()):
-        return
-    there = run.read(RECIPE).decode()
-    before = stored_recipe(there)
-    changed = sorted(differences(before.science(), recipe.science()))
-    if f"# shards {context.manifest.sha256}" not in there:
-        changed.append("the shards themselves (another manifest hash)")
-    if changed:
-        raise RecipeError(
-            "A run of this name exists with another recipe",
-            where=run.uri,
-            found=f"changed: {'; '.join(changed)}",
-            fix="Give this run another name, or undo the change to resume that one.",
-        )
-
-
 def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event) -> None:
     import ray
 
     from au_dist.runs.coordinator import RunMonitor, start_coordinator
 
-    coordinator, lease = start_coordinator(), acquire(context.run)
+    lease = acquire(context.run)
     try:
+        coordinator = start_coordinator()
         while True:
             with RunMonitor(coordinator, show, stop):
                 _trainer(context, coordinator, lease, callbacks).fit()
             done = max(checkpoint.steps(context.run), default=0) == context.plan(1).steps
             if done or not ray.get(coordinator.moves.remote()):
                 return
-    except Exception as error:
+    except BaseException as error:
+        withdraw(context.run, lease)
+        if not isinstance(error, Exception):
+            raise
         raise _for_people(error, context) from error
 
 
@@ -165,7 +152,7 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
         train_loop_config={"context": context, "coordinator": coordinator, "lease": lease},
         scaling_config=scaling,
         run_config=RunConfig(
-            name="ray",
+            name=FOLDER,
             storage_path=path,
             storage_filesystem=filesystem,
             # Without a limit a group of workers that cannot be placed is asked for again without end.

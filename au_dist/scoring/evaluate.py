@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from au_dist.core.errors import ShardError
-from au_dist.core.metrics import average
+from au_dist.core.metrics import average, judged
 from au_dist.core.schema import au_name
 from au_dist.data.pipeline import quiet, score
 from au_dist.recipes.recipe import Recipe
@@ -175,7 +175,8 @@ def _report(
         "rows_scored": scored,
         "rows_expected": frames,
         "aus": [{"au": au, "name": au_name(au), **row} for au, row in zip(state.aus, rows, strict=True)],
-        "average": {key: average(rows, key) for key in rows[0] if key not in ("frames", "threshold")},
+        "average": {key: average(judged(rows), key) for key in rows[0] if key not in ("frames", "threshold")},
+        "averaged": [au_name(au) for au, row in zip(state.aus, rows, strict=True) if judged([row])],
         "curves": {
             "train": [row for row in curve if "loss" in row],
             "validation": [row for row in curve if any(name.startswith("val_") for name in row)],

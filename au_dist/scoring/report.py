@@ -71,7 +71,18 @@ def render(report: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "percent": percent, "share": share, "whole": whole}
-    optional = ("kind", "run", "checkpoint", "step", "stamp", "subjects", "comparison", "rows_scored", "rows_expected")
+    optional = (
+        "kind",
+        "run",
+        "checkpoint",
+        "step",
+        "stamp",
+        "subjects",
+        "comparison",
+        "rows_scored",
+        "rows_expected",
+        "averaged",
+    )
     derived = {
         "aus": [{"facs": NAMES.get(row.get("au"), ""), **row} for row in report.get("aus", [])],
         "plots": plots(report.get("curves") or {}, report.get("step")),

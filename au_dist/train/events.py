@@ -100,6 +100,13 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """What a person should know of a run before it begins, in `words`."""
+
+    words: str
+
+
+@dataclass(frozen=True)
 class Resumed:
     """The workers go on from a step that is stored."""
 
@@ -137,4 +144,4 @@ class WorkersLost:
 #: What stands in the record of a run.
 Recorded = StepDone | Validated
 
-Event = StepDone | Validated | Stored | Resumed | CheckpointDamaged | Waiting | NodesDraining | WorkersLost
+Event = StepDone | Validated | Stored | Noted | Resumed | CheckpointDamaged | Waiting | NodesDraining | WorkersLost

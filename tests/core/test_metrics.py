@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.core.metrics import agreement, auc, average, best_threshold, f1, intensity_per_au, per_au, thresholds
+from au_dist.core.metrics import (
+    agreement,
+    auc,
+    average,
+    best_threshold,
+    f1,
+    intensity_per_au,
+    judged,
+    per_au,
+    thresholds,
+)
 
 pairs = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=40)
 
@@ -58,6 +68,21 @@ def test_unknown_labels_are_left_out():
 
 def test_the_average_skips_action_units_without_a_value():
     assert average([{"f1": 0.5}, {"f1": float("nan")}, {"f1": 0.7}], "f1") == pytest.approx(0.6)
+
+
+@given(st.lists(st.integers(0, 6), min_size=4, max_size=4), st.lists(st.integers(0, 6), min_size=4, max_size=4))
+def test_which_action_units_are_averaged_depends_on_labels_alone(one, other):
+    """Of four units one never occurs, one always does, one has no label: F1 of the first is 0 or unknown, as called."""
+    y = np.array([[0, 1, 0, 0], [0, 1, 0, 1], [0, 1, 0, 0], [0, 1, 0, 1]], bool)
+    valid = np.array([True, True, False, True]) & np.ones((4, 1), bool)
+    score = np.stack([np.array(scores, float) for scores in (one, other, one, other)], 1)
+    for limits in (np.full(4, 3.0), thresholds(y, valid, score)):
+        rows = per_au(y, valid, score, limits)
+        assert judged(rows) == [rows[3]]
+        assert average(judged(rows), "f1") == rows[3]["f1"]
+    levels = intensity_per_au(y.astype(float), valid, score)
+    assert judged(levels) == [levels[3]]
+    assert not np.isnan(list(levels[3].values())).any()
 
 
 def anova_icc(ratings_NK: np.ndarray) -> float:

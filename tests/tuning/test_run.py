@@ -33,6 +33,8 @@ def test_nothing_starts_when_it_could_not_end_well(tmp_path: Path, shards: Store
         run_campaign(path, ["space={batch.clips: {choice: [4, 4096]}}"], NODES)
     with pytest.raises(RecipeError, match="larger than the stored crops"):
         run_campaign(path, ["space={data.size: {choice: [32, 64]}}"], NODES)
+    with pytest.raises(RecipeError, match="No action unit can be"):
+        run_campaign(path, ["recipe.data.labels={share: 0.001, seed: 2}"], NODES)
     assert not (tmp_path / "campaigns").exists()
 
 
@@ -132,6 +134,18 @@ def test_trials_that_fail_are_counted_and_do_not_end_the_campaign(
     campaign = load_campaign(path)
     with open_study(campaign) as study:
         assert [trial.state for trial in study.trials()] == ["failed"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_campaign_no_trial_of_which_could_begin_leaves_its_name(
+    tmp_path: Path, shards: Store, ray_here: None
+) -> None:
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    path = write_campaign(tmp_path, shards.uri, trials=1)
+    with pytest.raises(TrainError, match=r"1 failed; trial 0: .*torn\.safetensors"):
+        run_campaign(path, [f"recipe.model.weights={tmp_path}/torn.safetensors"], NODES)
+    assert not (tmp_path / "campaigns/campaign").exists()
 
 
 def tune(folder: Path) -> subprocess.Popen[str]:
