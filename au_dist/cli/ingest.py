@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import sys
 import time
 from collections.abc import MutableMapping
@@ -13,7 +12,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from au_dist.cli.options import ADDRESS, OUT, ray
+from au_dist.cli.options import ADDRESS, CROPPED, OUT, default_parallel, placed, ray
 from au_dist.cli.sections import keyword, options_of, verb
 from au_dist.cli.terminal import bar, say, table
 
@@ -60,6 +59,7 @@ def _verb_of(name: str) -> Any:
         *options_of(Options, corpus.options, ON_THE_COMMAND_LINE),
         *([keyword("aus", str | None, typer.Option(help=f"Action units; {units} if absent."), None)] if joins else []),
         *options_of(VideoSpec, FACES, ON_THE_COMMAND_LINE),
+        keyword("cropped", bool | None, CROPPED, None),
         *options_of(Crops),
         keyword("max_aside", float, aside, MOST_ASIDE),
         keyword("dry_run", bool, typer.Option("--dry-run", help="Say what is there, and stop."), False),
@@ -118,14 +118,15 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
     if read.get("root"):
         read["root"] = read["root"].absolute()
     options = Options(**read)
-    crops = Crops(**{field.name: given[field.name] for field in dataclasses.fields(Crops)})
+    made = Crops(**{field.name: given[field.name] for field in dataclasses.fields(Crops)})
     recordings = corpus.find(look(given["path"].absolute()), options)
     faces = {key: given[key] for key in FACES}
-    faces["detector"] = _placed(faces["detector"] or ("none" if recordings.cropped else VideoSpec.detector))
+    crops = given["cropped"] or (recordings.cropped and given["cropped"] is None)
+    faces["detector"] = placed(faces["detector"] or ("none" if crops else VideoSpec.detector))
     faces["detect_side"] = faces["detect_side"] or corpus.detect_side
     faces["landmarks"] = faces["landmarks"] and faces["landmarks"].absolute()
-    spec = VideoSpec(**faces, max_faces=corpus.people)
-    recipe = recipe_for(name, recordings, options, spec, crops, given.get("aus"))
+    spec = VideoSpec(**faces, max_faces=corpus.people, cropped=given["cropped"])
+    recipe = recipe_for(name, recordings, options, spec, made, given.get("aus"))
     if recordings.understood or given["dry_run"]:
         rows = [*recordings.understood, ("recordings", f"{len(recordings.sequences)}")]
         width = max(len(what) for what, _ in rows)
@@ -137,9 +138,7 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
         return
     address = given["address"]
     with ray(address), bar("recordings", len(recordings.sequences)) as advance:
-        at_once = given["parallel"] or (
-            _cluster_cpus() if address or "RAY_ADDRESS" in os.environ else os.cpu_count() or 1
-        )
+        at_once = given["parallel"] or default_parallel(address)
         manifest, summary = ingest_corpus(
             recordings,
             open_store(out),
@@ -150,18 +149,6 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
             show=_Watch(advance),
         )
     _print(out, manifest, summary, recipe, recordings.notes)
-
-
-def _placed(detector: str) -> str:
-    """Return a detector as every process finds it: workers have other working directories."""
-    file, colon, function = detector.rpartition(":")
-    return f"{Path(file).absolute()}:{function}" if colon and file.endswith(".py") else detector
-
-
-def _cluster_cpus() -> int:
-    import ray as cluster
-
-    return int(cluster.cluster_resources().get("CPU", 1))
 
 
 class _Watch:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 OUT = typer.Option("--out", help="Where the shards go: s3://bucket/prefix or a folder.")
 ADDRESS = typer.Option(help="Ray cluster; `local` is that of `cluster up`. RAY_ADDRESS, else one in this process.")
 
+CROPPED = typer.Option(
+    "--already-cropped/--crop-again",
+    help="Square frames that a face fills: face crops, to be taken as they are, or videos to crop as all others.",
+)
+
 Out = Annotated[str, OUT]
 Address = Annotated[str | None, ADDRESS]
 Runs = Annotated[str | None, typer.Option("--runs", envvar="AU_DIST_RUNS", help="Where runs are stored.")]
@@ -42,6 +47,12 @@ class Faces(StrEnum):
 Which = Annotated[Checkpoint, typer.Option("--checkpoint", help="Which checkpoint of a run.")]
 
 
+def placed(detector: str) -> str:
+    """Return a detector as every process finds it: workers have other working directories."""
+    file, colon, function = detector.rpartition(":")
+    return f"{Path(file).absolute()}:{function}" if colon and file.endswith(".py") else detector
+
+
 @contextmanager
 def ray(address: str | None) -> Iterator[None]:
     """Connect to Ray for the length of a verb.
@@ -62,6 +73,15 @@ def ray(address: str | None) -> Iterator[None]:
         return
     with ray_session(address, source="--address"):
         yield
+
+
+def default_parallel(address: str | None) -> int:
+    """Return how many CPUs there are, of the connected cluster or of this machine: as many files are read at a time."""
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        return os.cpu_count() or 1
+    import ray as cluster
+
+    return int(cluster.cluster_resources().get("CPU", 1))
 
 
 def store(runs: str | None) -> Any:

@@ -1,11 +1,12 @@
 """Verbs that train, score, find and use models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from au_dist.cli.options import (
+    CROPPED,
     Address,
     Checkpoint,
     Faces,
@@ -14,13 +15,18 @@ from au_dist.cli.options import (
     Runs,
     Which,
     check_fits,
+    default_parallel,
     most_that_fit,
     needed,
+    placed,
     ray,
     store,
 )
 from au_dist.cli.preview import show_preview
 from au_dist.cli.terminal import Progress, asked_to_stop, note, number, say, table
+
+if TYPE_CHECKING:
+    from au_dist.scoring.predict_many import Row
 
 app = typer.Typer()
 
@@ -144,17 +150,58 @@ def pull(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="A run, a checkpoint or a pulled model folder.")],
-    video: Annotated[Path, typer.Argument(help="A video or picture.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and the timeline.")] = Path("."),
+    videos: Annotated[list[str], typer.Argument(help="Videos, pictures, folders of them; also s3://…")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; of one video also its CSV.")] = Path("."),
     faces: Annotated[Faces, typer.Option(help="The main face only, or all.")] = Faces.MAIN,
     runs: Runs = None,
     which: Which = Checkpoint.BEST,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that predict did not write.")] = False,
+    detector: Annotated[str | None, typer.Option(help="What finds faces; that of the model if absent.")] = None,
+    landmarks: Annotated[Path | None, typer.Option(help="For the detector `landmarks`: a CSV, or a folder.")] = None,
+    detect_side: Annotated[int | None, typer.Option(help="Longest side for finding; the model's if absent.")] = None,
+    cropped: Annotated[bool | None, CROPPED] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Videos at a time; one a CPU if absent.")] = None,
+    address: Address = None,
 ) -> None:
-    """Predict action units on a video: CSV in OpenFace's columns, and a timeline picture."""
-    from au_dist.scoring.predict import predict as run
+    """Predict action units on videos: a CSV in OpenFace's columns and a timeline each; of many also a table of all."""
+    from au_dist.scoring.sources import is_one
 
-    prediction = run(model, video, out, which=which.value, faces=faces.value, base=store(runs))
-    say(f"csv      {prediction.csv}  {prediction.frames} frames, {prediction.frames_with_face} with a face")
-    say(f"picture  {prediction.picture}")
-    for text in prediction.report.notes:
-        say(f"note: {text}")
+    options = {
+        "detector": detector and placed(detector),
+        "landmarks": landmarks and landmarks.absolute(),
+        "detect_side": detect_side,
+        "cropped": cropped,
+        "which": which.value,
+        "faces": faces.value,
+        "base": store(runs),
+        "overwrite": overwrite,
+    }
+    if len(videos) == 1 and is_one(videos[0]):
+        from au_dist.scoring.predict import predict as run
+
+        prediction = run(model, videos[0], out, **options)
+        for text in prediction.notes:
+            note(text)
+        say(f"csv      {prediction.csv}  {prediction.frames} frames, {prediction.frames_with_face} with a face")
+        say(f"picture  {prediction.picture}")
+        return
+    with ray(address):
+        from au_dist.scoring.predict_many import check_all, predict_many
+
+        at_once = parallel or default_parallel(address)
+        many = predict_many(model, videos, out, parallel=at_once, show=_show_video, **options)
+    for text in many.notes:
+        note(text)
+    before = sum(row.done_before for row in many.rows)
+    say(f"table    {many.table}  {len(many.rows)} videos" + (f", {before} of them done before" if before else ""))
+    check_all(many)
+
+
+def _show_video(row: "Row", done: int, total: int) -> None:
+    made = row.made
+    text = f"set aside: {row.error}" if made is None else (
+        f"{made.frames} frames, {made.frames_with_face} with a face{', done before' if row.done_before else ''}"
+    )  # fmt: skip
+    say(f"{done}/{total}  {row.source.name}  {text}")
+    for sentence in made.notes if made else ():
+        note(f"{row.source.name}: {sentence}")

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from au_dist.core.errors import IngestError
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES
+from au_dist.video.pictures import PICTURE_SUFFIXES
 
 
 class FilesBelow:

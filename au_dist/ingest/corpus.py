@@ -20,10 +20,11 @@ from au_dist.ingest.how import IngestRecipe
 from au_dist.ingest.origins import Origin, as_json, origin_of, samples_of
 from au_dist.ingest.standing import REPORT, STAGED, Changes, Standing, clips_of, compare, standing, whole
 from au_dist.ingest.summary import Summary, report_from, report_of, row_of
-from au_dist.ingest.take_in import CROPPED_LOOKS, CROPPED_SHARE, already_cropped, take_in
+from au_dist.ingest.take_in import take_in
 from au_dist.shards.format import Manifest, Shard
 from au_dist.shards.writer import read_part, write_part, write_shards
 from au_dist.storage.store import Store
+from au_dist.video.cropped import CROPPED_LOOKS, CROPPED_SHARE, already_cropped
 from au_dist.video.video_spec import VideoReport
 
 PARTS, DONE = "parts", "done.json"

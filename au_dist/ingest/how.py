@@ -71,13 +71,13 @@ def recipe_for(
     Raises:
         RecipeError: A value is wrong, or crops were to be cropped again.
     """
-    if found.cropped and spec.detector != "none":
+    if found.cropped and spec.detector != "none" and spec.cropped is None:
         raise RecipeError(
             "These pictures are face crops already; they cannot be cropped again",
             where="detector",
             expected="none",
             found=spec.detector,
-            fix="Leave --detector away, or give the videos instead of the crops.",
+            fix="Leave --detector away, give the videos instead of the crops, or insist with --crop-again.",
         )
     crops = crops or Crops()
     alignment: Literal["eyes", "none"] = "none" if spec.detector == "none" else "eyes"

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -25,12 +24,10 @@ from au_dist.corpora.recordings import (
 from au_dist.corpora.timed import Timed
 from au_dist.ingest.how import IngestRecipe
 from au_dist.video.clips import check_fit, crops_in, cut_clips, detector_for
-from au_dist.video.faces import Detector, Face
+from au_dist.video.cropped import filled_by_faces
+from au_dist.video.faces import Detector
 from au_dist.video.video import Frame, count, probe, to_its_end
 from au_dist.video.video_spec import VideoReport, VideoSpec
-
-#: Square pictures whose face is wider than this share of them, on the median of so many, are crops already.
-CROPPED_SHARE, CROPPED_LOOKS = 0.5, 25
 
 
 def take_in(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> Iterator[Clip]:
@@ -51,7 +48,10 @@ def take_in(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> It
     table = _labels(sequence, recipe, report)
     columns = None if table is None else table.columns(recipe.aus)
     frames = _frames(sequence, recipe, table, report)
-    detect = sided(_not_cropped(_detector(sequence, recipe.spec), recipe.spec, report), sequence.side)
+    detect = _detector(sequence, recipe.spec)
+    if recipe.spec.detector != "none" and recipe.spec.cropped is None:
+        detect = filled_by_faces(detect, report, refuse=True)
+    detect = sided(detect, sequence.side)
     crops = crops_in(frames, recipe.spec, recipe.crop, report, detect)
     for clip in cut_clips(crops, recipe.spec, recipe.crop, report, sequence.corpus, sequence.subject, sequence.name):
         result = clip if table is None or columns is None else labelled(clip, table.number_L, *columns)
@@ -217,31 +217,3 @@ def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
 def _opened(spec: VideoSpec) -> Detector:
     """A network is loaded once a process."""
     return detector_for(Path(), spec)
-
-
-def already_cropped(share: float) -> IngestError:
-    """Return the error for pictures that are face crops already: aligning them again would zoom in."""
-    return IngestError(
-        "These pictures are face crops already",
-        found=f"square pictures, filled to {share:.0%} by the face",
-        fix="Take them as they are with --detector none.",
-    )
-
-
-def _not_cropped(detect: Detector, spec: VideoSpec, report: VideoReport) -> Detector:
-    """Return a detector that refuses pictures that are face crops already, once it has seen enough of them."""
-    if spec.detector == "none":
-        return detect
-    shares: list[float] = []
-
-    def watched(frame: Frame) -> list[Face]:
-        faces = detect(frame)
-        height, width = frame.rgb_HWC.shape[:2]
-        if len(shares) < CROPPED_LOOKS and faces and height == width:
-            shares.append(max(face.side for face in faces) / width)
-            report.square_share = median(shares)
-            if len(shares) == CROPPED_LOOKS and report.square_share > CROPPED_SHARE:
-                raise already_cropped(report.square_share)
-        return faces
-
-    return watched

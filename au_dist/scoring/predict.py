@@ -1,20 +1,26 @@
 """``au-dist predict MODEL VIDEO``: a table in OpenFace's columns and a timeline, by the model's own recipe."""
 
-import os
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from au_dist.core.errors import RecipeError, StorageError
+from au_dist.core.errors import RecipeError
 from au_dist.scoring.model import TrainedModel, load_model
-from au_dist.scoring.score_video import Show, score_video, video_spec
+from au_dist.scoring.results import RECORD, Made, check_same_video, check_targets, digest_of, targets_of
+from au_dist.scoring.score_video import Show, finding_notes, score_video, video_spec
 from au_dist.scoring.scored import ScoredVideo, by_share, header, lines, main_tracks
+from au_dist.scoring.sources import one_source
 from au_dist.scoring.timeline import FaceLine, draw_timeline
-from au_dist.storage.store import Store, atomic_file
-from au_dist.video.clips import TrackedCrop
-from au_dist.video.video_spec import VideoReport
+from au_dist.storage.store import Store
+from au_dist.train import checkpoint
+from au_dist.video.clips import TrackedCrop, landmarks_of
+from au_dist.video.cropped import CROPPED_SHARE
+from au_dist.video.video_spec import VideoReport, VideoSpec
 
 #: At most this many faces are in the picture; the table has them all.
 PICTURED_FACES = 4
@@ -35,6 +41,7 @@ class Prediction:
         present: Action unit → share of the frames of the main face in which it was called (an intensity of 1 or more);
             NaN without any.
         report: What became of the video: what was dropped, seconds by stage.
+        notes: What a person should know, a sentence each.
     """
 
     csv: Path
@@ -46,16 +53,39 @@ class Prediction:
     written: int
     present: dict[int, float]
     report: VideoReport
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What comes out of a video, before it is written.
+
+    Attributes:
+        table: The CSV file.
+        picture: The timeline, PNG.
+        made: What the result says of itself.
+        written: Lines of the table after its header.
+        present: As in `Prediction`.
+        report: As in `Prediction`.
+    """
+
+    table: bytes
+    picture: bytes
+    made: Made
+    written: int
+    present: dict[int, float]
+    report: VideoReport
 
 
 def predict(
     model_address: str,
-    video: Path,
+    video: Path | str,
     out: Path,
     *,
     which: str = "best",
     faces: Literal["main", "all"] = "main",
     base: Store | None = None,
+    overwrite: bool = False,
     show: Show | None = None,
     **options: Any,
 ) -> Prediction:
@@ -63,78 +93,128 @@ def predict(
 
     Args:
         model_address: A checkpoint, a pulled model folder, a run, or a run's name below `base`.
-        video: The file.
+        video: The file, or its address (``s3://…``).
         out: The folder for ``<video>.csv`` and ``<video>.png``, or the CSV file itself.
         which: ``best`` or ``last`` checkpoint of a run.
         faces: ``main`` for one line a frame, ``all`` for one line a face.
         base: The place of runs that a bare name belongs to.
+        overwrite: Whether the result may replace files that are not an earlier result of this video.
         show: Is told about the progress every few seconds.
-        **options: Fields of `VideoSpec`, by name; the detector that fits the model's crops by default.
+        **options: Fields of `VideoSpec`, by name; those of the model's own crops by default.
 
     Raises:
         IngestError: The video cannot be read. Nothing is left behind, as with every error.
         CheckpointError: The model is absent, damaged, or cannot detect.
-        RecipeError: An option does not fit, or the result would replace an input.
-        StorageError: The model cannot be fetched, or the result cannot be written.
+        RecipeError: An option does not fit, or the result would replace an input or another file.
+        StorageError: The model or the video cannot be fetched, or the result cannot be written.
+    """
+    check_faces(faces)
+    source = one_source(video)
+    targets = targets_of(source.name, out)
+    before = check_targets(targets, source.inputs(options.get("landmarks")), overwrite=overwrite)
+    model = load_model(model_address, which, base=base)
+    spec = video_spec(model, **options)
+    with source.local() as path:
+        if before is not None:
+            check_same_video(before, digest_of(path), targets)
+        result = compute(model, path, spec, faces, show)
+    targets.save(result.table, result.picture)
+    made = result.made
+    return Prediction(
+        csv=targets.table,
+        picture=targets.picture,
+        model=model.uri,
+        frames=made.frames,
+        frames_with_face=made.frames_with_face,
+        faces=made.faces,
+        written=result.written,
+        present=result.present,
+        report=result.report,
+        notes=made.notes,
+    )
+
+
+def check_faces(faces: str) -> None:
+    """Refuse a choice of faces that there is not.
+
+    Raises:
+        RecipeError: It is neither ``main`` nor ``all``.
     """
     if faces not in ("main", "all"):
         raise RecipeError("There is no such choice of faces", where="faces", expected="main or all", found=repr(faces))
-    table, picture = _targets(video, out, options.get("landmarks"))
-    model = load_model(model_address, which, base=base)
-    spec = video_spec(model, **options)
+
+
+def compute(
+    model: TrainedModel, video: Path, spec: VideoSpec, faces: Literal["main", "all"], show: Show | None = None
+) -> Result:
+    """Score a video and make its table and picture; nothing is written.
+
+    Args:
+        model: The model.
+        video: The file.
+        spec: How faces are found.
+        faces: ``main`` or ``all``.
+        show: Is told about the progress.
+
+    Raises:
+        IngestError: The video cannot be read.
+    """
     report = VideoReport(video)
     scored, thumbnails = score_video(model, video, spec, report=report, show=show)
     several = faces == "all"
     shown = [[track] for track in by_share(scored)[:PICTURED_FACES]] if several else [main_tracks(scored)]
     limit_A = np.ones(len(model.aus)) if model.intensities else model.threshold_A
     scale = 5 if model.intensities else 1
-    pixels = draw_timeline(
+    rows = list(lines(scored, model.threshold_A, several=several))
+    table = "".join([header(model.aus, several, model.intensities), *rows]).encode()
+    made = Made(
+        table=hashlib.sha256(table).hexdigest(),
+        video=digest_of(video),
+        asked=asked(model, video, spec, faces),
+        frames=len(scored.number_T),
+        frames_with_face=len(np.unique(scored.at_N)),
+        faces=len(np.unique(scored.track_N)),
+        notes=(*finding_notes(model, spec), *video_notes(report, spec)),
+    )
+    picture = draw_timeline(
         [_face_line(scored, tracks, thumbnails, several, scale) for tracks in shown or [[]]],
         aus=model.aus,
         threshold_A=limit_A / scale,
         title=video.name,
         note=_note(model, scored, several),
         intensities=model.intensities,
+        texts={RECORD: made.text()},
     )
-    written = 0
-    try:
-        with atomic_file(table) as file, atomic_file(picture) as image:
-            file.write(header(model.aus, several, model.intensities).encode())
-            for line in lines(scored, model.threshold_A, several=several):
-                file.write(line.encode())
-                written += 1
-            image.write(pixels)
-    except OSError as error:
-        raise StorageError("The result cannot be written", where=table, found=error) from error
     score_TA = scored.score_of(scored.of_tracks(main_tracks(scored)))
     seen_T = ~np.isnan(score_TA).any(1)
     share_A = (score_TA[seen_T] >= limit_A).mean(0) if seen_T.any() else np.full(len(model.aus), np.nan)
-    return Prediction(
-        csv=table,
-        picture=picture,
-        model=model.uri,
-        frames=len(scored.number_T),
-        frames_with_face=len(np.unique(scored.at_N)),
-        faces=len(np.unique(scored.track_N)),
-        written=written,
-        present={au: float(share) for au, share in zip(model.aus, share_A, strict=True)},
-        report=report,
-    )
+    present = {au: float(share) for au, share in zip(model.aus, share_A, strict=True)}
+    return Result(table, picture, made, len(rows), present, report)
 
 
-def _targets(video: Path, out: Path, landmarks: Path | None) -> tuple[Path, Path]:
-    table = out if out.suffix.lower() == ".csv" else out / f"{video.stem}.csv"
-    picture = table.with_suffix(".png")
-    for target in (table, picture):
-        if any(target.absolute() == taken.absolute() for taken in (video, landmarks) if taken is not None):
-            raise RecipeError(
-                "The result would replace an input", where=target, fix="Give another folder or CSV file with --out."
-            )
-    # Asked now: an hour of video later is late.
-    nearest = next(folder for folder in table.absolute().parents if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise StorageError("The result cannot be written", where=table, found=f"{nearest} is no folder to write into")
-    return table, picture
+def asked(model: TrainedModel, video: Path, spec: VideoSpec, faces: str) -> str:
+    """Return a digest of all that a result depends on beside the video; empty where that cannot be known again."""
+    if ":" in spec.detector:
+        return ""
+    told = {**asdict(spec), "threads": None, "landmarks": None, "faces": faces, "au-dist": version("au-dist")}
+    landmarks = landmarks_of(video, spec)
+    read = digest_of(landmarks) if landmarks and spec.detector == "landmarks" else None
+    sealed = [checkpoint.seal(Store(model.uri))[name]["sha256"] for name in (checkpoint.WEIGHTS, checkpoint.STATE)]
+    return hashlib.sha256(json.dumps([told, read, sealed], sort_keys=True).encode()).hexdigest()
+
+
+def video_notes(report: VideoReport, spec: VideoSpec) -> list[str]:
+    """Say what became of a video that the numbers of frames and faces do not say, a sentence each."""
+    share = report.square_share or 0.0
+    square = share > CROPPED_SHARE and spec.cropped is None and spec.detector != "none"
+    unseen = report.frames_examined - report.frames_with_face if spec.detector == "none" else 0
+    missed = f"{unseen} frames that no face fills are not scored (--already-cropped takes all frames as crops)"
+    return [
+        *([missed] if unseen else []),
+        *([f"square frames, filled to {share:.0%} by the face: cropped again (--crop-again)"] if square else []),
+        *report.notes,
+        *(f"left out: {reason}: {times}" for reason, times in report.dropped.items()),
+    ]
 
 
 def _face_line(

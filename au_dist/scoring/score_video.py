@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from au_dist.core.errors import CheckpointError
-from au_dist.core.schema import CropRecipe
+from au_dist.core.errors import CheckpointError, RecipeError
+from au_dist.core.schema import FINDING, CropRecipe, finding
 from au_dist.data.jpeg import decode
 from au_dist.scoring.model import CHUNK, TrainedModel
 from au_dist.scoring.scored import ScoredVideo
-from au_dist.video.clips import TrackedCrop, stream_crops
+from au_dist.video.clips import TrackedCrop, detector_for, stream_crops
+from au_dist.video.cropped import CropsOnly, filled_by_faces
 from au_dist.video.crops import encode
-from au_dist.video.faces import Face, open_detector
+from au_dist.video.faces import Detector, Face
 from au_dist.video.video import Frame
 from au_dist.video.video_spec import VideoReport, VideoSpec
 
@@ -28,23 +29,68 @@ Show = Callable[[dict[str, Any]], None]
 
 
 def video_spec(model: TrainedModel, **options: Any) -> VideoSpec:
-    """Return how faces are found for a model; `options` are fields of `VideoSpec`.
+    """Return how faces are found for a model: as those were that it learnt from, but for what is asked for.
+
+    Args:
+        model: The model.
+        **options: Fields of `VideoSpec`; None for those of which nothing is asked.
 
     Raises:
-        RecipeError: An option is out of range.
+        RecipeError: An option is out of range or does not fit the model's crops, or the faces were found by what this
+            machine cannot know.
         CheckpointError: The model's crops were made by another version of the cropping code.
     """
-    if model.crop.version != CropRecipe().version:
+    crop = model.crop
+    if crop.version != CropRecipe().version:
         raise CheckpointError(
             "The model was trained on crops of another version of the cropping code",
             where=model.uri,
             expected=f"version {CropRecipe().version}",
-            found=f"version {model.crop.version}",
+            found=f"version {crop.version}",
             fix="Ingest its corpus again and train anew, or use the version of au-dist that trained it.",
         )
-    fitting = {"detector": "none"} if model.crop.alignment == "none" else {}
     given = {name: value for name, value in options.items() if value is not None}
-    return VideoSpec(**{**fitting, **given})
+    if given.get("cropped", crop.alignment == "none") != (crop.alignment == "none"):
+        made, asked = ("found and cut out", "crops") if given["cropped"] else ("ready-made crops", "whole frames")
+        raise RecipeError(
+            f"The faces that the model learnt from were {made}, and these frames are said to be {asked}",
+            where="--already-cropped" if given["cropped"] else "--crop-again",
+            fix="Leave the option away, or take a model that learnt from such faces.",
+        )
+    spec = VideoSpec(**{"detector": "none", **given} if crop.alignment == "none" else {**crop.finding, **given})
+    if "detector" not in given and (":" in spec.detector or (spec.detector == "landmarks" and not spec.landmarks)):
+        raise RecipeError(
+            "The faces that the model learnt from were found by what is not here",
+            where=model.uri,
+            found=f"detector {spec.detector}",
+            fix="Give the landmarks of this video with --landmarks, or another --detector."
+            if spec.detector == "landmarks"
+            else "Give the detector with --detector, or have the faces found otherwise: --detector centerface.",
+        )
+    if spec.landmarks and spec.detector in ("centerface", "none"):
+        raise RecipeError(
+            "Landmarks are given and would not be looked at",
+            where="--landmarks",
+            found=f"detector {spec.detector}",
+            fix="Add --detector landmarks, or leave them away.",
+        )
+    return spec
+
+
+def finding_notes(model: TrainedModel, spec: VideoSpec) -> list[str]:
+    """Say where faces are found otherwise than those that a model learnt from, a sentence each."""
+    used = finding(spec.detector, spec.detect_side, spec.half_window, spec.max_gap)
+    theirs = model.crop.finding
+    if model.crop.alignment == "none" or used == theirs:
+        return []
+    if not theirs:
+        how = ", ".join(f"{name} {value}" for name, value in used.items())
+        return [f"the model does not say how the faces that it learnt from were found; here: {how}"]
+    return [
+        f"the faces that the model learnt from were found with {name} {theirs.get(name)}, these with {used.get(name)}"
+        for name in FINDING
+        if used.get(name) != theirs.get(name)
+    ]
 
 
 def score_video(
@@ -70,12 +116,14 @@ def score_video(
         The scores, and faces of evenly spread frames with the index of their frame.
 
     Raises:
-        IngestError: The video cannot be read.
+        IngestError: The video cannot be read, or its frames are not the crops that the model needs.
         RecipeError: Detector and the model's crops do not fit each other.
     """
     report = VideoReport(video) if report is None else report
     looked_at: list[tuple[int, float]] = []
-    watch = _watching(video, spec, looked_at)
+    crops_only = CropsOnly(video, spec) if spec.detector == "none" and not spec.cropped else None
+    detect = crops_only or filled_by_faces(detector_for(video, spec), report, refuse=False)
+    watch = _watching(detect, looked_at)
     faces: list[tuple[int, int, float, float]] = []
     scoring = _Scoring(model)
     thumbnails: list[tuple[int, TrackedCrop]] = []
@@ -99,6 +147,8 @@ def score_video(
             told = monotonic()
             show({"frame": index + 1, "frames": report.header_frames, "time": looked_at[index][1], "faces": len(faces)})
     scoring.end_frame(set())
+    if crops_only:
+        crops_only.check()
     at, track, confidence, area_N = zip(*faces, strict=True) if faces else ((), (), (), ())
     scored = ScoredVideo(
         number_T=np.array([number for number, _ in looked_at], np.int64),
@@ -160,16 +210,8 @@ class _Scoring:
                 self.found[index] = row
 
 
-def _watching(video: Path, spec: VideoSpec, looked_at: list[tuple[int, float]]) -> Callable[[Frame], list[Face]]:
-    """Open the detector, and note the number and time of every frame it is shown: also of those without a face."""
-    folder = spec.landmarks is not None and spec.landmarks.is_dir()
-    detect = open_detector(
-        spec.detector,
-        landmarks=spec.landmarks / f"{video.stem}.csv" if folder and spec.landmarks else spec.landmarks,
-        min_confidence=spec.min_confidence,
-        detect_side=spec.detect_side,
-        threads=spec.threads,
-    )
+def _watching(detect: Detector, looked_at: list[tuple[int, float]]) -> Detector:
+    """Note the number and time of every frame that a detector is shown: also of those without a face."""
 
     def watch(frame: Frame) -> list[Face]:
         looked_at.append((frame.number, frame.time))

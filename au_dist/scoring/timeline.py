@@ -1,7 +1,8 @@
 """The timeline picture: one row an action unit, faces along the top, grey where nobody was seen."""
 
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def draw_timeline(
     title: str,
     note: str = "",
     intensities: bool = False,
+    texts: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the picture as PNG.
 
@@ -65,6 +67,7 @@ def draw_timeline(
         title: Usually the video's name.
         note: Small print beside it.
         intensities: Scores and thresholds are intensities over 5.
+        texts: What the file says of itself beside the picture, by keyword.
     """
     from matplotlib.figure import Figure
 
@@ -84,7 +87,10 @@ def draw_timeline(
         at -= FACES + ROW * len(aus) + 0.42
     _legend(figure, total, still, intensities)
     file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": "au-dist"})
+    with warnings.catch_warnings():
+        # A title in letters that the font lacks is drawn as boxes; the file's name says it.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(file, format="png", metadata={"Software": "au-dist", **(texts or {})})
     return file.getvalue()
 
 

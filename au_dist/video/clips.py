@@ -87,7 +87,7 @@ def detector_for(path: Path, spec: VideoSpec) -> Detector:
     """Open the detector that a spec names, with the landmarks of a file."""
     return open_detector(
         spec.detector,
-        landmarks=_landmarks_of(path, spec),
+        landmarks=landmarks_of(path, spec),
         min_confidence=spec.min_confidence,
         detect_side=spec.detect_side,
         threads=spec.threads,
@@ -129,7 +129,12 @@ def check_fit(spec: VideoSpec, recipe: CropRecipe) -> None:
         )
 
 
-def _landmarks_of(path: Path, spec: VideoSpec) -> Path | None:
+def landmarks_of(path: Path, spec: VideoSpec) -> Path | None:
+    """Return the file with the landmarks of a video, None without one.
+
+    Raises:
+        IngestError: The folder of landmarks has none of this video.
+    """
     if spec.landmarks is None or not spec.landmarks.is_dir():
         return spec.landmarks
     file = spec.landmarks / f"{path.stem}.csv"

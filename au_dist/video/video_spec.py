@@ -22,6 +22,8 @@ class VideoSpec:
         max_gap: Longest gap, in looked-at frames, that a track is interpolated over.
         half_window: Landmarks are averaged over this many frames on either side; 0 for not at all.
         threads: Processor threads for decoding and for detecting.
+        cropped: Whether the frames are face crops already, taken as they are, or whether faces are cut out again also
+            where they fill square frames. Not said when None: such frames are then refused, or noted.
     """
 
     detector: str = "centerface"
@@ -35,8 +37,17 @@ class VideoSpec:
     max_gap: int = 5
     half_window: int = 1
     threads: int = 1
+    cropped: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.cropped is not None and self.cropped != (self.detector == "none"):
+            raise RecipeError(
+                "The face detector does not fit what the frames are said to be",
+                where="--already-cropped" if self.cropped else "--crop-again",
+                expected="no detector but 'none'" if self.cropped else "a detector",
+                found=f"detector {self.detector}",
+                fix="Leave one of the two away.",
+            )
         least = {"clip_frames": 1, "stride": 1, "max_faces": 0, "min_face": 0, "detect_side": 32, "max_gap": 0}
         for name, low in (least | {"half_window": 0, "threads": 1}).items():
             if getattr(self, name) < low:

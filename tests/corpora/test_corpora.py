@@ -114,6 +114,7 @@ def test_affwild2_crops_have_gaps_and_people_sides_and_parts(tmp_path):
     assert times[1] == pytest.approx(1 / 20, rel=0.02)
     with pytest.raises(RecipeError, match="face crops already"):
         recipe_for("affwild2", found, Options(), VideoSpec())
+    assert recipe_for("affwild2", found, Options(), VideoSpec(cropped=False)).crop.alignment == "eyes"
 
 
 def test_of_two_people_in_a_video_the_one_on_the_side_counts(tmp_path):

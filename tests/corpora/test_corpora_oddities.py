@@ -256,9 +256,19 @@ def test_square_pictures_full_of_face_are_not_cropped_again(tmp_path):
         trees.put(tmp_path / "F001" / "T1" / f"{k + 1}.jpg", trees.jpeg(face))
     trees.put(tmp_path / "AU_OCC" / "F001_T1.csv", trees.occurrence(trees.person(0, 30), 1))
     found = found_in("bp4d", tmp_path)
-    with pytest.raises(IngestError, match=r"face crops already.*--detector none"):
+    with pytest.raises(IngestError, match=r"face crops already.*--already-cropped.*--detector none.*--crop-again"):
         taken("bp4d", found, VideoSpec(clip_frames=4))
-    assert taken("bp4d", found)
+    ((as_they_are, _),) = taken("bp4d", found).values()
+    ((again, _),) = taken("bp4d", found, VideoSpec(clip_frames=4, cropped=False)).values()
+    assert len(again) == len(as_they_are) == 7
+    assert again[0].jpeg_T != as_they_are[0].jpeg_T
+
+
+def test_what_frames_are_said_to_be_fits_the_detector():
+    for cropped, detector in ((True, "centerface"), (False, "none")):
+        with pytest.raises(RecipeError, match="does not fit what the frames are said to be"):
+            VideoSpec(detector=detector, cropped=cropped)
+    assert VideoSpec(detector="none", cropped=True).detector == "none"
 
 
 @pytest.mark.parametrize("aus", ["", "1,x", "1,1", "99"])

@@ -188,7 +188,7 @@ def test_single_pictures_that_are_face_crops_are_refused(tmp_path, ray_here):
         trees.put(tmp_path / "faces" / f"{k}.jpg", trees.jpeg(face))
     found = CORPORA["video"].find(look(tmp_path / "faces"), Options())
     recipe = recipe_for("video", found, Options(), VideoSpec(clip_frames=1, detect_side=160))
-    with pytest.raises(IngestError, match=r"face crops already.*--detector none"):
+    with pytest.raises(IngestError, match=r"face crops already.*--already-cropped.*--detector none.*--crop-again"):
         ingest_corpus(found, open_store(tmp_path / "set"), recipe, parallel=2)
 
 

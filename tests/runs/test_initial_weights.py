@@ -64,3 +64,20 @@ def test_a_start_from_another_network_is_refused(started, change, match):
 
 def test_without_a_network_to_start_from_there_are_no_weights(shards, tmp_path):
     assert initial_weights(make_context(recipe(shards, tmp_path, method="aunce"))) == {}
+
+
+def test_a_start_from_faces_found_otherwise_is_taken_and_from_faces_cut_otherwise_refused(started):
+    def on(**crop):
+        manifest = started.manifest.model_copy(update={"crop": {**started.manifest.crop, **crop}})
+        return replace(started, manifest=manifest)
+
+    assert list(initial_weights(on(detector="centerface", detect_side=320, half_window=1, max_gap=5)))
+    with pytest.raises(CheckpointError, match="another crop recipe"):
+        initial_weights(on(eye_distance=0.3))
+
+
+def test_a_checkpoint_keeps_how_faces_were_found_where_only_the_source_of_an_older_set_says_it(started):
+    told = {"kind": "corpus", "detector": "centerface", "detect_side": 320, "half_window": 1, "max_gap": 5}
+    manifest = started.manifest.model_copy(update={"source": told})
+    state = checkpoint_state(replace(started, manifest=manifest), started.plan(1), 1, {})
+    assert state.crop_recipe.finding == {name: told[name] for name in told if name != "kind"}
