@@ -125,6 +125,22 @@ def test_an_address_where_nobody_listens(cluster: LocalCluster) -> None:
             jobs.jobs(f"http://127.0.0.1:{taken.getsockname()[1]}")
 
 
+def test_no_proxy_is_asked_for_a_cluster_of_this_machine(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:  # it would never answer
+        proxy.settimeout(0.0)
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        job_id = python("print('ran')")
+        assert "ran" in list(jobs.follow(job_id))
+        assert job_id in [row.job_id for row in jobs.jobs()]
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
 def test_a_job_works_on_both_nodes_and_its_code_comes_back(cluster: LocalCluster) -> None:
     job_id = python(HELLO, **{"recipe.yaml": "seed: 1"})
     lines = list(jobs.follow(job_id))

@@ -262,3 +262,30 @@ def test_a_shard_that_is_open_goes_on_with_renewed_keys(monkeypatch, aws, tmp_pa
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "RENEWED")
     aws.refused.add("PLAIN")
     assert read_row_group(store, shard, 1).column("x").to_pylist() == [5, 6, 7, 8, 9]
+
+
+def test_both_clients_go_through_the_same_proxy(monkeypatch, aws, tmp_path):
+    """The server's name is known to nobody but the proxy."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://store.invalid:9000")
+    monkeypatch.setenv("HTTP_PROXY", aws.url)
+    keys(monkeypatch, aws, tmp_path)
+    store = open_store("s3://bucket/au")
+    store.write("arrow", b"1")
+    assert store.create("s3fs", b"2")
+    assert set(aws.objects) == {"bucket/au/arrow", "bucket/au/s3fs"}
+    assert all(path.startswith("http://store.invalid:9000/") for path in aws.paths)
+
+
+def test_neither_client_goes_through_a_proxy_to_this_machine(monkeypatch, aws, tmp_path):
+    """Nor is the machine's role asked for through one: it would be the proxy's."""
+    machine(monkeypatch, aws, tmp_path)
+    with around.running() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        store = open_store("s3://bucket/au")
+        store.write("arrow", b"1")
+        assert store.create("s3fs", b"2")
+        assert not proxy.paths
+    assert {key for key, _, _ in aws.signed} == {"MACHINE1"}
