@@ -294,6 +294,13 @@ class Store:
         return RefusedError(error.what, where=error.where, found=f"those of: {asked.source}", fix=error.fix)
 
 
+#: Stores that people have and that cannot be used.
+_OTHERS = {
+    **dict.fromkeys(("gs", "gcs"), "Google Cloud Storage"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl", "wasb", "wasbs"), "Azure Blob Storage"),
+}
+
+
 def open_store(uri: str | os.PathLike[str]) -> Store:
     """Return the store at an address.
 
@@ -309,7 +316,13 @@ def open_store(uri: str | os.PathLike[str]) -> Store:
             raise StorageError("The address names no bucket", where=text, expected="s3://bucket/prefix")
         return Store(text.rstrip("/"))
     if "://" in text and not text.startswith("file://"):
-        raise StorageError("This kind of storage is not known", where=text, expected="s3://bucket/prefix or a folder")
+        theirs = _OTHERS.get(text.partition("://")[0])
+        raise StorageError(
+            f"{theirs or 'This kind of storage'} is not supported",
+            where=text,
+            expected="s3://bucket/prefix or a folder",
+            fix="Use a store that speaks S3; docs/storage.md says what it must be able to do." if theirs else None,
+        )
     return Store(str(Path(text.removeprefix("file://")).expanduser().absolute()))
 
 

@@ -79,6 +79,15 @@ def test_unknown_addresses_are_refused(uri):
         open_store(uri)
 
 
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [("gs://b/x", "Google Cloud Storage"), ("az://c/x", "Azure"), ("abfss://c@a.x/y", "Azure"), ("ftp://h/x", "kind")],
+)
+def test_other_stores_are_refused_by_name(uri, words):
+    with pytest.raises(StorageError, match=rf"{words}.* is not supported.*s3://bucket/prefix"):
+        open_store(uri)
+
+
 def test_an_unreachable_store_is_said_soon(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
