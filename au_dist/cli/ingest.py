@@ -36,6 +36,7 @@ ON_THE_COMMAND_LINE = {
     "detect_side": (int | None, None, None),
     "layout": (Path | None, None, None),
     "name": (str | None, None, "--corpus"),
+    "columns": (str | None, None, "--aus"),
 }
 
 

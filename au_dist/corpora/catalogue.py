@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from au_dist.corpora import affwild2, bp4d, disfa, gft, plain, table
+from au_dist.corpora import affwild2, bp4d, disfa, gft, lists, plain, table
 from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Found, Sequence
@@ -41,6 +41,7 @@ _BP4D = ("frames", "frame_map", "first_frame", "bad_frames")
 _DISFA = ("frames", "threshold", "camera", "first_frame", "bad_frames")
 _DISFA_PLUS = ("frames", "threshold")
 _TABLE = ("root", "frames", "counted", "occurs_from", "subjects", "name")
+_LISTS = ("name", "columns", "codes", "threshold", "subject", "lists", "pictures")
 
 _TABLES = "The table (CSV, TSV, Excel or Parquet), or a folder of tables, one a video."
 
@@ -59,5 +60,6 @@ CORPORA = {
     "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels, options=("frames", "layout")),
     "affwild2": Corpus("Aff-Wild2", affwild2.AUS, affwild2.find, affwild2.read_labels),
     "table": Corpus("own data with a table of labels", (), table.find, _own, options=_TABLE, place=_TABLES),
+    "lists": Corpus("lists of cropped pictures", (), lists.find, _own, options=_LISTS),
     "video": Corpus("videos without labels", (), plain.find, None, people=0, options=("name", "subjects")),
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from au_dist.core.errors import RecipeError
+from au_dist.core.facs import NAMES
 from au_dist.corpora.layout import NAME, Layout
 
 
@@ -14,7 +15,7 @@ class Options:
     """How a corpus is read; each corpus looks at what concerns it.
 
     Attributes:
-        threshold: DISFA, DISFA+: intensity from which an action unit occurs.
+        threshold: DISFA, DISFA+, lists of intensities: intensity from which an action unit occurs.
         frame_map: BP4D, BP4D+: pictures belong to labels ``by_name`` or by their place (``ordinal``); ``auto`` is the
             first for BP4D and the second for BP4D+.
         first_frame: BP4D, BP4D+, DISFA: number of a video's first frame in the labels, 0 or 1.
@@ -22,7 +23,16 @@ class Options:
         camera: DISFA: whose videos.
         frames: ``coded``: from the first labelled frame to the last; ``all``: those around them too, without labels.
         layout: GFT: how the tables are laid out; the shipped preset when None.
-        name: Videos without labels, own tables: name of the data set; ``video`` and ``table`` when None.
+        name: Videos without labels, lists, own tables: name of the data set; when None ``video``, that of the lists, or
+            ``table``.
+        columns: Lists: action units of the columns in their order, such as ``1,2,4``; of columns that are named, those
+            to take. When None, the order is that of a known corpus with so many columns.
+        codes: Lists: columns hold ``occurrence`` (0, 1, or 9, -1, 999 for unknown) or ``intensity`` (0 to 5), from
+            ``threshold`` of which on an action unit occurs.
+        subject: Lists: regular expression with a group ``subject`` that tells who is in a picture from its path; known
+            corpora's when None.
+        lists: Lists: regular expression for the whole names of the files that are taken; all when None.
+        pictures: Lists: folder of the pictures below the one that is given, where several hold the same names.
         subjects: Videos without labels: each ``track`` is a subject, each ``file``, or each first ``folder``. Own
             tables without a column of subjects: ``file`` or ``folder``.
         root: Own tables: where the recordings are; beside the table when None.
@@ -38,6 +48,11 @@ class Options:
     frames: Literal["coded", "all"] = "coded"
     layout: Layout | None = None
     name: str | None = None
+    columns: str | None = None
+    codes: Literal["occurrence", "intensity"] = "occurrence"
+    subject: str | None = None
+    lists: str | None = None
+    pictures: str | None = None
     subjects: Literal["track", "file", "folder"] = "track"
     root: Path | None = None
     counted: Literal["seen", "from_zero", "from_one"] = "seen"
@@ -57,3 +72,40 @@ class Options:
             )
         if self.name is not None and not re.fullmatch(NAME, self.name):
             raise RecipeError("This is no name of a data set", where="corpus", expected=NAME, found=self.name)
+        for name, groups in (("subject", {"subject"}), ("lists", set[str]())):
+            _check_pattern(name, getattr(self, name), groups)
+
+
+def _check_pattern(name: str, pattern: str | None, groups: set[str]) -> None:
+    """Refuse what is no regular expression, or lacks groups."""
+    try:
+        there = re.compile(pattern or "").groupindex.keys()
+    except re.error as error:
+        raise RecipeError("This is no regular expression", where=name, found=f"{pattern}: {error}") from error
+    if pattern is not None and not groups <= there:
+        raise RecipeError(
+            "The pattern lacks a group",
+            where=name,
+            expected=" and ".join(f"(?P<{group}>…)" for group in groups),
+            found=pattern,
+        )
+
+
+def action_units(text: str) -> tuple[int, ...]:
+    """Return action units that are written with commas between them.
+
+    Raises:
+        RecipeError: They are none, or one is there twice.
+    """
+    try:
+        aus = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        aus = ()
+    if not aus or not set(aus) <= NAMES.keys() or len(set(aus)) < len(aus):
+        raise RecipeError(
+            "These action units cannot be asked for",
+            where="aus",
+            expected="different numbers of action units, such as 1,2,4",
+            found=text,
+        )
+    return aus

@@ -1,6 +1,7 @@
 """Which subjects train, validate and test. Subjects are never shared between the three."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,9 @@ from au_dist.shards.format import Manifest
 
 #: Names of a published partition's test part, the first that a corpus has; Aff-Wild2 calls it validation.
 TEST_PARTS = ("test", "validation")
+
+#: Names of parts that a fold tests.
+FOLD = r"(?:fold|part)\d+"
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ def _partitioned(
     corpus: str, names: list[str], protocol: Protocol, partitions: Mapping[str, Sequence[str]]
 ) -> set[str]:
     known = {part: set(some) & set(names) for part, some in partitions.items()}
+    if folds := [part for part in known if known[part] and re.fullmatch(FOLD, part)]:
+        return _of_folds(corpus, {part: known[part] for part in folds}, protocol)
     part = next((part for part in TEST_PARTS if known.get(part)), None)
     if part is None:
         raise RecipeError(
@@ -136,6 +142,19 @@ def _partitioned(
             "Subjects are in two parts of the published partition", where=corpus, found=", ".join(sorted(in_both)[:4])
         )
     return known[part]
+
+
+def _of_folds(corpus: str, known: Mapping[str, set[str]], protocol: Protocol) -> set[str]:
+    """Return the subjects that a fold tests, of those that lists of pictures said."""
+    folds = sorted(known, key=lambda part: int(re.sub(r"\D", "", part)))
+    if protocol.fold >= len(folds):
+        raise RecipeError(
+            "The set has no such fold",
+            where="data.protocol.fold",
+            expected=f"0 to {len(folds) - 1} for {corpus}: {', '.join(folds)}",
+            found=protocol.fold,
+        )
+    return known[folds[protocol.fold]]
 
 
 def _listed(names: list[str], wanted: set[str]) -> set[str]:

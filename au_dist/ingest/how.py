@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from au_dist.core.errors import RecipeError
-from au_dist.core.facs import NAMES
 from au_dist.core.schema import CropRecipe, finding
 from au_dist.corpora.catalogue import CORPORA
-from au_dist.corpora.options import Options
+from au_dist.corpora.options import Options, action_units
 from au_dist.corpora.recordings import Found
 from au_dist.video.video_spec import VideoSpec
 
@@ -94,11 +93,11 @@ def recipe_for(
 def _chosen(own: tuple[int, ...], aus: str | None) -> tuple[int, ...]:
     if aus is None:
         return own
-    try:
-        chosen = tuple(int(part) for part in aus.split(","))
-    except ValueError:
-        chosen = ()
-    if not own or not chosen or not set(chosen) <= NAMES.keys() or len(set(chosen)) < len(chosen):
-        expected = "different numbers of action units, such as 1,2,4" if own else "none: these videos have no labels"
-        raise RecipeError("These action units cannot be asked for", where="aus", expected=expected, found=aus)
-    return chosen
+    if not own:
+        raise RecipeError(
+            "These action units cannot be asked for",
+            where="aus",
+            expected="none: these videos have no labels",
+            found=aus,
+        )
+    return action_units(aus)
