@@ -133,7 +133,7 @@ def declared_resources(path: Path) -> list[dict[str, float]]:
     import yaml
 
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text("utf-8"))
         types = config["available_node_types"]
         head = config["head_node_type"]
         workers = [

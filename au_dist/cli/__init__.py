@@ -4,28 +4,32 @@ Heavy libraries are imported by the verbs that need them, so that ``au-dist --he
 """
 
 import sys
+from typing import Any
 
-import typer
-
-from au_dist.cli import checks, cluster, ingest, runs, shards
-from au_dist.cli.terminal import say
-from au_dist.core.errors import AuDistError
-
-app = typer.Typer(
-    name="au-dist",
-    help="Distributed training of facial action unit models on Ray.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for verbs in (ingest, shards, checks, runs, cluster):
-    app.add_typer(verbs.app)
+from au_dist.cli.interrupts import Interrupts, what_is_kept
 
 
 def main() -> None:
-    """Run a verb; an error that is written for a person ends with one paragraph and exit code 2."""
+    """Run a verb; an error that is written for a person ends with one paragraph and exit code 2, Ctrl-C with 130."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    with Interrupts() as interrupts:
+        try:
+            _run(arguments, debug)
+        except BaseException as error:
+            # Whatever became of it on its way out of libraries.
+            if not interrupts.asked and not isinstance(error, KeyboardInterrupt):
+                raise
+            interrupts.end(what_is_kept(arguments))
+
+
+def _run(arguments: list[str], debug: bool) -> None:
+    # Imported here: Ctrl-C may come now already.
+    from au_dist.cli.terminal import printable, say
+    from au_dist.cli.verbs import app
+    from au_dist.core.errors import AuDistError
+
+    printable()
     try:
         app(arguments)
     except AuDistError as error:
@@ -33,6 +37,12 @@ def main() -> None:
             raise
         say(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("interrupted; the same command resumes", err=True)
-        sys.exit(130)
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``app``, the verbs; they are imported when they are asked for."""
+    if name == "app":
+        from au_dist.cli.verbs import app
+
+        return app
+    raise AttributeError(name)

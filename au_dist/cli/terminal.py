@@ -1,22 +1,46 @@
 """What the verbs print."""
 
+import codecs
+import io
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 if TYPE_CHECKING:
     from au_dist.train.events import Event, StepDone
 
 
+#: What is printed in place of our own signs where a terminal cannot print them.
+PLAIN = str.maketrans({"–": "-", "—": "-", "±": "+-", "→": "->", "×": "x", "…": "...", "°": " deg", "·": ".", "’": "'"})
+
+
+def printable() -> None:
+    """Let this process print whatever it is given: a terminal that has no such character gets another one.
+
+    Our own signs become plain ones; others, as in the names of files, are spelled out as Python does, so that no name
+    is taken for another.
+    """
+    codecs.register_error("au-dist", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="au-dist")
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
 def say(text: str = "", err: bool = False) -> None:
     """Print a line."""
-    typer.echo(text, err=err)
+    # Not by typer: it would send UTF-8 to a terminal that says it has ASCII.
+    print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def note(text: str) -> None:

@@ -26,7 +26,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         RecipeError: The file is absent, not YAML, or not a mapping.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(
             "There is no such file", where=path, fix="See examples/ for recipes to start from."

@@ -39,7 +39,7 @@ PUBLISHED = {
 
 @cache
 def _asset(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((ASSETS / name).read_text())
+    content: dict[str, Any] = json.loads((ASSETS / name).read_text("utf-8"))
     return content
 
 

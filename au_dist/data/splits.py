@@ -187,6 +187,6 @@ def corpus_of(subject: str) -> str:
 def published_lists() -> dict[str, dict[str, list[str]]]:
     """Return corpus (or protocol) → part → subjects without their corpus."""
     lists: dict[str, dict[str, list[str]]] = json.loads(
-        (Path(__file__).parent / "assets" / "protocols.json").read_text()
+        (Path(__file__).parent / "assets" / "protocols.json").read_text("utf-8")
     )
     return {name: parts for name, parts in lists.items() if name != "source"}

@@ -1,11 +1,13 @@
 """From synthetic faces to a published set of shards."""
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from au_dist.core.errors import IngestError, ShardError
@@ -37,37 +39,61 @@ def ingest_synthetic(
     """
     _must_be_empty(out)
     source = {"kind": "synthetic", **asdict(spec)}
-    clips = synth_clips(spec, statistics)
-    if processes > 1:
-        clips = _synth_in_parallel(spec, statistics, processes)
+    workers = _pool(processes) if processes > 1 else nullcontext()
+    with workers as pool:
+        clips = _synth_in_parallel(spec, statistics, pool, processes) if pool else synth_clips(spec, statistics)
 
-    def counted() -> Iterator[Clip]:
-        for index, clip in enumerate(clips, 1):
-            yield clip
-            show(index)
+        def counted() -> Iterator[Clip]:
+            for index, clip in enumerate(clips, 1):
+                yield clip
+                show(index)
 
-    return write_shards(counted(), out, aus=synth_aus(spec, statistics), crop=synth_recipe(spec), source=source)
+        return write_shards(counted(), out, aus=synth_aus(spec, statistics), crop=synth_recipe(spec), source=source)
 
 
-def _synth_in_parallel(spec: SynthSpec, statistics: Path | None, processes: int) -> Iterator[Clip]:
-    """Make clips a subject a process, yielded in the order of the subjects, few subjects ahead."""
-    waiting: deque[Future[list[Clip]]] = deque()
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of processes; whatever ends the block early ends them at once."""
+    before = set(active_children())
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         try:
-            for subject in range(spec.subjects):
-                waiting.append(pool.submit(_synth_subject, spec, statistics, subject))
-                if len(waiting) > 2 * processes:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise IngestError(
-                "A process that makes faces was killed",
-                found=f"{processes} processes",
-                fix="Often there was not enough memory: use fewer with --processes.",
-            ) from error
-        finally:
+            yield pool
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(active_children()) - before:
+                child.terminate()
+            raise
+
+
+def _synth_in_parallel(
+    spec: SynthSpec, statistics: Path | None, pool: ProcessPoolExecutor, processes: int
+) -> Iterator[Clip]:
+    """Make clips a subject a process, yielded in the order of the subjects, few subjects ahead."""
+    waiting: deque[Future[list[Clip]]] = deque()
+    try:
+        for subject in range(spec.subjects):
+            with _deaf():
+                waiting.append(pool.submit(_synth_subject, spec, statistics, subject))
+            if len(waiting) > 2 * processes:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise IngestError(
+            "A process that makes faces was killed",
+            found=f"{processes} processes",
+            fix="Often there was not enough memory: use fewer with --processes.",
+        ) from error
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that start meanwhile not hear Ctrl-C: the one that started them ends them, and says so."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _synth_subject(spec: SynthSpec, statistics: Path | None, subject: int) -> list[Clip]:

@@ -4,6 +4,8 @@ import functools
 import json
 import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from au_dist.core.errors import AuDistError, ResumeError, RunStoppedError, TrainError
@@ -84,7 +86,7 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
         coordinator = start_coordinator()
         while True:
             with RunMonitor(coordinator, show, stop):
-                _trainer(context, coordinator, lease, callbacks).fit()
+                _apart(_trainer(context, coordinator, lease, callbacks).fit)
             done = max(checkpoint.steps(context.run), default=0) == context.plan(1).steps
             if done or not ray.get(coordinator.moves.remote()):
                 return
@@ -93,6 +95,23 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
         if not isinstance(error, Exception):
             raise
         raise _for_people(error, context) from error
+
+
+def _apart(work: Callable[[], object]) -> None:
+    """Do something in a thread of its own and wait for it: in the main one Ray Train would take Ctrl-C for itself."""
+    done: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="fit", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.5)  # `_thread.interrupt_main` wakes nobody who waits without end
+    done.result()
 
 
 def begin(context: Context, coordinator: Any) -> int:

@@ -69,7 +69,7 @@ def read_statistics(path: Path | None, corpus: str) -> Dynamics:
     """
     path = path or STATISTICS
     try:
-        table = json.loads(path.read_text())
+        table = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise IngestError("The label statistics are not there", where=path, fix="Check --statistics.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as cause:

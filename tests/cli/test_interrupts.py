@@ -1,0 +1,124 @@
+"""Ctrl-C ends every command with one line and exit code 130."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+
+import psutil
+import pytest
+import typer.main
+import yaml
+
+from au_dist.cli import app, main
+from au_dist.cli.interrupts import WORDS, what_is_kept
+from au_dist.storage.store import open_store
+from au_dist.train import checkpoint
+
+
+def verbs(command, path=()):
+    for name, one in getattr(command, "commands", {}).items():
+        yield from verbs(one, (*path, name)) if getattr(one, "commands", None) else [(*path, name)]
+
+
+def test_every_command_says_what_is_kept_of_it():
+    everyone = list(verbs(typer.main.get_command(app)))
+    assert len(everyone) > 20
+    for path in everyone:
+        name = "ingest" if path[0] == "ingest" else " ".join(path)
+        assert what_is_kept([*path, "something", "--out", "x"]) == WORDS[name]
+    assert set(WORDS) == {"ingest" if path[0] == "ingest" else " ".join(path) for path in everyone}
+
+
+@pytest.fixture
+def interrupted():
+    """Run a verb in this process and send it SIGINT after a time, from outside of its thread."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def run(*arguments, after_s=0.3):
+        said, complained = io.StringIO(), io.StringIO()
+        timer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT))
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
+            patch.setattr(sys, "argv", ["au-dist", *map(str, arguments)])
+            timer.start()
+            with warnings.catch_warnings(action="ignore"), pytest.raises(SystemExit) as end:
+                main()
+        timer.join()
+        return end.value.code, complained.getvalue()
+
+    yield run
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_with_one_line_and_publishes_nothing(interrupted, tmp_path):
+    code, text = interrupted("synth", "--out", tmp_path / "set", "--subjects", 200, "--processes", 1, after_s=1.0)
+    assert code == 130
+    assert text.splitlines() == [f"interrupted: {WORDS['synth']}"]
+    assert not (tmp_path / "set/manifest.json").exists()
+
+
+def pressed(command, cwd, until):
+    """Start a command with a group of its own, as a shell does, and press Ctrl-C when a condition holds."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "au_dist", *map(str, command)],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": cwd, "start_new_session": True},
+    )
+    begun = time.monotonic()
+    while not until(process) and process.poll() is None and time.monotonic() - begun < 120:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    text, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, text
+    assert "Traceback" not in text, text
+    return text.splitlines()
+
+
+@pytest.mark.slow
+def test_processes_that_make_faces_say_nothing_of_their_own(tmp_path):
+    made = tmp_path / "set"
+    command = ["synth", "--out", made, "--subjects", 500, "--processes", 2]
+
+    def as_they_start(process):
+        return len(psutil.Process(process.pid).children()) > 1
+
+    def at_work(process):
+        times = [one.cpu_times().user for one in psutil.Process(process.pid).children()]
+        return sum(seconds > 2 for seconds in times) > 1
+
+    for until in (as_they_start, at_work):
+        lines = pressed(command, tmp_path, until)
+        assert lines == [f"interrupted: {WORDS['synth']}"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_run_says_what_is_kept_and_the_same_command_goes_on(own_folder):
+    recipe = {
+        "name": "run",
+        "shards": "shards",
+        "runs": "runs",
+        "method": "aunce",
+        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "cpus": 0.3},
+        "model": {"embed_dim": 8, "bottleneck_channels": 4},
+        "batch": {"clips": 4},
+        "optim": {"epochs": 400.0},
+        "checkpoint": {"every_steps": 10},
+        "workers": {"count": 1, "cpus": 0.5},
+    }
+    (own_folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    run = open_store(own_folder / "runs/run")
+    # As it begins nothing of it is stored, and nothing stays.
+    lines = pressed(["train", "recipe.yaml"], own_folder, lambda _: run.exists("recipe.yaml"))
+    assert lines[-1] == f"interrupted: {WORDS['train']}"
+    assert not run.exists("recipe.yaml")
+    lines = pressed(["train", "recipe.yaml"], own_folder, lambda _: bool(checkpoint.steps(run)))
+    assert lines[-1] == f"interrupted: {WORDS['train']}"
+    reached = checkpoint.steps(run)[-1]
+    lines = pressed(["train", "recipe.yaml"], own_folder, lambda _: checkpoint.steps(run)[-1] > reached)
+    assert any("going on from here" in line for line in lines)
