@@ -19,10 +19,12 @@ from pydantic import Field
 
 from au_dist.config.files import override, parse, read_yaml
 from au_dist.config.paths import differences, put
+from au_dist.config.places import expand, expand_at
 from au_dist.config.renamed import keys_now, path_now
 from au_dist.config.section import Section
 from au_dist.config.sections import TORCHVISION
 from au_dist.core.errors import RecipeError
+from au_dist.recipes.files import PLACES
 from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
 from au_dist.tuning.space import Dimension, check_space, parse_space
@@ -114,10 +116,11 @@ def load_campaign(
     """
     raw = read_yaml(path)
     if isinstance(raw.get("recipe"), str):
-        raw["recipe"] = read_yaml(path.parent / raw["recipe"])
+        raw["recipe"] = read_yaml(path.parent / expand(raw["recipe"], f"{path}, recipe"))
     raw, notes = _keys_now(override(raw, overrides))
     for text in notes:
         note(text)
+    raw = expand_at(raw, ("campaigns", *(f"recipe.{place}" for place in PLACES)), path)
     space = parse_space(raw.get("space"), path)
     campaign = parse(Campaign, {**raw, "space": space}, path)
     recipe = _own_recipe(campaign, path)
@@ -164,7 +167,7 @@ def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
         recipe["init"] = {**init, "run": source.uri}
     model = recipe.get("model")
     if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"] != TORCHVISION:
-        recipe["model"] = {**model, "weights": os.path.abspath(os.path.expanduser(model["weights"]))}
+        recipe["model"] = {**model, "weights": os.path.abspath(model["weights"])}
     return recipe
 
 

@@ -83,13 +83,13 @@ def submit(
 ) -> None:
     """Train a recipe as a Ray job on a cluster."""
     from au_dist.cluster import jobs
-    from au_dist.recipes.files import absolute, dump_recipe, load_recipe
+    from au_dist.recipes.files import absolute, load_recipe, recipe_file
 
     loaded = load_recipe(recipe, overrides or [], note)
     place, python = _job_address(address)
     job = jobs.submit(
         [python, "-m", "au_dist", "train", "recipe.yaml"],
-        {"recipe.yaml": dump_recipe(absolute(loaded))},
+        {"recipe.yaml": recipe_file(absolute(loaded))},
         place,
         metadata={"recipe": loaded.name},
     )
