@@ -1,15 +1,10 @@
 """``au-dist predict`` at the front door: one video, many, and what it refuses."""
 
 import csv
-import sys
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-
-for room in ("scoring", "corpora"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / room))
 import corpus_trees as trees
+import pytest
 from detector_file import CROP, write_detector, write_video
 from test_cli import au_dist, process, refused
 

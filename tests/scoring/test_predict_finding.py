@@ -1,15 +1,11 @@
 """A model predicts with the crops that it was trained on, and says where it does not."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import corpus_trees as trees
 import numpy as np
 import pytest
 from detector_file import CROP, LEFT, RIGHT, pictures, write_detector, write_landmarks, write_video
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "corpora"))
-import corpus_trees as trees
 
 from au_dist.core.errors import IngestError, RecipeError
 from au_dist.core.schema import CropRecipe, finding

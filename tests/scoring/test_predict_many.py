@@ -2,17 +2,14 @@
 
 import csv
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import corpus_trees as trees
 import numpy as np
 import pytest
 from detector_file import CROP, write_detector, write_video
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "corpora"))
-import corpus_trees as trees
 
 from au_dist.core.errors import IngestError, RecipeError
 from au_dist.core.schema import finding
