@@ -3,15 +3,11 @@
 import csv
 import re
 import shlex
-import sys
 from pathlib import Path
 
+import corpus_trees as trees
 import pytest
 from test_cli import ROOT, au_dist
-
-sys.path.insert(0, str(ROOT / "tests" / "corpora"))
-sys.path.insert(0, str(ROOT / "tests" / "video"))
-import corpus_trees as trees
 
 PAGE = (ROOT / "docs" / "your_own_data.md").read_text()
 
