@@ -27,7 +27,9 @@ class Recipe(Section):
 
     Attributes:
         name: The run's name: its folder below `runs`.
-        shards: Address of the set of shards.
+        shards: Address of the set of shards. In a file, `$NAME`, `${NAME}` and `~` in addresses (also `runs`,
+            `init.run`, `model.weights`) are what they stand for on this machine; the stored recipe has that. `$$` is a
+            dollar sign.
         runs: Address below which runs are stored.
         method: Pretraining method; exactly one of `method` and `task`.
         task: Supervised task; exactly one of `method` and `task`.
