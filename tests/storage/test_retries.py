@@ -55,6 +55,8 @@ def test_patience_ends(pauses):
         ("AWS Error UNKNOWN (HTTP status 403): ExpiredToken The provided token has expired.", "have expired"),
         ("AWS Error ACCESS_DENIED during HeadObject operation", "refused the credentials"),
         ("AWS Error NO_SUCH_BUCKET", "bucket does not exist"),
+        ("AWS Error UNKNOWN (HTTP status 301) during GetObject operation: No response body.", "in another region"),
+        ("An error occurred (AuthorizationHeaderMalformed): expecting 'eu-west-1'", "in another region"),
         ("AWS Error REQUEST_EXPIRED during GetObject", "have expired"),
         ("Failed to open local file '/data/run-503/timeout'. Detail: [errno 2] No such file", "it is not there"),
     ],
