@@ -120,7 +120,7 @@ def try_best(base: Store, results: Path) -> tuple[Path, Path]:
     shutil.rmtree(model, ignore_errors=True)  # an earlier run may have pulled an earlier checkpoint
     pull(best.place.uri, model)
     video = demo_video(results / "face.mp4")
-    shown = predict(str(model), video, results / "prediction")
+    shown = predict(str(model), video, results / "prediction", overwrite=True)
     say(f"   {best.name} -> {model}; {shown.csv}, {shown.picture}")
     return video, shown.picture
 

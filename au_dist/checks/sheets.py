@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from au_dist.core.schema import Clip
 from au_dist.core.seeds import rng
 from au_dist.shards.format import Manifest, read_clips
-from au_dist.storage.store import Store, atomic_file
+from au_dist.storage.pictures import save_picture
+from au_dist.storage.store import Store
 
 SUBJECTS, FRAMES, TILE, GAP, LINE = 8, 8, 112, 6, 14
 PAPER, INK, SOFT = (255, 255, 255), (20, 20, 20), (120, 120, 120)
@@ -77,8 +78,7 @@ def _draw(corpus: str, rows: list[tuple[str, list[tuple[Clip, int]]]], aus: tupl
             for line, text in enumerate(texts[:lines]):
                 colour = SOFT if line == 0 else INK
                 pen.text((left, top + LINE + TILE + line * LINE), text, colour, font)
-    with atomic_file(path) as file:
-        sheet.save(file, "PNG")
+    save_picture(sheet, path)
 
 
 def _labels(clip: Clip, place: int, aus: tuple[int, ...]) -> list[str]:

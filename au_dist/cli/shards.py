@@ -33,10 +33,13 @@ def synth(
 ) -> None:
     """Make shards of synthetic faces that are driven by action units."""
     from au_dist.ingest.synthetic import ingest_synthetic
+    from au_dist.storage.pictures import check_picture
     from au_dist.storage.store import open_store
     from au_dist.synthetic.clips import SynthSpec
     from au_dist.synthetic.sheet import contact_sheet
 
+    if sheet:
+        check_picture(sheet)
     spec = SynthSpec(
         subjects=subjects,
         videos_per_subject=videos,

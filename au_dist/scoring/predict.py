@@ -11,7 +11,7 @@ import numpy as np
 
 from au_dist.core.errors import RecipeError
 from au_dist.scoring.model import TrainedModel, load_model
-from au_dist.scoring.results import RECORD, Made, check_same_video, check_targets, digest_of, targets_of
+from au_dist.scoring.results import RECORD, Made, check_same_video, check_targets, digest_of, identities, targets_of
 from au_dist.scoring.score_video import Show, finding_notes, score_video, video_spec
 from au_dist.scoring.scored import ScoredVideo, by_share, header, lines, main_tracks
 from au_dist.scoring.sources import one_source
@@ -111,7 +111,7 @@ def predict(
     check_faces(faces)
     source = one_source(video)
     targets = targets_of(source.name, out)
-    before = check_targets(targets, source.inputs(options.get("landmarks")), overwrite=overwrite)
+    before = check_targets(targets, identities(source.inputs(options.get("landmarks"))), overwrite=overwrite)
     model = load_model(model_address, which, base=base)
     spec = video_spec(model, **options)
     with source.local() as path:

@@ -13,7 +13,7 @@ import torch
 from au_dist.core.errors import AuDistError, IngestError, RecipeError, StorageError
 from au_dist.scoring.model import TrainedModel, load_model
 from au_dist.scoring.predict import asked, check_faces, compute
-from au_dist.scoring.results import Made, Targets, check_same_video, check_targets, digest_of, targets_of
+from au_dist.scoring.results import Made, Targets, check_same_video, check_targets, digest_of, identities, targets_of
 from au_dist.scoring.score_video import video_spec
 from au_dist.scoring.sources import Source, find_sources
 from au_dist.storage.store import Store, atomic_file
@@ -121,8 +121,8 @@ def predict_many(
     sources, notes = find_sources(addresses, frozenset({SUMMARY}))
     places = [targets_of(source.name, out) for source in sources]
     summary = out / f"{SUMMARY}.csv"
-    inputs = [path for source in sources for path in source.inputs(options.get("landmarks"))]
-    before = [check_targets(place, inputs, overwrite=overwrite) for place in places]
+    taken = identities(path for source in sources for path in source.inputs(options.get("landmarks")))
+    before = [check_targets(place, taken, overwrite=overwrite) for place in places]
     _check_summary(summary, overwrite)
     model = load_model(model_address, which, base=base, device=torch.device("cpu"))
     spec = video_spec(model, **options)

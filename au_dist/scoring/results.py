@@ -13,6 +13,9 @@ from PIL import Image, UnidentifiedImageError
 from au_dist.core.errors import IngestError, RecipeError, StorageError
 from au_dist.storage.store import atomic_file
 
+#: Device and number of a file, which it has by any of its names.
+Identity = tuple[int, int]
+
 #: The text of a picture that holds its `Made`.
 RECORD = "au-dist"
 
@@ -81,12 +84,12 @@ def targets_of(name: str, out: Path) -> Targets:
     return Targets(table, table.with_suffix(".png"))
 
 
-def check_targets(targets: Targets, inputs: Iterable[Path], *, overwrite: bool = False) -> Made | None:
+def check_targets(targets: Targets, taken: frozenset[Identity], *, overwrite: bool = False) -> Made | None:
     """See to it that a result can be written and replaces nothing; before the work, for hours later is late.
 
     Args:
         targets: Where the result goes.
-        inputs: Files that it is made of; never replaced.
+        taken: The files that results are made of (`identities`); never replaced.
         overwrite: Whether it may replace what `predict` did not write.
 
     Returns:
@@ -96,7 +99,6 @@ def check_targets(targets: Targets, inputs: Iterable[Path], *, overwrite: bool =
         RecipeError: It would replace an input, or what this program did not write.
         StorageError: It cannot be written.
     """
-    taken = {identity for path in inputs if (identity := _identity(path))}
     there = []
     for target in (targets.table, targets.picture):
         try:
@@ -172,8 +174,12 @@ def digest_of(path: Path) -> str:
         raise IngestError("A file cannot be read", where=path, found=error.strerror) from error
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what a file is by any name, None where there is none."""
+def identities(paths: Iterable[Path]) -> frozenset[Identity]:
+    """Return what files are by any of their names; of those that are there."""
+    return frozenset(identity for path in paths if (identity := _identity(path)))
+
+
+def _identity(path: Path) -> Identity | None:
     try:
         status = path.stat()
     except OSError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from au_dist.core.facs import NAMES
 from au_dist.core.schema import au_name
+from au_dist.storage.pictures import SOFTWARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +91,7 @@ def draw_timeline(
     with warnings.catch_warnings():
         # A title in letters that the font lacks is drawn as boxes; the file's name says it.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        figure.savefig(file, format="png", metadata={"Software": "au-dist", **(texts or {})})
+        figure.savefig(file, format="png", metadata={**SOFTWARE, **(texts or {})})
     return file.getvalue()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from au_dist.core.facs import NAMES
 from au_dist.core.schema import CropRecipe
 from au_dist.core.seeds import rng
+from au_dist.storage.pictures import save_picture
 from au_dist.synthetic.face import Camera, expose, meter, render
 from au_dist.synthetic.fields import View
 from au_dist.synthetic.identity import Identity, draw_identity
@@ -108,10 +109,7 @@ def contact_sheet(path: Path, seed: int = 0, cell: int = 136) -> None:
     cells += _sequence(replace(crowd[5], glasses=False), seed, cell)
 
     sheet = _arrange(cells, cell)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    sheet.save(part, format="PNG", optimize=True)
-    part.replace(path)
+    save_picture(sheet, path)
 
 
 def _arrange(cells: list[tuple[str, np.ndarray] | str], cell: int) -> "Image.Image":

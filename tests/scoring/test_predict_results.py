@@ -8,7 +8,7 @@ from PIL import Image
 
 from au_dist.core.errors import RecipeError, StorageError
 from au_dist.scoring.predict import predict
-from au_dist.scoring.results import check_targets, read_made, targets_of
+from au_dist.scoring.results import check_targets, identities, read_made, targets_of
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_names_that_are_too_long_are_noticed_before_the_work_and_others_are_writ
     for out in (tmp_path, tmp_path / "not" / "yet", tmp_path / ("y" * 256)):
         with pytest.raises(StorageError, match=r"cannot be written.*too long"):
             run("nowhere", long, out, here / "points.txt")  # before the model is looked for
-    assert check_targets(targets_of("x" * 251, tmp_path), [long]) is None
+    assert check_targets(targets_of("x" * 251, tmp_path), identities([long])) is None
 
 
 def test_what_a_result_says_of_itself(here):
