@@ -87,9 +87,9 @@ def finding_notes(model: TrainedModel, spec: VideoSpec) -> list[str]:
         how = ", ".join(f"{name} {value}" for name, value in used.items())
         return [f"the model does not say how the faces that it learnt from were found; here: {how}"]
     return [
-        f"the faces that the model learnt from were found with {name} {theirs.get(name)}, these with {used.get(name)}"
+        f"the faces that the model learnt from were found with {name} {theirs[name]}, these with {used[name]}"
         for name in FINDING
-        if used.get(name) != theirs.get(name)
+        if name in used and name in theirs and used[name] != theirs[name]
     ]
 
 

@@ -61,7 +61,6 @@ def test_what_is_asked_for_otherwise_is_said(coarse, scene, tmp_path):
     theirs = video_spec(model, detector="landmarks", landmarks=scene.with_suffix(".csv"), half_window=0, max_gap=2)
     assert finding_notes(model, theirs) == [
         "the faces that the model learnt from were found with detector centerface, these with landmarks",
-        "the faces that the model learnt from were found with detect_side 160, these with None",
     ]
 
 
