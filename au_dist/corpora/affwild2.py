@@ -9,9 +9,10 @@ from collections import defaultdict
 from typing import Literal
 
 from au_dist.core.errors import IngestError
-from au_dist.corpora.copies import one_each
+from au_dist.corpora.copies import few, one_each, two_of
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import LabelTable, read_ordered
+from au_dist.corpora.mtl import is_list, read_list
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.corpora.tree import Entry, Tree
@@ -26,7 +27,7 @@ FPS = 30.0
 PARTITIONS = {"train": "train", "training": "train", "validation": "validation"}
 
 LOOKED_FOR = ["crops such as cropped_aligned/VIDEO/00001.jpg", "or videos such as batch1/VIDEO.mp4"]
-LABELS_LOOKED_FOR = ["labels such as AU_Detection_Challenge/Train_Set/VIDEO.txt"]
+LABELS_LOOKED_FOR = ["labels such as AU_Detection_Challenge/Train_Set/VIDEO.txt", "or training_set_annotations.txt"]
 
 
 def find(tree: Tree, options: Options) -> Found:
@@ -41,6 +42,14 @@ def find(tree: Tree, options: Options) -> Found:
     for match, _ in coded:
         partitions[PARTITIONS[match[1].lower()]].add(f"affwild2/{_video_of(match[2])}")
     labels = one_each(((match[2], entry) for match, entry in coded), "label files", notes)
+    lists = [
+        entry for entry in tree.entries if entry.suffix == ".txt" and "set" in entry.stem.lower() and is_list(entry)
+    ]
+    tables: dict[str, LabelTable] = {}
+    if labels and lists:
+        notes.append(f"Labels are those of the AU challenge; lists of the multi-task one are not read ({few(lists)}).")
+    else:
+        tables = _tables(lists, partitions)
     crops = Folders()
     for match, entry in tree.matching(r"cropped[^/]*/(?:batch\d+/)?([^/]+)/\d+\.\w+", *PICTURE_SUFFIXES):
         crops.add((match[1],), entry)
@@ -49,33 +58,40 @@ def find(tree: Tree, options: Options) -> Found:
     videos = one_each(((match[1], entry) for match, entry in filmed), "videos", notes)
     if not folders and not videos:
         raise nothing_found("Aff-Wild2", tree, LOOKED_FOR)
-    if not labels:
+    coded_videos = labels.keys() | tables.keys()
+    if not coded_videos:
         raise no_labels("Aff-Wild2", tree, len(folders or videos), LABELS_LOOKED_FOR)
     sequences: list[Sequence] = []
     lonely, guessed = [], 0
-    for name in sorted(labels, key=lambda name: (_video_of(name), name)):
+    for name in sorted(coded_videos, key=lambda name: (_video_of(name), name)):
         video = _video_of(name)
         film = videos.get(video)
         if name in folders:
             fps = _fps(film)
             guessed += fps is None
-            source: Film | Pictures = Pictures(folders[name], fps or FPS, cropped=True)
+            last = int(tables[name].number_L[-1]) if name in tables else None
+            pictures = tuple(picture for picture in folders[name] if last is None or picture[0] <= last)
+            if not pictures:
+                lonely.append(name)
+                continue
+            source: Film | Pictures = Pictures(pictures, fps or FPS, cropped=True)
         elif film and not folders:
             source = Film(film, first=1)
         else:
             lonely.append(name)
             continue
-        whole = isinstance(source, Film)
         # A crop shows the one person that is meant.
-        side = _side(name) if whole else "any"
+        side = _side(name) if isinstance(source, Film) else "any"
+        files = {"rows": labels[name]} if name in labels else {}
+        whole = isinstance(source, Film) and name in labels
         sequence = Sequence(
-            "affwild2", f"affwild2/{video}", name, source, {"rows": labels[name]}, whole=whole, side=side
+            *("affwild2", f"affwild2/{video}", name, source, files), table=tables.get(name), whole=whole, side=side
         )
         sequences.append(sequence)
     if lonely:
-        notes.append(f"{len(lonely)} label files have no recording ({', '.join(lonely[:4])}).")
-    filmed_only = set() if folders else videos.keys() - {_video_of(name) for name in labels}
-    if unlabelled := sorted((folders.keys() - labels.keys()) | filmed_only):
+        notes.append(f"{len(lonely)} labelled videos have no recording ({', '.join(lonely[:4])}).")
+    filmed_only = set() if folders else videos.keys() - {_video_of(name) for name in coded_videos}
+    if unlabelled := sorted((folders.keys() - coded_videos) | filmed_only):
         notes.append(f"{len(unlabelled)} recordings have no labels and were left out ({', '.join(unlabelled[:4])}).")
     if guessed:
         notes.append(
@@ -91,6 +107,21 @@ def find(tree: Tree, options: Options) -> Found:
         tuple(notes),
         {part: sorted(who & {sequence.subject for sequence in sequences}) for part, who in partitions.items()},
     )
+
+
+def _tables(lists: list[Entry], partitions: dict[str, set[str]]) -> dict[str, LabelTable]:
+    """Return video → its labels of the lists of the multi-task challenge; their parts are put to the others."""
+    tables: dict[str, LabelTable] = {}
+    where: dict[str, Entry] = {}
+    for entry in lists:
+        part = next((part for word, part in PARTITIONS.items() if entry.stem.lower().startswith(word)), None)
+        for video, table in read_list(entry, AUS).items():
+            if video in tables:
+                raise two_of("lists of labels", video, where[video], entry)
+            tables[video], where[video] = table, entry
+            if part:
+                partitions[part].add(f"affwild2/{_video_of(video)}")
+    return tables
 
 
 def _video_of(name: str) -> str:
@@ -115,5 +146,7 @@ def read_labels(sequence: Sequence, options: Options) -> LabelTable:
     Raises:
         IngestError: The file cannot be read.
     """
+    if sequence.table is not None:
+        return sequence.table
     (entry,) = sequence.labels.values()
     return read_ordered(entry.text(), entry.where)

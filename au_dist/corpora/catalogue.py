@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from au_dist.corpora import affwild2, bp4d, disfa, gft, lists, plain, table
+from au_dist.corpora import affwild2, bp4d, ckplus, disfa, gft, lists, plain, table, unbc
 from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Found, Sequence
@@ -59,6 +59,8 @@ CORPORA = {
     "disfa+": Corpus("DISFA+", disfa.AUS, disfa.find_plus, disfa.read_labels, options=_DISFA_PLUS, detect_side=320),
     "gft": Corpus("GFT, or any corpus with tables", gft.AUS, gft.find, gft.read_labels, options=("frames", "layout")),
     "affwild2": Corpus("Aff-Wild2", affwild2.AUS, affwild2.find, affwild2.read_labels),
+    "ck+": Corpus("CK+", ckplus.AUS, ckplus.find, ckplus.read_labels),
+    "unbc": Corpus("UNBC-McMaster", unbc.AUS, unbc.find, unbc.read_labels),
     "table": Corpus("own data with a table of labels", (), table.find, _own, options=_TABLE, place=_TABLES),
     "lists": Corpus("lists of cropped pictures", (), lists.find, _own, options=_LISTS),
     "video": Corpus("videos without labels", (), plain.find, None, people=0, options=("name", "subjects")),
