@@ -48,9 +48,7 @@ def find(tree: Tree, options: Options) -> Found:
         for key in sorted(pictures.keys() & labels.keys())
     ]
     notes += unpaired(pictures, labels)
-    notes.append(
-        "Only the last frame of a recording is coded: --clip-frames 1 takes it, --frames all the others too."
-    )
+    notes.append("Only the last frame of a recording is coded: --clip-frames 1 takes it, --frames all the others too.")
     return Found("ck+", tuple(sequences), dict(tree.unreadable), tuple(notes))
 
 
