@@ -72,7 +72,7 @@ def read_lists(tree: Tree, options: Options, notes: list[str]) -> list[Listed]:
     if options.lists is not None:
         pattern = re.compile(options.lists, re.IGNORECASE)
         wanted = [entry for entry in wanted if pattern.fullmatch(entry.parts[-1])]
-    by_name = {entry.name.lower(): entry for entry in wanted}
+    by_name = {entry.name.lower(): entry for entry in tree.entries if entry.suffix == ".txt"}
     lists, partners, lonely = [], set(), []
     for entry in wanted:
         if entry.suffix == ".txt" and "path" in entry.stem.lower():

@@ -140,7 +140,7 @@ def test_a_person_in_two_tests_or_in_training_and_test_is_refused(folds):
         match=r"two parts, test of fold1 and of fold2.*test_img_path_fold1.*test_img_path_fold2.*1 in both: bp4d/F001",
     ):
         found_in("lists", root)
-    assert found_in("lists", root, lists=r"BP4D_t\w+_fold1\.txt").partitions == {"fold1": ["bp4d/F001"]}
+    assert found_in("lists", root, lists=r"BP4D_\w+_path_fold1\.txt").partitions == {"fold1": ["bp4d/F001"]}
 
 
 def test_missing_pictures_are_counted_and_named(folds):
@@ -436,14 +436,22 @@ def listings(draw):
         for number in draw(st.lists(st.integers(0, 3000), min_size=1, max_size=4, unique=True)):
             pictures[f"s{subject:02d}/v/{number:0{draw(st.integers(1, 5))}d}.png"] = draw(codes)
     folds = {subject: draw(st.integers(1, 3)) for subject in subjects}
-    form = draw(st.sampled_from(["{:d}", "{:.18e}", "{:.1f}"]))
+    form = draw(st.sampled_from(["{:d}", "{:.18e}", "{:.1f}"])), draw(st.sampled_from(["pair", ",", ";", "\t"]))
     return pictures, aus, folds, form, draw(st.randoms(use_true_random=False))
+
+
+def put_table(path, mark, aus, rows):
+    """Write a list as a table, its columns in an order of its own."""
+    order = sorted(range(len(aus)), key=lambda k: str(aus[k]))
+    table = [[f"au{aus[k]}" for k in order] + ["image_path"]]
+    table += [[row[k] for k in order] + [picture] for picture, row in rows.items()]
+    put(path, "".join(mark.join(cells) + "\n" for cells in table))
 
 
 @settings(max_examples=40, deadline=None)
 @given(listings())
 def test_lists_that_are_written_are_read_back(tmp_path_factory, listing):
-    pictures, aus, folds, form, random = listing
+    pictures, aus, folds, (form, mark), random = listing
     root = tmp_path_factory.mktemp("lists")
     for path in pictures:
         put(root / "img" / path, b"")
@@ -453,7 +461,10 @@ def test_lists_that_are_written_are_read_back(tmp_path_factory, listing):
             random.shuffle(wanted)
             if wanted:
                 rows = {path: [form.format(code) for code in pictures[path]] for path in wanted}
-                put_pair(root / "list", f"mine_{part}_*_fold{fold}.txt", rows)
+                if mark == "pair":
+                    put_pair(root / "list", f"mine_{part}_*_fold{fold}.txt", rows)
+                else:
+                    put_table(root / f"list/mine_{part}_fold{fold}.csv", mark, aus, rows)
     found = found_in("lists", root, columns=",".join(map(str, aus)))
     read = {}
     for sequence in found.sequences:
