@@ -78,8 +78,8 @@ def _verbs() -> dict[str, Any]:
 
     made = typer.Typer(rich_markup_mode=None)
     for name, corpus in CORPORA.items():
-        joined = " and join them with its labels" if corpus.labels else ""
-        text = f"{corpus.title}: find, track, align and crop faces{joined}."
+        joined = " and join them with their labels" if corpus.labels else ""
+        text = f"{corpus.title}: {corpus.does}{joined}."
         made.command(name, help=text, short_help=corpus.title)(_verb_of(name))
     return dict(typer.main.get_command(made).commands)  # type: ignore[attr-defined]
 

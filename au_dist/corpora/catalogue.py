@@ -24,6 +24,7 @@ class Corpus:
         people: How many faces of a frame count, the larger first; 0 for all.
         options: What may be said about how it is read: fields of `Options`.
         place: What is given for it on the command line.
+        does: What is done with its frames, for a person.
         detect_side: Longest side, in pixels, at which faces are looked for: less where faces fill the frame.
     """
 
@@ -33,6 +34,7 @@ class Corpus:
     labels: Callable[[Sequence, Options], LabelTable | Timed] | None
     people: int = 1
     options: tuple[str, ...] = ("frames",)
+    does: str = "find, track, align and crop faces"
     detect_side: int = 640
     place: str = "Its folder or zip archive, as delivered."
 
@@ -43,6 +45,7 @@ _DISFA_PLUS = ("frames", "threshold")
 _TABLE = ("root", "frames", "counted", "occurs_from", "subjects", "name")
 _LISTS = ("name", "columns", "codes", "threshold", "subject", "lists", "pictures")
 
+_AS_THEY_ARE = "take the pictures as they are"
 _TABLES = "The table (CSV, TSV, Excel or Parquet), or a folder of tables, one a video."
 
 
@@ -62,6 +65,6 @@ CORPORA = {
     "ck+": Corpus("CK+", ckplus.AUS, ckplus.find, ckplus.read_labels),
     "unbc": Corpus("UNBC-McMaster", unbc.AUS, unbc.find, unbc.read_labels),
     "table": Corpus("own data with a table of labels", (), table.find, _own, options=_TABLE, place=_TABLES),
-    "lists": Corpus("lists of cropped pictures", (), lists.find, _own, options=_LISTS),
+    "lists": Corpus("lists of cropped pictures", (), lists.find, _own, options=_LISTS, does=_AS_THEY_ARE),
     "video": Corpus("videos without labels", (), plain.find, None, people=0, options=("name", "subjects")),
 }
