@@ -14,8 +14,8 @@ import numpy as np
 from au_dist.core.errors import IngestError, RecipeError
 from au_dist.core.schema import Clip, CropRecipe
 from au_dist.video.crops import crop, encode
-from au_dist.video.faces import Detector, Face, open_detector
-from au_dist.video.tracks import follow, is_cut, sample_picture
+from au_dist.video.faces import Detector, Face, brightest, open_detector
+from au_dist.video.tracks import follow, is_cut, is_plain, sample_picture
 from au_dist.video.video import Frame, count, probe, read_frames, to_its_end
 from au_dist.video.video_spec import VideoReport, VideoSpec
 
@@ -166,20 +166,31 @@ def _detections(
     for frame in frames:
         started = perf_counter()
         faces = detect(frame)
-        large = faces if spec.detector == "none" else [face for face in faces if face.side >= spec.min_face]
+        counted = faces if spec.detector == "none" else _counted(faces, frame, spec, report)
         cut = last is not None and frame.number - last > (spec.max_gap + 1) * spec.stride
         if spec.detector != "none":
             sample = sample_picture(frame.rgb_HWC)
             cut = cut or (before is not None and is_cut(before, sample))
-            before = sample
+            before = before if before is not None and not cut and is_plain(sample) else sample
         last = frame.number
         report.seconds["detect"] += perf_counter() - started
-        report.faces += len(large)
-        report.frames_with_face += bool(large)
-        if len(faces) > len(large):
-            count(report.dropped, f"face smaller than {spec.min_face} pixels", len(faces) - len(large))
+        report.faces += len(counted)
+        report.frames_with_face += bool(counted)
         waiting.append(frame)
-        yield large, cut
+        yield counted, cut
+
+
+def _counted(faces: list[Face], frame: Frame, spec: VideoSpec, report: VideoReport) -> list[Face]:
+    """Return the faces that are large and light enough; count the others."""
+    large = [face for face in faces if face.side >= spec.min_face]
+    light = [face for face in large if not spec.min_light or brightest(frame.rgb_HWC, face) >= spec.min_light]
+    for reason, left_out in (
+        (f"face smaller than {spec.min_face} pixels", len(faces) - len(large)),
+        (f"face in the dark, below level {spec.min_light} of 255", len(large) - len(light)),
+    ):
+        if left_out:
+            count(report.dropped, reason, left_out)
+    return light
 
 
 def cut_clips(

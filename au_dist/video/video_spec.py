@@ -17,6 +17,7 @@ class VideoSpec:
         max_faces: At most this many faces at a time, the larger ones first; 0 for all.
         min_face: Faces whose box has a longer side below this many pixels are left out.
         min_confidence: Faces below this confidence are left out.
+        min_light: Faces of which not even the brightest twentieth reaches this level, of 255, are left out; 0 for none.
         landmarks: For the detector ``landmarks``: a CSV file, or a folder with ``<video stem>.csv``.
         detect_side: Longest side in pixels at which the network looks at a frame.
         max_gap: Longest gap, in looked-at frames, that a track is interpolated over.
@@ -32,6 +33,7 @@ class VideoSpec:
     max_faces: int = 0
     min_face: int = 32
     min_confidence: float = 0.5
+    min_light: int = 12
     landmarks: Path | None = None
     detect_side: int = 640
     max_gap: int = 5
@@ -48,7 +50,15 @@ class VideoSpec:
                 found=f"detector {self.detector}",
                 fix="Leave one of the two away.",
             )
-        least = {"clip_frames": 1, "stride": 1, "max_faces": 0, "min_face": 0, "detect_side": 32, "max_gap": 0}
+        least = {
+            "clip_frames": 1,
+            "stride": 1,
+            "max_faces": 0,
+            "min_face": 0,
+            "detect_side": 32,
+            "max_gap": 0,
+            "min_light": 0,
+        }
         for name, low in (least | {"half_window": 0, "threads": 1}).items():
             if getattr(self, name) < low:
                 raise RecipeError(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from video_files import scene, synthetic_faces
 
 from au_dist.video.faces import Face
 from au_dist.video.tracks import follow, is_cut, likeness, match, overlap, sample_picture, smooth
@@ -130,3 +131,82 @@ def test_cuts_are_told_from_movement_and_light():
     samples = [sample_picture(picture) for picture in (one, moved, lighter, other)]
     assert [is_cut(samples[0], sample) for sample in samples] == [False, False, False, True]
     assert is_cut(samples[0], sample_picture(one[:20]))
+
+
+def lit(picture, light, random=None):
+    """A picture at a share of its light, with a camera's noise."""
+    noise = 0 if random is None else random.normal(0, 1.5, picture.shape)
+    return np.clip(np.rint(picture * light + noise), 0, 255).astype(np.uint8)
+
+
+def room(seed, height=180, width=320):
+    """A drawn room: patches of grey, large and small, in front of a dark wall."""
+    random = np.random.default_rng(seed)
+    picture = np.full((height, width, 3), 40.0)
+    for size in [60] * 6 + [25] * 20:
+        y, x = random.integers(0, height - size), random.integers(0, width - size)
+        picture[y : y + size, x : x + size] = random.integers(20, 255)
+    return picture
+
+
+def cuts(pictures):
+    samples = [sample_picture(picture) for picture in pictures]
+    return [at for at in range(1, len(samples)) if is_cut(samples[at - 1], samples[at])]
+
+
+LIGHT = [1.0, 0.3, 0.1, 0.05]
+
+
+@pytest.mark.parametrize("light", LIGHT)
+def test_plain_cuts_are_seen_in_any_light(light):
+    random = np.random.default_rng(1)
+    film = [lit(room(seed), light, random) for seed in range(12) for _ in range(3)]
+    assert cuts(film) == list(range(3, 36, 3))
+
+
+@pytest.mark.parametrize("light", LIGHT[:3])
+def test_from_one_face_to_another_before_the_same_wall_is_a_cut(light):
+    random = np.random.default_rng(1)
+    one, two = (synthetic_faces(subject, 6) for subject in (0, 3))
+    film = [lit(scene([(crop, 60, 20, 1.6)]), light, random) for crop in one]
+    film += [lit(scene([(crop, 200, 90, 1.0)]), light, random) for crop in two]
+    assert cuts(film) == [6]
+
+
+@pytest.mark.parametrize("light", LIGHT)
+@pytest.mark.parametrize("step", [3, 12, 30])
+def test_a_face_that_moves_is_no_cut(light, step):
+    random = np.random.default_rng(2)
+    places = [20 + abs((step * i) % 320 - 160) for i in range(24)]
+    film = [
+        lit(scene([(crop, left, 20, 1.5)]), light, random)
+        for crop, left in zip(synthetic_faces(1, 6) * 4, places, strict=True)
+    ]
+    assert cuts(film) == []
+
+
+@pytest.mark.parametrize("light", LIGHT)
+def test_light_that_flickers_and_dims_is_no_cut(light):
+    random = np.random.default_rng(3)
+    film = [lit(room(5), light * share, random) for share in random.uniform(0.4, 1.0, 20)]
+    film += [lit(room(5), light * (1 - i / 12), random) for i in range(12)]
+    assert cuts(film) == []
+
+
+@pytest.mark.parametrize("light", LIGHT)
+def test_a_camera_that_swings_is_no_cut(light):
+    random = np.random.default_rng(4)
+    wide = room(6, width=1200)
+    film = [lit(wide[:, 70 * i : 70 * i + 320], light, random) for i in range(12)]
+    assert cuts(film) == []
+
+
+def test_noise_in_the_dark_is_no_cut():
+    random = np.random.default_rng(5)
+    assert cuts([lit(np.full((180, 320, 3), level), 1, random) for level in (0, 2, 9, 9, 4, 0)]) == []
+
+
+def test_what_hides_a_face_is_no_cut():
+    wall = scene([]).astype(float) + np.linspace(0, 12, 384)[None, :, None]
+    hidden = [wall + (scene([(crop, 100, 40, 1.0)]) - scene([]).astype(float)) for crop in synthetic_faces(0, 3)]
+    assert cuts([lit(picture, 1.0) for picture in (*hidden, wall, wall, *hidden)]) == []

@@ -216,3 +216,35 @@ def test_landmarks_of_the_stored_picture_are_turned_with_it(tmp_path, matrix):
     for i, crop in enumerate(track.crop_TSSC):
         centre = (slice(24, 104), slice(24, 104))
         assert np.abs(crop[centre].astype(int) - faces[i][centre]).mean() < 5
+
+
+def test_faces_in_the_dark_do_not_enter_and_are_counted(tmp_path):
+    """A detector of one's own that sees a face where there is next to no light."""
+    (tmp_path / "seer.py").write_text(
+        "import numpy as np\nfrom au_dist.video.faces import Face\n"
+        "POINTS = np.array([[39, 51], [89, 51], [64, 76], [48, 100], [80, 100]], np.float32)\n"
+        "def seer(**_):\n"
+        "    return lambda frame: [Face(np.array([20, 20, 108, 120], np.float32) + 40, POINTS + 40, 0.9)]\n"
+    )
+    faces = synthetic_faces(2, 6)
+    shares = [1.0, 0.3, 0.15, 0.02, 0.01, 0.0]
+    film = [(scene([(face, 40, 40, 1.0)]) * share).astype(np.uint8) for face, share in zip(faces, shares, strict=True)]
+    path = write_video(tmp_path / "dusk.mp4", film)
+    spec = VideoSpec(detector=f"{tmp_path / 'seer.py'}:seer", clip_frames=3)
+    report = VideoReport(path)
+    (clip,) = video_clips(path, spec, RECIPE, report=report)
+    assert clip.number_T.tolist() == [0, 1, 2]
+    assert report.dropped == {"face in the dark, below level 12 of 255": 3}
+    assert len(list(video_clips(path, dataclasses.replace(spec, min_light=0), RECIPE))) == 2
+
+
+def test_a_scene_after_black_frames_is_another_one_and_the_same_one_is_not(tmp_path):
+    face, other = synthetic_faces(0, 4), synthetic_faces(3, 4)
+    black = [np.zeros((240, 384, 3), np.uint8)] * 2
+    one = [scene([(crop, 100, 40, 1.2)]) // 3 for crop in face]
+    two = [255 - scene([(255 - crop, 104, 44, 1.2), (crop, 240, 100, 0.8)]) for crop in other]
+    same = write_video(tmp_path / "same.mp4", [*one, *black, *one])
+    assert [track.number_T.tolist() for track in track_crops(same, VideoSpec(), RECIPE)] == [list(range(10))]
+    cut = write_video(tmp_path / "cut.mp4", [*one, *black, *two])
+    (first, *_) = track_crops(cut, VideoSpec(), RECIPE)
+    assert first.number_T.tolist() == [0, 1, 2, 3]
