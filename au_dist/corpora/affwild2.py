@@ -15,6 +15,7 @@ from au_dist.corpora.label_files import LabelTable, read_ordered
 from au_dist.corpora.mtl import is_list, read_list
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Film, Folders, Found, Pictures, Sequence, no_labels, nothing_found
+from au_dist.corpora.timed import Timed
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.pictures import PICTURE_SUFFIXES
 from au_dist.video.video import probe
@@ -140,7 +141,7 @@ def _fps(film: Entry | None) -> float | None:
         return None
 
 
-def read_labels(sequence: Sequence, options: Options) -> LabelTable:
+def read_labels(sequence: Sequence, options: Options) -> LabelTable | Timed:
     """Read the label file of a recording.
 
     Raises:

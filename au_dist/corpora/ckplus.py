@@ -11,7 +11,7 @@ from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES
+from au_dist.video.pictures import PICTURE_SUFFIXES
 
 #: The action units that the corpus's paper reports detection of.
 AUS = (1, 2, 4, 5, 6, 7, 9, 11, 12, 15, 17, 20, 23, 24, 25, 26, 27)

@@ -13,7 +13,7 @@ from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Folders, Found, Pictures, Sequence, no_labels, nothing_found
 from au_dist.corpora.tree import Entry, Tree
-from au_dist.video.video import PICTURE_SUFFIXES
+from au_dist.video.pictures import PICTURE_SUFFIXES
 
 AUS = (4, 6, 7, 9, 10, 12, 20, 25, 26, 43)
 
