@@ -29,7 +29,7 @@ SURELY_ALIKE = 0.8
 #: What is below so many of 255 levels may be noise.
 NOISE = 0.5
 
-#: A sample has at most so many rows and columns of cells, each the mean of 4 x 4 pixels.
+#: A sample has at most so many rows and columns of cells, each the mean of 2 x 2 pixels.
 SAMPLE_ROWS, SAMPLE_COLUMNS = 36, 64
 
 
@@ -165,12 +165,13 @@ def _smoothed(known: dict[int, dict[int, Sighting]], index: int, track: int, hal
 def sample_picture(rgb_HWC: np.ndarray) -> np.ndarray:
     """Return how bright up to 36 x 64 places of a frame are, for :func:`is_cut`; float32 (h, w), 0 to 255."""
     height, width = rgb_HWC.shape[:2]
-    rows = np.linspace(0, height - 1, 4 * min(SAMPLE_ROWS, max(1, height // 4))).round().astype(np.intp)
-    columns = np.linspace(0, width - 1, 4 * min(SAMPLE_COLUMNS, max(1, width // 4))).round().astype(np.intp)
-    pixels = rgb_HWC[np.ix_(rows, columns)].sum(axis=2, dtype=np.uint16)
-    lines = pixels[0::4] + pixels[1::4] + pixels[2::4] + pixels[3::4]
-    cells = lines[:, 0::4] + lines[:, 1::4] + lines[:, 2::4] + lines[:, 3::4]
-    return cells.astype(np.float32) / 48
+    rows = np.linspace(0, height - 1, 2 * min(SAMPLE_ROWS, max(1, height // 2))).round().astype(np.intp)
+    columns = np.linspace(0, width - 1, 2 * min(SAMPLE_COLUMNS, max(1, width // 2))).round().astype(np.intp)
+    # In this order, since sums over the last axis, of three, are slow.
+    pixels = rgb_HWC.take(rows, 0).take(columns, 1).astype(np.uint16)
+    lines = pixels[0::2] + pixels[1::2]
+    cells = lines[:, 0::2] + lines[:, 1::2]
+    return (cells[..., 0] + cells[..., 1] + cells[..., 2]).astype(np.float32) / 12
 
 
 def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
