@@ -168,5 +168,6 @@ def _in_eight_bits(values_HW: np.ndarray, notes: list[str] | None) -> np.ndarray
 
 
 def _check_contrast(rgb_HWC: np.ndarray) -> None:
-    if (rgb_HWC == rgb_HWC[0, 0]).all():
+    # Nearly every picture shows it in a few of its pixels.
+    if all((some == rgb_HWC[0, 0]).all() for some in (rgb_HWC[::32, ::32], rgb_HWC)):
         raise ValueError("all pixels are equal")
