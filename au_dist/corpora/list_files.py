@@ -334,7 +334,7 @@ def _listed(
         raise IngestError("A list of pictures is empty", where=entry.where)
     places = [k for k, column in enumerate(columns) if column is not None]
     kept = [column for column in columns if column is not None]
-    if options.codes == "intensity":
+    if options.codes != "occurrence":
         kept = [(au, "r") for au, _ in kept]
     sided = len(columns) - len(kept)
     unread += (f"{sided} columns of one side of the face (L1, R1 …) are not read",) if sided else ()

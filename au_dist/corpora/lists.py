@@ -188,6 +188,6 @@ def _table(codes: Mapping[int, np.ndarray], columns: tuple[Column, ...], options
     code_LK = np.stack(list(codes.values()))
     levels = {au: code_LK[:, k].astype(np.float32) for k, (au, kind) in enumerate(columns) if kind == "r"}
     occurrence = {au: as_occurrence(code_LK[:, k]) for k, (au, kind) in enumerate(columns) if kind == "c"}
-    if options.codes == "intensity":
+    if options.codes != "occurrence":
         occurrence = occurrence_from(levels, options.threshold) | occurrence
     return LabelTable(np.array(list(codes), np.int64), occurrence, levels)

@@ -213,12 +213,14 @@ def test_faults_know_every_event_of_a_run():
         events.Waiting("rank 0"),
         events.NodesDraining("a node"),
         events.WorkersLost("rank 1"),
+        events.Noted("a unit"),
     ]
     assert {type(event) for event in shown} == set(typing.get_args(events.Event))
     lines = [fault_runs.line(event) for event in shown]
     assert [line for line in lines if "lr" in line] == [step.row()]
     assert [line["step"] for line in lines if line.get("resumed")] == [3]
-    assert lines[4:] == [{"damaged": "a file"}, {"late": "rank 0"}, {"draining": "a node"}, {"lost": "rank 1"}]
+    said = {"damaged": "a file", "late": "rank 0", "draining": "a node", "lost": "rank 1", "noted": "a unit"}
+    assert lines[4:] == [{key: words} for key, words in said.items()]
 
 
 @pytest.mark.slow

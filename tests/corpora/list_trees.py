@@ -15,8 +15,9 @@ DISFA = (1, 2, 4, 6, 9, 12, 25, 26)
 
 
 def grey(level: int) -> bytes:
-    """A picture of one grey."""
-    return jpeg(np.full((24, 24, 3), level, np.uint8))
+    """A picture that is of one grey on average: one of a single grey would be refused."""
+    halves = np.repeat([level - 4, level + 4], 12).astype(np.uint8)
+    return jpeg(np.broadcast_to(halves[:, None, None], (24, 24, 3)))
 
 
 def levels(clip: Clip) -> list[int]:

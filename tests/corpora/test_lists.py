@@ -245,19 +245,19 @@ def test_two_sizes_of_a_picture_need_a_folder(folds):
     shutil.copytree(root / "img", root / "img_200x200")
     assert len(found_in("lists", root).sequences) == 3
     for path in (root / "img_200x200").rglob("*.jpg"):
-        path.write_bytes(grey(0))
+        path.write_bytes(grey(10))
     with pytest.raises(IngestError, match=r"Two pictures have one name.*img/F001.*img_200x200/F001.*--pictures"):
         found_in("lists", root)
     clips, _ = taken("lists", found_in("lists", root, pictures="img"))["bp4d/F001/F001_T1"]
     assert levels(clips[0]) == [10, 15, 20, 25]
     clips, _ = taken("lists", found_in("lists", root, pictures="img_200x200"))["bp4d/F001/F001_T1"]
-    assert levels(clips[0]) == [0, 0, 0, 0]
+    assert levels(clips[0]) == [10, 10, 10, 10]
 
 
 def test_two_pictures_of_one_number_are_refused(tmp_path):
     put_pair(tmp_path, "BP4D_test_*.txt", {"F001/T1/01.jpg": [0] * 12, "F001/T1/1.jpg": [1] * 12})
     for k, name in enumerate(("01", "1")):
-        put(tmp_path / f"img/F001/T1/{name}.jpg", grey(k * 90))
+        put(tmp_path / f"img/F001/T1/{name}.jpg", grey(k * 90 + 9))
     with pytest.raises(IngestError, match=r"have one number.*line 1.*line 2.*01\.jpg and F001/T1/1\.jpg"):
         found_in("lists", tmp_path)
 
@@ -276,7 +276,7 @@ def test_opengraphau_lists_have_41_columns_and_several_corpora(tmp_path):
     put_pair(tmp_path / "list", "hybrid_val_*.txt", {p: r for p, r in rows.items() if p[0] == "A"})
     put_pair(tmp_path / "list", "hybrid_test_*.txt", {p: r for p, r in rows.items() if p[0] in "CR"})
     for k, path in enumerate(rows):
-        put(tmp_path / "img" / path, grey(10 * k))
+        put(tmp_path / "img" / path, grey(10 * k + 10))
     found = found_in("lists", tmp_path)
     aus = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 25, 26, 27, 32, 38, 39)
     assert (found.corpus, found.aus) == ("hybrid", aus)
@@ -288,7 +288,7 @@ def test_opengraphau_lists_have_41_columns_and_several_corpora(tmp_path):
     assert sum("14 columns of one side of the face" in note for note in found.notes) == 3
     clips = {title: clips[0] for title, (clips, _) in taken("lists", found, ONE).items()}
     one = clips["bp4d/F001/F001_T1"]
-    assert (levels(one), one.number_T.tolist(), one.valid_TA.sum()) == ([0], [7], 2)
+    assert (levels(one), one.number_T.tolist(), one.valid_TA.sum()) == ([10], [7], 2)
     assert (one.y_TA[0, :3].tolist(), one.valid_TA[0, :3].tolist()) == ([1, 0, 0], [True, False, True])
     two = clips["disfa/SN001/SN001"]
     assert (np.flatnonzero(two.valid_TA[0]).tolist(), two.y_TA[0, [0, 1, 26]].tolist()) == ([0, 1, 26], [0, 1, 1])
