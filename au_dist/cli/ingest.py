@@ -28,7 +28,7 @@ MOST_LINES = 12
 
 
 #: What may be said of how faces are found.
-FACES = ("detector", "landmarks", "min_face", "min_confidence", "detect_side", "clip_frames", "stride")
+FACES = ("detector", "landmarks", "min_face", "min_light", "min_confidence", "detect_side", "clip_frames", "stride")
 
 #: What has no default of its own where the pictures or the corpus say it, and files that become values.
 ON_THE_COMMAND_LINE = {
