@@ -86,18 +86,21 @@ def understand(rows: Rows) -> Columns:
     below = rows.cells[1:]
     unfit = {
         "path": numeric,
-        "code": {k for k in range(len(header)) if not any(units_of(cells[k]) for cells in below)},
+        "code": {k for k in range(len(header)) if not any(units_of(cells[k])[0] for cells in below)},
     }
     roles: dict[str, int] = {}
     for role, names in ROLES.items():
         place = _best(header, names, {*roles.values(), *unfit.get(role, ())})
         if place is not None:
             roles[role] = place
-    if not {"onset", "offset"} <= roles.keys():
-        roles = {role: place for role, place in roles.items() if role not in OF_INTERVALS}
     frames = [k for k, cell in enumerate(header) if re.fullmatch(FRAME_COLUMN, cell.strip(), re.IGNORECASE)]
-    if frames := [k for k in frames if k in numeric and k not in roles.values()]:
-        roles["frame"] = frames[0]
+    # One that is called so holds frame numbers whatever is in it; others only where all are numbers.
+    frames = [k for k in frames if k not in roles.values() and (k in numeric or _plain(header[k]).startswith("frame"))]
+    if frames:
+        roles["frame"] = min(frames, key=lambda k: not _plain(header[k]).startswith("frame"))
+    told = {"frame", "time"} & roles.keys() and "code" not in roles
+    if told or not {"onset", "offset"} <= roles.keys():
+        roles = {role: place for role, place in roles.items() if role not in OF_INTERVALS}
     found = {} if "code" in roles else au_columns(header, rows.where, roles.values())
     aus = {key: place for key, place in found.items() if key[0] in NAMES}
     taken = {*roles.values(), *aus.values()}
@@ -106,11 +109,16 @@ def understand(rows: Rows) -> Columns:
     return columns
 
 
-def units_of(code: str) -> list[tuple[int, float | None]]:
-    """Return the action units of a code with their intensities; none where a part of it is something else."""
-    found = [re.fullmatch(UNIT, part.strip(), re.IGNORECASE) for part in re.split(r"[+,;]", code)]
-    units = [(int(match[1]), LEVELS.get((match[2] or "").upper())) for match in found if match]
-    return units if len(units) == len(found) and all(au in NAMES for au, _ in units) else []
+def units_of(code: str) -> tuple[list[tuple[int, float | None]], list[str]]:
+    """Return the action units of a code with their intensities, and the parts of it that are something else."""
+    units, strange = [], []
+    for part in filter(None, map(str.strip, re.split(r"[+,;]", code))):
+        match = re.fullmatch(UNIT, part, re.IGNORECASE)
+        if match and int(match[1]) in NAMES:
+            units.append((int(match[1]), LEVELS.get((match[2] or "").upper())))
+        else:
+            strange.append(part)
+    return units, strange
 
 
 def _check(rows: Rows, columns: Columns) -> None:

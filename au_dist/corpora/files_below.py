@@ -21,11 +21,9 @@ class FilesBelow:
 
     def __init__(self, tree: Tree) -> None:
         self.root = tree.root
-        self.ends: dict[str, list[Entry]] = defaultdict(list)
-        for entry in tree.entries:
-            if entry.suffix in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
-                for last in {entry.parts[-1].lower(), entry.stem.lower()}:
-                    self.ends[last].append(entry)
+        suffixes = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+        self.entries = [entry for entry in tree.entries if entry.suffix in suffixes]
+        self.ends: dict[int, dict[str, list[Entry]]] = {}
 
     def named(self, name: str, where: str) -> Entry | None:
         """Return the file of a name; None where there is none.
@@ -43,8 +41,8 @@ class FilesBelow:
         parts = tuple(part for part in plain.lower().split("/") if part not in ("", "."))
         if not parts:
             return None
-        fitting = [entry for entry in self.ends.get(parts[-1], ()) if _parts(entry, parts[-1])[-len(parts) :] == parts]
-        whole = [entry for entry in fitting if _parts(entry, parts[-1]) == parts]
+        fitting = self._ending(len(parts)).get("/".join(parts), [])
+        whole = [entry for entry in fitting if len(entry.parts) == len(parts)]
         fitting = whole or fitting
         if len(fitting) > 1:
             raise IngestError(
@@ -56,8 +54,14 @@ class FilesBelow:
             )
         return fitting[0] if fitting else None
 
-
-def _parts(entry: Entry, last: str) -> tuple[str, ...]:
-    """Return the parts of a file's name in small letters; without the suffix where the last part asked for has none."""
-    path = PurePosixPath(entry.name.lower())
-    return (path if path.name == last else path.with_suffix("")).parts
+    def _ending(self, depth: int) -> dict[str, list[Entry]]:
+        """Return the files by the last parts of their names, so many of them, with and without the suffix."""
+        if depth not in self.ends:
+            ends: dict[str, list[Entry]] = defaultdict(list)
+            for entry in self.entries:
+                if len(entry.parts) >= depth:
+                    end = "/".join(entry.parts[-depth:]).lower()
+                    for name in (end, end[: -len(entry.suffix)]):
+                        ends[name].append(entry)
+            self.ends[depth] = ends
+        return self.ends[depth]

@@ -335,7 +335,8 @@ def _listed(
     places = [k for k, column in enumerate(columns) if column is not None]
     kept = [column for column in columns if column is not None]
     if options.codes != "occurrence":
-        kept = [(au, "r") for au, _ in kept]
+        # Where a unit has a column of each kind, the one that is named for it holds the intensity.
+        kept = [key if key[1] == "c" and (key[0], "r") in kept else (key[0], "r") for key in kept]
     sided = len(columns) - len(kept)
     unread += (f"{sided} columns of one side of the face (L1, R1 …) are not read",) if sided else ()
     code_LK = np.where(np.isin(code_LK, MISSING), np.nan, code_LK)[:, places]

@@ -9,8 +9,11 @@ import numpy as np
 
 from au_dist.corpora.columns import LEVELS, Columns, units_of
 from au_dist.corpora.label_files import MISSING, as_intensity, as_occurrence, occurrence_from
-from au_dist.corpora.rows import Rows
+from au_dist.corpora.rows import NOTHING, Rows, is_numeric
 from au_dist.corpora.timed import Span
+
+#: Cells that say that an action unit occurs, and nothing of its intensity.
+MARKS = ("x", "yes", "true", "present")
 
 STATE = "Say from which code an action unit occurs: --occurs-from 1; or name a column of intensities AU12_r."
 
@@ -22,10 +25,13 @@ class Codes:
     Attributes:
         columns: (action unit, ``c`` occurrence or ``r`` intensity) → place in `code_RK`.
         code_RK: The codes.
+        binary: Action units whose column of occurrence holds 0 and 1 whatever is said of the others: ``AU12_c``, and
+            those that have a column of intensities too.
     """
 
     columns: Mapping[tuple[int, str], int]
     code_RK: np.ndarray
+    binary: frozenset[int]
 
 
 def read_codes(below: Rows, columns: Columns, occurs_from: float | None) -> Codes:
@@ -41,22 +47,26 @@ def read_codes(below: Rows, columns: Columns, occurs_from: float | None) -> Code
     """
     places = list(columns.aus.values())
     names = [columns.header[place] for place in places]
+    levelled = {au for au, kind in columns.aus if kind == "r"}
+    named = {au for (au, _), name in zip(columns.aus, names, strict=True) if re.search(r"\d_?c$", name, re.IGNORECASE)}
+    binary = frozenset(named | levelled if occurs_from is not None else {au for au, _ in columns.aus})
     code_RK = below.numbers(places, names)
-    code_RK = np.where(np.isin(code_RK, MISSING), np.nan, code_RK)
-    for k, (_, kind) in enumerate(columns.aus):
-        code_R = code_RK[:, k]
+    for k, (au, kind) in enumerate(columns.aus):
+        known_R = code_RK[:, k][~np.isin(code_RK[:, k], MISSING)]
+        # On a scale that goes beyond that of intensities 9 is a code like others.
+        missing = tuple(code for code in MISSING if code != 9 or au in binary or np.nanmax(known_R, initial=0) <= 5)
+        code_R = code_RK[:, k] = np.where(np.isin(code_RK[:, k], missing), np.nan, code_RK[:, k])
         if kind == "r":
-            strange_R = (code_R < 0) | (code_R > 5)
-        elif occurs_from is None:
+            strange_R, expected, fix = (code_R < 0) | (code_R > 5), "an intensity, 0 to 5", None
+        elif au in binary:
             strange_R = ~np.isnan(code_R) & ~np.isin(code_R, (0, 1))
+            expected, fix = f"0, 1 or unknown (empty, {MISSING})", STATE if occurs_from is None else None
         else:
-            strange_R = code_R < 0
+            strange_R, expected, fix = code_R < 0, "0 or more", None
         if strange_R.any():
             row = int(np.flatnonzero(strange_R)[0])
-            expected = "an intensity, 0 to 5" if kind == "r" else f"0, 1 or unknown (empty, {MISSING})"
-            fix = STATE if kind == "c" and occurs_from is None else None
             raise below.error("A code is out of range", row, names[k], expected, f"{code_R[row]:g}", fix)
-    return Codes({key: k for k, key in enumerate(columns.aus)}, code_RK)
+    return Codes({key: k for k, key in enumerate(columns.aus)}, code_RK, binary)
 
 
 def known_of(
@@ -64,32 +74,22 @@ def known_of(
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Return occurrence (int8) and intensity (float32) of the rows of one recording, by action unit.
 
-    A column of intensities tells occurrence too where there is none of occurrence and `occurs_from` says how; a column
-    of codes above 1 tells intensities too.
+    A column of intensities tells occurrence too where there is none of occurrence and `occurs_from` says how.
     """
     column = {key: code_LK[:, k] for key, k in codes.columns.items()}
-    occurrence, intensity = {}, {}
-    levels = {au: code_L for (au, kind), code_L in column.items() if kind == "r"}
-    states = {au: code_L for (au, kind), code_L in column.items() if kind == "c"}
-    for au, code_L in states.items():
-        if occurs_from is None:
-            occurrence[au] = as_occurrence(code_L)
-        else:
-            occurrence |= occurrence_from({au: code_L}, occurs_from)
-            whole_R = codes.code_RK[:, codes.columns[au, "c"]]
-            if au not in levels and np.nanmax(whole_R, initial=0) > 1:
-                intensity[au] = as_intensity(code_L)
-    for au, code_L in levels.items():
-        intensity[au] = as_intensity(code_L)
-        if au not in states and occurs_from is not None:
-            occurrence |= occurrence_from({au: code_L}, occurs_from)
+    intensity = {au: as_intensity(code_L) for (au, kind), code_L in column.items() if kind == "r"}
+    occurrence = {} if occurs_from is None else occurrence_from(intensity, occurs_from)
+    for (au, kind), code_L in column.items():
+        if kind == "c":
+            asked = None if au in codes.binary else occurs_from
+            occurrence |= {au: as_occurrence(code_L)} if asked is None else occurrence_from({au: code_L}, asked)
     return occurrence, intensity
 
 
 def spans_of(below: Rows, columns: Columns) -> tuple[dict[int, list[Span]], Counter[str]]:
-    """Return row → its intervals, and how often each code came that names no action unit.
+    """Return row → its intervals, and how often each code or intensity came that says nothing.
 
-    An interval has a code, or a column an action unit, in which a cell that says anything but 0 says that it occurs.
+    An interval has a code, or a column an action unit, whose cell says with what intensity or that it occurs.
 
     Raises:
         IngestError: A time is none, or an interval ends before it begins.
@@ -98,14 +98,14 @@ def spans_of(below: Rows, columns: Columns) -> tuple[dict[int, list[Span]], Coun
     other: Counter[str] = Counter()
     for row, cells in enumerate(below.cells):
         if "code" in columns.roles:
-            stated = _level(cells[columns.roles["level"]]) if "level" in columns.roles else None
+            stated = _level(cells[columns.roles["level"]], other) if "level" in columns.roles else None
             code = cells[columns.roles["code"]]
-            units = [(au, letter or stated) for au, letter in units_of(code)]
+            units, strange = units_of(code)
+            other.update(strange or ([] if units else [code or "(empty)"]))
         else:
-            said = {au: cells[place] for (au, _), place in columns.aus.items() if cells[place] not in ("", "0")}
-            code, units = "", [(au, _level(cell)) for au, cell in said.items()]
+            said = {au: cells[place] for (au, _), place in columns.aus.items() if _occurs(cells[place])}
+            stated, units = None, [(au, _level(cell, other)) for au, cell in said.items()]
         if not units:
-            other[code] += 1
             continue
         onset, offset = (seconds(below, row, columns, role) for role in ("onset", "offset"))
         if offset <= onset:
@@ -114,7 +114,7 @@ def spans_of(below: Rows, columns: Columns) -> tuple[dict[int, list[Span]], Coun
                 *(f"a time after {onset:g} s", f"{offset:g} s"),
                 "Give moments as a column `time`, or end them a frame later.",
             )
-        spans[row] = [Span(au, onset, offset, level) for au, level in units]
+        spans[row] = [Span(au, onset, offset, level or stated) for au, level in units]
     return spans, other
 
 
@@ -139,6 +139,18 @@ def seconds(below: Rows, row: int, columns: Columns, role: str) -> float:
     return value
 
 
-def _level(cell: str) -> float | None:
-    letter = LEVELS.get(cell.upper())
-    return letter if letter else float(cell) if re.fullmatch(r"[1-5](\.\d+)?", cell) else None
+def _occurs(cell: str) -> bool:
+    """Return whether the cell of an action unit says that it occurs in the interval of its row."""
+    low = cell.lower()
+    return low not in (*NOTHING, "false") and not (is_numeric((cell,)) and float(cell) in (0, *MISSING))
+
+
+def _level(cell: str, other: Counter[str]) -> float | None:
+    """Return an intensity, a FACS letter or 1 to 5; None for a mark that says nothing of it, and counted."""
+    if letter := LEVELS.get(cell.upper()):
+        return letter
+    if re.fullmatch(r"[1-5]([.,]\d+)?", cell):
+        return float(cell.replace(",", "."))
+    if cell.lower() not in (*NOTHING, *MARKS):
+        other[f"intensity {cell}"] += 1
+    return None

@@ -10,7 +10,7 @@ from au_dist.corpora.columns import Columns, understand
 from au_dist.corpora.files_below import FilesBelow
 from au_dist.corpora.own_codes import Codes, read_codes, spans_of
 from au_dist.corpora.recordings import first_few
-from au_dist.corpora.rows import Rows
+from au_dist.corpora.rows import NOTHING, Rows
 from au_dist.corpora.table_files import read_table
 from au_dist.corpora.timed import Span
 from au_dist.corpora.tree import Entry
@@ -47,8 +47,9 @@ class OwnTable:
         return [span for spans in self.spans.values() for span in spans]
 
     def cell(self, row: int, role: str) -> str:
-        """Return the cell of a row in the column that has a role; empty where there is none."""
-        return self.below.cells[row][self.columns.roles[role]] if role in self.columns.roles else ""
+        """Return the cell of a row in the column that has a role; empty where it says nothing or there is none."""
+        cell = self.below.cells[row][self.columns.roles[role]] if role in self.columns.roles else ""
+        return "" if cell.lower() in NOTHING else cell
 
     def place(self, row: int) -> str:
         """Return where a row is, for a person."""
@@ -74,7 +75,7 @@ def read_own(entry: Entry, files: FilesBelow, occurs_from: float | None) -> OwnT
     spans: dict[int, list[Span]] = {}
     if columns.intervals:
         spans, other = spans_of(below, columns)
-        told = first_few(f"{code or '(empty)'} ({times})" for code, times in other.most_common())
+        told = first_few(f"{code} ({times})" for code, times in other.most_common())
         if not spans:
             raise IngestError(
                 "No interval is of an action unit",
@@ -83,13 +84,13 @@ def read_own(entry: Entry, files: FilesBelow, occurs_from: float | None) -> OwnT
                 found=told,
             )
         if other:
-            notes += (f"{entry.name}: {other.total()} intervals are of no action unit and were left out: {told}.",)
+            notes += (f"{entry.name}: {other.total()} codes say nothing of an action unit and were left out: {told}.",)
     else:
         codes = read_codes(below, columns, occurs_from)
     role = next((role for role in ("path", "video") if role in columns.roles), None)
     named = {
         row: below.cells[row][columns.roles[role]] if role else PurePosixPath(entry.name).stem
-        for row in (spans if columns.intervals else range(len(below.cells)))
+        for row in range(len(below.cells))
     }
     found = {
         name: files.named(name, f"{below.where}, line {below.lines[row]}")

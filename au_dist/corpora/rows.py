@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,8 +97,7 @@ def read_rows(text: str, where: str) -> Rows:
     start = next((line for line in texts if line.strip()), "")
     mark = next((mark for mark in DELIMITERS if mark in start), None)
     delimiter = DELIMITERS.get(mark or "", "blanks")
-    reader = csv.reader(texts, delimiter=mark) if mark else None
-    parted = ((reader.line_num, row) for row in reader) if reader else enumerate(map(str.split, texts), 1)
+    parted = _parted(texts, mark, where) if mark else enumerate(map(str.split, texts), 1)
     lines: list[int] = []
     cells: list[tuple[str, ...]] = []
     for line, row in parted:
@@ -116,6 +115,24 @@ def read_rows(text: str, where: str) -> Rows:
         lines.append(line)
         cells.append(stripped)
     return Rows(where, tuple(lines), tuple(cells))
+
+
+def _parted(texts: Sequence[str], mark: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(texts, delimiter=mark, strict=True)
+    before = 0
+    try:
+        for row in reader:
+            if reader.line_num > before + 1:
+                raise csv.Error("a cell that goes on in the next line")
+            before = reader.line_num
+            yield before, row
+    except csv.Error as error:
+        raise IngestError(
+            "A quotation mark is not closed in its line",
+            where=f"{where}, line {before + 1}",
+            found=error,
+            fix="Close it, or take the quotation marks and line breaks out of the cells.",
+        ) from error
 
 
 def preview(cells: Iterable[str]) -> str:

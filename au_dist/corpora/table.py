@@ -76,7 +76,7 @@ def find(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: A table cannot be understood, or does not fit the files.
     """
-    entries = [entry for entry in tree.entries if entry.suffix in TABLES]
+    entries = [entry for entry in tree.entries if entry.suffix in TABLES and not entry.stem.startswith("~$")]
     if not entries:
         raise IngestError(
             "There is no table here",
@@ -128,6 +128,7 @@ def _recordings(tables: list[OwnTable], options: Options) -> dict[_Who, _Recordi
                     fix="Put them into one table, or remove one.",
                 )
             known.numbers.append(row)
+    _check_spelling({who.subject for who in found})
     seen: dict[str, list[_Who]] = defaultdict(list)
     for who, recording in found.items():
         others = seen[who.place] if recording.filmed else []
@@ -141,6 +142,21 @@ def _recordings(tables: list[OwnTable], options: Options) -> dict[_Who, _Recordi
             )
         others.append(who)
     return found
+
+
+def _check_spelling(subjects: Iterable[str]) -> None:
+    """Refuse two spellings of what may be one person, who would be in training and in test at once."""
+    spelt: dict[str, str] = {}
+    for subject in sorted(subjects):
+        other = spelt.setdefault(re.sub(r"\.0$", "", subject).casefold(), subject)
+        if other != subject:
+            raise IngestError(
+                "Two subjects differ in their spelling alone",
+                where="column subject",
+                expected="one spelling for each person",
+                found=f"{other} and {subject}",
+                fix="Write them alike where they are one person, and more unlike where they are two.",
+            )
 
 
 def _who(table: OwnTable, row: int, file: Entry, options: Options) -> _Who:
@@ -180,17 +196,17 @@ def _counting(recordings: Iterable[_Recording], options: Options) -> Counting:
         return Counting()
     if options.counted != "seen":
         return Counting(int(options.counted == "from_one"), "as --counted says")
-    least, beyond = [], False
+    least, beyond = [], 0
     for recording in numbered:
         columns, entry = recording.table.columns, recording.entry
         column = columns.roles["frame"]
         number_R = recording.rows.numbers([column], [columns.name("frame")], whole=[column])
         frames = probe(entry.path).frames if entry.member is None else None
         least.append(float(np.nanmin(number_R, initial=np.inf)))
-        beyond |= frames is not None and float(np.nanmax(number_R, initial=0)) == frames
-    if min(least) == 0:
+        beyond += frames is not None and float(np.nanmax(number_R, initial=0)) == frames
+    if min(least) == 0 and not beyond:
         return Counting(0, "there is a frame 0")
-    if beyond:
+    if min(least) > 0 and beyond:
         return Counting(1, "there is no frame 0, and the last number is how many frames there are")
     if set(least) == {1.0}:
         return Counting(1, "every video begins with 1")
@@ -198,7 +214,7 @@ def _counting(recordings: Iterable[_Recording], options: Options) -> Counting:
         "It cannot be told whether frames are counted from 0 or from 1",
         where=f"{numbered[0].table.below.where}, column {numbered[0].table.columns.name('frame')}",
         expected="a frame 0 somewhere, or 1 as the first of every video",
-        found=f"videos that begin with {min(least):g} to {max(least):g}",
+        found=f"videos that begin with {min(least):g} to {max(least):g}; {beyond} end with as many as they have frames",
         fix="Say --counted from_zero (as OpenCV and FFmpeg count) or --counted from_one (as most coders do).",
     )
 
@@ -207,6 +223,8 @@ def _names(recordings: Mapping[_Who, _Recording]) -> dict[_Who, str]:
     """Return a name for each recording, unique among all: as little of its path as tells them apart, and the side."""
     short = video_names(sorted({recording.entry for recording in recordings.values() if recording.filmed}))
     names = {who: short.get(recording.entry) or who.place or "pictures" for who, recording in recordings.items()}
+    taken = set(short.values())
+    names |= {who: f"{name} (pictures)" for who, name in names.items() if name in taken and not recordings[who].filmed}
     return {who: name if who.side == "any" else f"{name}_{who.side}" for who, name in names.items()}
 
 
@@ -241,7 +259,7 @@ def _labelled(
     if table.codes is None:
         if not recording.filmed:
             raise IngestError("Intervals are of videos, not of pictures", where=rows.where, found=entry.name)
-        spans = tuple(span for row in recording.numbers for span in table.spans[row])
+        spans = tuple(span for row in recording.numbers for span in table.spans.get(row, ()))
         return Film(entry, first), Intervals(spans, coded)
     code_LK = table.codes.code_RK[recording.numbers]
     if not recording.filmed:

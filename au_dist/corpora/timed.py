@@ -13,6 +13,9 @@ from au_dist.corpora.label_files import LabelTable
 #: Labels may go on for this many seconds after the last frame: what coders note by hand, and clocks that differ.
 OVER_S = 1.0
 
+#: Coders' programs write milliseconds: a time may stand this much later than that of its frame.
+ROUNDED_S = 0.0006
+
 
 class Timed(Protocol):
     """Labels by time."""
@@ -122,7 +125,7 @@ class Intervals:
         intensity = {au: np.zeros(len(time_T), np.float32) for au in levelled}
         short = 0
         for span in self.spans:
-            within_T = (time_T >= span.onset) & (time_T < span.offset)
+            within_T = (time_T + ROUNDED_S >= span.onset) & (time_T + ROUNDED_S < span.offset)
             short += not within_T.any()
             occurrence[span.au][within_T] = 1
             if span.au in levelled:

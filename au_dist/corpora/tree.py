@@ -81,7 +81,7 @@ class Entry:
             reason: object = "zero bytes"
         except UnicodeDecodeError as error:
             reason = error
-        raise IngestError("A label file is no text", where=self.where, found=reason)
+        raise IngestError("A label file is no text", where=self.where, found=reason, fix="Save it as UTF-8.")
 
     @property
     def where(self) -> str:

@@ -165,7 +165,8 @@ def _check_start(sequence: Sequence, first: int, table: LabelTable) -> None:
             where=sequence.where,
             expected=f"frames from {first} on, the number of the first one",
             found=f"a label of frame {table.number_L[0]}",
-            fix="Where labels count from 0, say so: --first-frame 0, or first_frame: 0 in a layout.",
+            fix="Where labels count from 0, say so: --first-frame 0, --counted from_zero of a table, or first_frame: 0 "
+            "in a layout.",
         )
 
 

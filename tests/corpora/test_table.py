@@ -146,7 +146,13 @@ def test_codes_are_0_or_1_or_a_person_says_from_which_a_unit_occurs(place):
         place(levels)
     table = place(levels, occurs_from=2).sequences[0].table
     np.testing.assert_array_equal(table.occurrence[12], [0, 0, 0, 0, 1, 1, 1, 1, 1, -1])
-    np.testing.assert_array_equal(table.intensity[12], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, np.nan])
+    # Of 100, 9 is a code like others; what is named for occurrence stays 0 and 1.
+    scores = both(code=lambda k: 9 + 10 * k)
+    np.testing.assert_array_equal(place(scores, occurs_from=9).sequences[0].table.occurrence[12], [1] * FRAMES)
+    both_kinds = "video,subject,frame,AU12_c,AU12_r,AU4\nanna/talk,a,0,1,1.5,1\nanna/talk,a,1,0,3,2\n"
+    table = place(both_kinds, occurs_from=2).sequences[0].table
+    assert {au: code_L.tolist() for au, code_L in table.occurrence.items()} == {12: [1, 0], 4: [0, 1]}
+    assert table.intensity[12].tolist() == [1.5, 3]
 
     chances = both(code=lambda k: k / 10)
     table = place(chances, occurs_from=0.5).sequences[0].table
@@ -209,14 +215,67 @@ def test_intervals_become_frames(place, text):
 
 
 def test_intervals_of_other_things_are_counted(place):
-    more = "anna/talk,anna,0,0.1,smile\nanna/talk,anna,0,0.1,AU12+99\nanna/talk,anna,0.2,0.201,1+2\n"
+    more = "ben/talk,ben,0,0.1,smile\nanna/talk,anna,0,0.1,AU4+99\nanna/talk,anna,0.201,0.202,1+2\n"
     found = place(INTERVALS["own"] + more)
-    assert "2 intervals are of no action unit and were left out: smile (1), AU12+99 (1)" in found.notes[0]
-    assert found.aus == (1, 2, 6, 12)
-    _, notes = found.sequences[0].table.at(np.arange(FRAMES), np.arange(FRAMES) * 0.04 + 0.01, "here")
+    assert "2 codes say nothing of an action unit and were left out: smile (1), 99 (1)" in found.notes[0]
+    assert found.aus == (1, 2, 4, 6, 12)
+    anna, ben = found.sequences
+    assert ben.table == Intervals((), (1, 2, 4, 6, 12))
+    _, notes = anna.table.at(np.arange(FRAMES), np.arange(FRAMES) * 0.04, "here")
     assert notes == ("2 intervals are so short that no frame is in them",)
     with pytest.raises(IngestError, match=r"ends before it begins(?s:.)*line 2"):
         place(INTERVALS["own"].replace("0.2,12", "0.12,12"))
+
+
+def test_cells_of_intervals_say_whether_a_unit_occurs(place):
+    cells = ["x", "", "NaN", "False", "0.0", "9", "2,5", "C", "-1", "weak"]
+    rows = "".join(f"anna/talk;a;{k / 10};{k / 10 + 0.05};{cell}\n" for k, cell in enumerate(cells))
+    found = place("video;subject;onset;offset;AU12\n" + rows)
+    assert [span.level for span in found.sequences[0].table.spans] == [None, 2.5, 3.0, None]
+    assert "1 codes say nothing of an action unit and were left out: intensity weak (1)" in found.notes[0]
+
+
+def test_frames_beside_a_start_and_an_end_are_frames(place):
+    rows = "".join(f"anna/talk,a,{k},0,2,{k % 2}\n" for k in range(FRAMES))
+    found = place("video,subject,frame,start,end,AU12\n" + rows)
+    assert found.sequences[0].table.occurrence[12].tolist() == [k % 2 for k in range(FRAMES)]
+    assert told(found)["not used"] == "start, end"
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, 30000 / 1001, 50, 60])
+def test_intervals_in_whole_milliseconds_begin_and_end_at_their_frames(fps):
+    time_T = np.arange(90) / fps
+    for first in range(87):
+        span = Span(12, round(first / fps, 3), round((first + 3) / fps, 3))
+        table, _ = Intervals((span,), (12,)).at(np.arange(90), time_T, "here")
+        assert np.flatnonzero(table.occurrence[12]).tolist() == [first, first + 1, first + 2]
+
+
+def test_counting_that_contradicts_itself_is_refused(place):
+    rows = [f"anna/talk,a,{k},1" for k in range(FRAMES)] + [f"ben/talk,b,{k + 1},1" for k in range(FRAMES)]
+    with pytest.raises(IngestError, match="cannot be told whether frames are counted"):
+        place("\n".join(["video,subject,frame,AU1", *rows]))
+
+
+def test_frame_numbers_are_those_of_the_column_that_is_named_for_them(place):
+    rows = "".join(f"{k},anna/talk,{k + 3},a,{k % 2}\n" for k in range(FRAMES - 3))
+    found = place("image_id,video,frame,subject,AU12\n" + rows, counted="from_zero")
+    assert found.sequences[0].table.number_L.tolist() == list(range(3, FRAMES))
+    with pytest.raises(IngestError, match=r"no number(?s:.)*line 3, column frame"):
+        place("video,subject,frame,AU1\nanna/talk,a,0,1\nanna/talk,a,f1,1\n")
+
+
+def test_one_person_has_one_spelling(place):
+    for one, other in (("Anna", "anna"), ("1.0", "1")):
+        with pytest.raises(IngestError, match="differ in their spelling alone"):
+            place(f"video,subject,frame,AU1\nanna/talk,{one},0,1\nben/talk,{other},0,1\n")
+    with pytest.raises(IngestError, match="does not say who is seen"):
+        place("video,subject,frame,AU1\nanna/talk,a,0,1\nben/talk,NA,0,1\n")
+
+
+def test_a_quotation_mark_that_is_not_closed_is_refused(place):
+    with pytest.raises(IngestError, match=r"quotation mark is not closed(?s:.)*line 3"):
+        place('video,subject,frame,AU1,said\nanna/talk,a,0,1,x\nanna/talk,a,1,1,"x\nanna/talk,a,2,1,x\n')
 
 
 def test_pictures_are_numbered_by_their_names_and_may_have_gaps(tmp_path):
