@@ -212,8 +212,7 @@ def withdraw(campaign: Campaign) -> None:
     if not place.list("runs"):
         for path in WRITTEN:
             place.delete(path)
-        if not place.list():
-            place.delete("")
+        place.remove_if_empty()
 
 
 def _meaning(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from au_dist.core.errors import AuDistError, IngestError, RecipeError, StorageError
+from au_dist.core.errors import AuDistError, IngestError, RecipeError, ShardError, StorageError
 from au_dist.core.schema import Clip, au_names
 from au_dist.corpora.recordings import Found, Sequence
 from au_dist.ingest.how import IngestRecipe
@@ -95,13 +95,20 @@ def ingest_corpus(
     origins = {sequence.title: origin_of(sequence, recipe) for sequence in found.sequences}
     old = standing(out.check())
     changes = compare(old, source, recipe, found, origins) if old else Changes()
-    if old and not changes and not (anew and len(changes.same) < len(origins)):
+    intact = old is not None and whole(old, out)
+    if old and not changes and not intact and not anew:
+        raise ShardError(
+            "Shards of this set are missing or cut short",
+            where=out.uri,
+            fix="Restore them, or make the set anew with --replace.",
+        )
+    if old and not changes and intact and not (anew and len(changes.same) < len(origins)):
         return _finished(old, out, changes)
     if changes.whose or (old and not anew):
         raise changes.error(out)
     summary = Summary(aside=dict(found.aside), notes=list(found.notes))
     kept: dict[str, Taken] = {}
-    if old and not changes.options and old.report.get("version") == VERSION and whole(old, out):
+    if old and not changes.options and old.report.get("version") == VERSION and intact:
         kept = {title: Taken(old.reports[title], samples=old.origins[title].content) for title in changes.same}
     taken = _take_all(found, origins, kept, out, recipe, parallel, summary, most_aside, show)
     if not summary.total("clips"):
@@ -198,7 +205,7 @@ def _take_all(
 ) -> list[Taken]:
     """Have a Ray task take in each recording that is not done; return all of them, in order."""
     import ray
-    from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
     task = ray.remote(num_cpus=1, max_retries=1)(_take_one)
     titles = [sequence.title for sequence in recordings.sequences]
@@ -225,6 +232,9 @@ def _take_all(
             for other in running:
                 ray.cancel(other)
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
+        except RayError as error:
+            taken = Taken(_report_of(recordings.sequences[place]))
+            taken.report.error = f"The process that read it, or its node, was lost: {error}"
         if taken.report.error:
             summary.aside[taken.report.name] = taken.report.error
         results[place] = taken

@@ -55,8 +55,7 @@ def withdraw(run: Store, lease: str) -> None:
         if not _has_begun(run):
             for path in WRITTEN:
                 run.delete(path)
-            if not run.list():
-                run.delete("")
+            run.remove_if_empty()
     except AuDistError:
         return  # what ended the run is to be told
 

@@ -56,8 +56,10 @@ def train(
     for count in worker_counts(context.recipe):
         context.plan(count)
     done = context.run.exists(RESULT)
+    # What is there is not of this command alone, and stays.
+    fresh = not context.run.list()
     # All that can be refused is refused before the run has a name.
-    notes = [] if done else label_notes(context)
+    notes = [] if done or checkpoint.steps(context.run) else label_notes(context)
     if not done:
         starting_point(context)
     claim(context)
@@ -66,7 +68,7 @@ def train(
     for words in notes:
         show(Noted(words))
     if not trained(context):
-        _fit(context, show, callbacks, stop or threading.Event())
+        _fit(context, show, callbacks, stop or threading.Event(), fresh)
     return finish(context)
 
 
@@ -76,7 +78,7 @@ def trained(context: Context) -> bool:
     return last in checkpoint.steps(context.run) and context.resume_step()[0] == last
 
 
-def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event) -> None:
+def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event, fresh: bool) -> None:
     import ray
 
     from au_dist.runs.coordinator import RunMonitor, start_coordinator
@@ -91,7 +93,8 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
             if done or not ray.get(coordinator.moves.remote()):
                 return
     except BaseException as error:
-        withdraw(context.run, lease)
+        if fresh:
+            withdraw(context.run, lease)
         if not isinstance(error, Exception):
             raise
         raise _for_people(error, context) from error

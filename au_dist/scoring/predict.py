@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from au_dist.core.errors import RecipeError
+from au_dist.core.errors import IngestError, RecipeError
 from au_dist.scoring.model import TrainedModel, load_model
 from au_dist.scoring.results import RECORD, Made, check_same_video, check_targets, digest_of, identities, targets_of
 from au_dist.scoring.score_video import Show, finding_notes, score_video, video_spec
@@ -20,6 +20,7 @@ from au_dist.storage.store import Store
 from au_dist.train import checkpoint
 from au_dist.video.clips import TrackedCrop, landmarks_of
 from au_dist.video.cropped import CROPPED_SHARE
+from au_dist.video.video import probe
 from au_dist.video.video_spec import VideoReport, VideoSpec
 
 #: At most this many faces are in the picture; the table has them all.
@@ -159,8 +160,12 @@ def compute(
     Raises:
         IngestError: The video cannot be read.
     """
-    report = VideoReport(video)
+    probe(video)
+    report, content = VideoReport(video), digest_of(video)
+    told = asked(model, video, spec, faces)
     scored, thumbnails = score_video(model, video, spec, report=report, show=show)
+    if digest_of(video) != content:
+        raise IngestError("The video changed while it was read", where=video, fix="Run again when it is complete.")
     several = faces == "all"
     shown = [[track] for track in by_share(scored)[:PICTURED_FACES]] if several else [main_tracks(scored)]
     limit_A = np.ones(len(model.aus)) if model.intensities else model.threshold_A
@@ -169,8 +174,8 @@ def compute(
     table = "".join([header(model.aus, several, model.intensities), *rows]).encode()
     made = Made(
         table=hashlib.sha256(table).hexdigest(),
-        video=digest_of(video),
-        asked=asked(model, video, spec, faces),
+        video=content,
+        asked=told,
         frames=len(scored.number_T),
         frames_with_face=len(np.unique(scored.at_N)),
         faces=len(np.unique(scored.track_N)),

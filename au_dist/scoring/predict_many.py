@@ -153,7 +153,7 @@ def predict_many(
 def _on_ray(jobs: Sequence[_Job], parallel: int, done: Callable[[int, _Given], None]) -> None:
     """Have a task a video work; a process that dies is an error of its video."""
     import ray
-    from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
     task = ray.remote(num_cpus=1, max_retries=1)(_predict_one)
     waiting, running = list(reversed(range(len(jobs)))), dict[Any, int]()
@@ -172,6 +172,8 @@ def _on_ray(jobs: Sequence[_Job], parallel: int, done: Callable[[int, _Given], N
             for other in running:
                 ray.cancel(other)
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
+        except RayError as error:
+            given = _Given(error=f"The process that read it, or its node, was lost: {error}")
         done(index, given)
 
 

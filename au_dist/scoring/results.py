@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -129,7 +129,8 @@ def check_targets(targets: Targets, taken: frozenset[Identity], *, overwrite: bo
             where=there[0],
             fix="Give another folder or CSV file with --out, or replace it with --overwrite.",
         )
-    return made
+    # Without its table a result is not one that may stay.
+    return made if targets.table in there else replace(made, asked="")
 
 
 def check_same_video(before: Made | None, video: str, targets: Targets) -> None:

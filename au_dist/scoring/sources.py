@@ -68,6 +68,8 @@ def is_one(address: str) -> bool:
     """Say whether an address is that of a single video, not of a folder."""
     if not address.startswith("s3://"):
         return not Path(address).is_dir()
+    if "/" not in address.removeprefix("s3://").strip("/"):
+        return False
     place = open_store(address)
     return place.parent.exists(place.name)
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -256,6 +256,12 @@ class Store:
             filesystem.delete_dir(f"{root}/{path}".rstrip("/"))
         elif kind == fs.FileType.File:
             filesystem.delete_file(f"{root}/{path}")
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder itself where nothing is in it, hidden files neither; in object storage there is none."""
+        if not self.is_s3:
+            with suppress(OSError):
+                Path(self.uri).rmdir()
 
     def _info(self, path: str) -> Any:
         """Return what is at a path: an object, a folder, or nothing."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,14 @@ def test_the_same_again_does_nothing_and_another_set_is_refused(undisturbed, tre
     other = recipe_for("disfa", found, Options(threshold=1), PLAIN)
     with pytest.raises(ShardError, match="already holds other shards"):
         ingest_corpus(found, open_store(out), other, parallel=1)
+
+
+def test_a_set_that_lost_a_shard_is_not_said_to_be_there(undisturbed, tree, tmp_path):
+    out = shutil.copytree(undisturbed[0], tmp_path / "set")
+    next(out.rglob("*.parquet")).unlink()
+    with pytest.raises(ShardError, match=r"missing or cut short.*--replace"):
+        run(tree, out)
+    assert run(tree, out, anew=True)[0] == undisturbed[1]
 
 
 @pytest.mark.s3

@@ -173,6 +173,14 @@ def test_a_run_that_began_or_belongs_to_another_keeps_its_name(tmp_path):
     run.write("of somebody.txt", b"x")
     withdraw(run, acquire(run))
     assert run.list(recursive=True) in (["of somebody.txt"], ["checkpoints/", "of somebody.txt"])
+    run.delete("of somebody.txt")
+    hidden = tmp_path / "run" / ".env"
+    hidden.write_text("x")
+    withdraw(run, acquire(run))
+    assert hidden.exists()
+    hidden.unlink()
+    withdraw(run, acquire(run))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.ray

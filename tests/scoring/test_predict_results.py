@@ -64,6 +64,13 @@ def test_an_earlier_result_is_replaced(here, detector):
     assert content(here / "out")["F001_T1.csv"] != before["F001_T1.csv"]
 
 
+def test_without_its_table_a_result_is_none_that_may_stay(here, detector):
+    targets = targets_of("F001_T1", here / "out")
+    assert check_targets(targets, frozenset()).asked
+    targets.table.unlink()
+    assert not check_targets(targets, frozenset()).asked
+
+
 def corrected(folder):
     table = folder / "F001_T1.csv"
     table.write_text(table.read_text().replace("\n1,", "\n2,"))
