@@ -20,6 +20,7 @@ class Pattern:
         corpus: The corpus whose paths have it, for which it is tried first; None for no single one.
         only: Whether it is tried for that corpus alone.
         capital: Whether subjects are written in capital letters whatever the path has.
+        alone: Whether it tells nothing where it fits a path in two ways, as for a subject's folder and a session's.
     """
 
     regex: str
@@ -27,11 +28,12 @@ class Pattern:
     corpus: str | None = None
     only: bool = False
     capital: bool = False
+    alone: bool = False
 
     def read(self, path: str) -> tuple[str, int] | None:
         """Return who is in a picture and where in the path that begins; None where the path does not tell."""
         matches = list(re.finditer(self.regex, path, re.IGNORECASE))
-        if not matches:
+        if not matches or (self.alone and len({match[0].strip("/").casefold() for match in matches}) > 1):
             return None
         found = matches[-1].expand(self.template)
         return (
@@ -58,7 +60,7 @@ PATTERNS = (
     Pattern(r"(?:^|/)([^/]+?)(?:_left|_right)?/\d+\.\w+$", corpus="affwild2", only=True),
     Pattern(r"(?:^|/)(\d+)_aligned\.\w+$", corpus="raf-au", only=True),
     Pattern(rf"{_START}(S\d{{3}}){_END}", corpus="ck+", only=True, capital=True),
-    Pattern(rf"{_START}((?:subject|subj|sub|person|participant|id|s|p)[_-]?\d+){_END}"),
+    Pattern(rf"{_START}((?:subject|subj|sub|person|participant|id|s|p)[_-]?\d+){_END}", alone=True),
 )
 
 

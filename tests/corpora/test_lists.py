@@ -214,6 +214,19 @@ def test_columns_that_cannot_be_told_are_refused(folds):
         found_in("lists", root, columns="1,x", **only)
 
 
+def test_a_path_that_tells_two_subjects_tells_none(tmp_path):
+    sessions = {
+        f"{who}/{session}/{k}.png": [k % 2, 1] for who in ("P01", "P02") for session in ("S1", "S2") for k in (1, 2)
+    }
+    put_pair(tmp_path, "mine_train_*.txt", sessions)
+    for k, path in enumerate(sessions):
+        put(tmp_path / path, grey(20 * k + 9))
+    with pytest.raises(IngestError, match=r"who is in the pictures.*8 of 8, such as P01/S1/1\.png.*--subject"):
+        found_in("lists", tmp_path, columns="6,12")
+    found = found_in("lists", tmp_path, columns="6,12", subject=r"^(?P<subject>P\d+)/")
+    assert found.partitions == {"train": ["mine/P01", "mine/P02"]}
+
+
 def test_who_is_in_a_picture_must_be_told(tmp_path):
     names = {f"faces/{who}{k}.png": [k % 2, 1] for who in ("anna", "ben") for k in range(4)}
     put_pair(tmp_path, "mine_train_*.txt", names)
