@@ -1,0 +1,29 @@
+"""Addresses at which there is no Ray to join; in a process that has joined none."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from au_dist.core.errors import ClusterError
+from au_dist.runs.session import ray_session
+
+
+def test_the_file_of_the_last_cluster_is_named_where_that_is_gone(monkeypatch):
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        left = Path(folder, "ray", "ray_current_cluster")
+        left.parent.mkdir()
+        left.write_text("127.0.0.1:9")
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.setenv("RAY_ADDRESS", "auto")
+        with pytest.raises(ClusterError, match="does not answer") as caught, ray_session():
+            pass
+    assert str(left) in str(caught.value)
+    assert "RAY_ADDRESS" in str(caught.value)
+
+
+def test_a_job_server_is_no_cluster_to_join(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    with pytest.raises(ClusterError, match=r"job server.*from RAY_ADDRESS.*au-dist submit"), ray_session():
+        pass
