@@ -32,7 +32,7 @@ from au_dist.tuning.space import Dimension, check_space, parse_space
 CAMPAIGN = "campaign.yaml"
 
 #: What a campaign whose trials all failed has written.
-WRITTEN = (CAMPAIGN, "study.journal", "tune", "runs")
+WRITTEN = (CAMPAIGN, "study.journal", "tune", "runs", ".lock")
 
 #: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
 SHARDS = "# shards "
