@@ -1,11 +1,10 @@
 """The pictures and videos of a tree, found by what a table calls them."""
 
-from collections import defaultdict
 from pathlib import PurePosixPath
 
 from au_dist.core.errors import IngestError
 from au_dist.corpora.folder import VIDEO_SUFFIXES
-from au_dist.corpora.tree import Entry, Tree
+from au_dist.corpora.tree import Ends, Entry, Tree
 from au_dist.video.pictures import PICTURE_SUFFIXES
 
 
@@ -22,8 +21,7 @@ class FilesBelow:
     def __init__(self, tree: Tree) -> None:
         self.root = tree.root
         suffixes = PICTURE_SUFFIXES | VIDEO_SUFFIXES
-        self.entries = [entry for entry in tree.entries if entry.suffix in suffixes]
-        self.ends: dict[int, dict[str, list[Entry]]] = {}
+        self.ends = Ends((entry for entry in tree.entries if entry.suffix in suffixes), bare=True)
 
     def named(self, name: str, where: str) -> Entry | None:
         """Return the file of a name; None where there is none.
@@ -38,10 +36,10 @@ class FilesBelow:
         plain = name.replace("\\", "/").removesuffix(".eaf")
         if PurePosixPath(plain).is_relative_to(self.root):
             plain = str(PurePosixPath(plain).relative_to(self.root))
-        parts = tuple(part for part in plain.lower().split("/") if part not in ("", "."))
+        parts = [part for part in plain.split("/") if part not in ("", ".")]
         if not parts:
             return None
-        fitting = self._ending(len(parts)).get("/".join(parts), [])
+        fitting = self.ends.find("/".join(parts))
         whole = [entry for entry in fitting if len(entry.parts) == len(parts)]
         fitting = whole or fitting
         if len(fitting) > 1:
@@ -53,15 +51,3 @@ class FilesBelow:
                 fix="Give paths below the root, with the suffix.",
             )
         return fitting[0] if fitting else None
-
-    def _ending(self, depth: int) -> dict[str, list[Entry]]:
-        """Return the files by the last parts of their names, so many of them, with and without the suffix."""
-        if depth not in self.ends:
-            ends: dict[str, list[Entry]] = defaultdict(list)
-            for entry in self.entries:
-                if len(entry.parts) >= depth:
-                    end = "/".join(entry.parts[-depth:]).lower()
-                    for name in (end, end[: -len(entry.suffix)]):
-                        ends[name].append(entry)
-            self.ends[depth] = ends
-        return self.ends[depth]

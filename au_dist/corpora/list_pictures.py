@@ -11,7 +11,7 @@ from au_dist.corpora.list_files import Listed
 from au_dist.corpora.list_names import known_corpus
 from au_dist.corpora.options import Options
 from au_dist.corpora.people import Pattern, pattern_for, shared_folders
-from au_dist.corpora.tree import Entry, Tree
+from au_dist.corpora.tree import Ends, Entry, Tree
 from au_dist.video.pictures import PICTURE_SUFFIXES
 
 #: A recording: who, in which folder, and the names of its pictures without their numbers.
@@ -79,7 +79,7 @@ class Places:
         inside = f"/{folder.strip('/')}/".lower() if folder else "/"
         pictures = (entry for entry in tree.entries if entry.suffix in PICTURE_SUFFIXES)
         self.entries = [entry for entry in pictures if inside in f"/{entry.name.lower()}"]
-        self.by_depth: dict[int, dict[str, list[Entry]]] = {}
+        self.ends = Ends(self.entries)
 
     def find(self, path: str) -> Entry | None:
         """Return the picture whose name ends with a path.
@@ -87,13 +87,7 @@ class Places:
         Raises:
             IngestError: There are two, and they differ.
         """
-        depth = path.count("/") + 1
-        if depth not in self.by_depth:
-            index: dict[str, list[Entry]] = defaultdict(list)
-            for entry in self.entries:
-                index["/".join(entry.parts[-depth:]).lower()].append(entry)
-            self.by_depth[depth] = index
-        found = self.by_depth[depth].get(path.lower())
+        found = self.ends.find(path)
         if not found:
             return None
         for other in found[1:]:

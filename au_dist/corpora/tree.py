@@ -9,8 +9,8 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -148,6 +148,32 @@ class Tree:
         folders = sorted({"/".join(entry.parts[:-1][:3]) or "." for entry in self.entries})
         shown = ", ".join(folders[:4]) + (f" and {len(folders) - 4} more" if len(folders) > 4 else "")
         return f"{', '.join(f'{number} {kind}' for kind, number in kinds.most_common(5))} in {shown}"
+
+
+class Ends:
+    """Files by the last parts of their names, as many as one asks for, in any case.
+
+    Args:
+        entries: The files.
+        bare: Whether they are found without their suffix too.
+    """
+
+    def __init__(self, entries: Iterable[Entry], *, bare: bool = False) -> None:
+        self.entries, self.bare = list(entries), bare
+        self.by_depth: dict[int, dict[str, list[Entry]]] = {}
+
+    def find(self, end: str) -> list[Entry]:
+        """Return the files whose names end with these parts."""
+        depth = end.count("/") + 1
+        if depth not in self.by_depth:
+            found: dict[str, list[Entry]] = defaultdict(list)
+            for entry in self.entries:
+                if len(entry.parts) >= depth:
+                    name = "/".join(entry.parts[-depth:]).lower()
+                    for one in (name, *([name[: -len(entry.suffix)]] if self.bare else ())):
+                        found[one].append(entry)
+            self.by_depth[depth] = found
+        return self.by_depth[depth].get(end.lower(), [])
 
 
 def look(root: Path) -> Tree:
