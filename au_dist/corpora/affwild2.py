@@ -9,7 +9,8 @@ from collections import defaultdict
 from typing import Literal
 
 from au_dist.core.errors import IngestError
-from au_dist.corpora.copies import few, one_each, two_of
+from au_dist.core.words import first_few
+from au_dist.corpora.copies import one_each, two_of
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import LabelTable, read_ordered
 from au_dist.corpora.mtl import is_list, read_list
@@ -48,7 +49,8 @@ def find(tree: Tree, options: Options) -> Found:
     ]
     tables: dict[str, LabelTable] = {}
     if labels and lists:
-        notes.append(f"Labels are those of the AU challenge; lists of the multi-task one are not read ({few(lists)}).")
+        shown = first_few(entry.name for entry in lists)
+        notes.append(f"Labels are those of the AU challenge; lists of the multi-task one are not read ({shown}).")
     else:
         tables = _tables(lists, partitions)
     crops = Folders()
@@ -90,17 +92,17 @@ def find(tree: Tree, options: Options) -> Found:
         )
         sequences.append(sequence)
     if lonely:
-        notes.append(f"{len(lonely)} labelled videos have no recording ({', '.join(lonely[:4])}).")
+        notes.append(f"{len(lonely)} labelled videos have no recording ({first_few(lonely)}).")
     filmed_only = set() if folders else videos.keys() - {_video_of(name) for name in coded_videos}
     if unlabelled := sorted((folders.keys() - coded_videos) | filmed_only):
-        notes.append(f"{len(unlabelled)} recordings have no labels and were left out ({', '.join(unlabelled[:4])}).")
+        notes.append(f"{len(unlabelled)} recordings have no labels and were left out ({first_few(unlabelled)}).")
     if guessed:
         notes.append(
             f"{guessed} folders of crops have no video that tells their frame rate: {FPS:g} frames a second are taken."
         )
     both = partitions["train"] & partitions["validation"]
     if both:
-        notes.append(f"These videos are in the training and in the validation set: {', '.join(sorted(both)[:4])}.")
+        notes.append(f"These videos are in the training and in the validation set: {first_few(sorted(both))}.")
     return Found(
         "affwild2",
         tuple(sequences),

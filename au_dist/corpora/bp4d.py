@@ -7,9 +7,9 @@ Releases differ in folders, padding, letters and containers, so files are recogn
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 
-from au_dist.corpora.copies import few, one_each
+from au_dist.core.words import first_few
+from au_dist.corpora.copies import name_of, one_each
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import LabelTable, joined, read_coded, read_pairs
 from au_dist.corpora.options import Options
@@ -60,9 +60,10 @@ def find(tree: Tree, options: Options, corpus: str = "bp4d") -> Found:
             "tells which frame a label means? --frame-map by_name or ordinal says so."
         )
     if unlabelled := (pictures.keys() | videos.keys()) - labels.keys():
-        notes.append(f"{len(unlabelled)} recordings have no labels and were left out ({_few(unlabelled)}).")
+        shown = first_few(map(name_of, sorted(unlabelled)))
+        notes.append(f"{len(unlabelled)} recordings have no labels and were left out ({shown}).")
     if lonely := labels.keys() - pictures.keys() - videos.keys():
-        notes.append(f"{len(lonely)} label files have no recording ({_few(lonely)}).")
+        notes.append(f"{len(lonely)} label files have no recording ({first_few(map(name_of, sorted(lonely)))}).")
     return Found(corpus, tuple(sequences), dict(tree.unreadable), tuple(notes))
 
 
@@ -119,9 +120,8 @@ def _labels(tree: Tree, notes: list[str]) -> dict[Key, dict[str, Entry]]:
     # Other tables, of landmarks, say, have the names of label files too: labels are in folders named for them.
     likely = {key: [entry for entry in entries if _in_label_folder(entry)] for key, entries in found.items()}
     if others := [entry for key, some in likely.items() if some for entry in found[key] if entry not in some]:
-        notes.append(
-            f"{len(others)} files named as label files are outside of folders AU… and not read ({few(others)})."
-        )
+        shown = first_few(entry.name for entry in others)
+        notes.append(f"{len(others)} files named as label files are outside of folders AU… and not read ({shown}).")
     files = ((key, entry) for key, entries in found.items() for entry in likely[key] or entries)
     labels: dict[Key, dict[str, Entry]] = defaultdict(dict)
     for (key, kind), entry in one_each(files, "label files", notes).items():
@@ -139,11 +139,6 @@ def _key(match: re.Match[str]) -> Key:
 
 def _natural(key: Key) -> tuple[str, int]:
     return key[0], int(re.sub(r"\D", "", key[1]))
-
-
-def _few(keys: Iterable[Key]) -> str:
-    names = sorted(f"{subject}/{task}" for subject, task in keys)
-    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
 
 
 def read_labels(sequence: Sequence, options: Options) -> LabelTable:

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.tree import Entry
 
 Key = TypeVar("Key", bound=Hashable)
@@ -37,7 +38,8 @@ def one_each(
             raise two_of(what, name_of(key), first, entry, fix)
         copies.append(entry)
     if copies:
-        notes.append(f"{len(copies)} {what} are there twice, byte for byte; one of each was taken ({few(copies)}).")
+        shown = first_few(entry.name for entry in copies)
+        notes.append(f"{len(copies)} {what} are there twice, byte for byte; one of each was taken ({shown}).")
     return chosen
 
 
@@ -64,9 +66,3 @@ def two_of(what: str, name: str, one: Entry, other: Entry, fix: str = TAKE_ONE_A
 def name_of(key: Hashable) -> str:
     """Return a key for a person."""
     return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
-
-
-def few(entries: Iterable[Entry]) -> str:
-    """Name the first of some files."""
-    names = [entry.name for entry in entries]
-    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")

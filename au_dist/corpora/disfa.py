@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.copies import one_each
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import LabelTable, joined, occurrence_from, read_named_pictures, read_pairs
@@ -74,7 +75,7 @@ def find(tree: Tree, options: Options) -> Found:
         if missing := set(AUS) - {int(kind.split()[1]) for kind in labels[subject]}:
             notes.append(f"{subject} has no label file of AU {', '.join(map(str, sorted(missing)))}.")
     if lonely := labels.keys() - videos.keys() - pictures.keys():
-        notes.append(f"There are labels without a recording: {', '.join(sorted(lonely)[:6])}.")
+        notes.append(f"There are labels without a recording: {first_few(sorted(lonely))}.")
     return Found("disfa", tuple(sequences), aside, tuple(notes))
 
 
@@ -113,7 +114,7 @@ def find_plus(tree: Tree, options: Options) -> Found:
         source = Pictures(pictures[key], FPS)
         sequences.append(Sequence("disfa+", f"disfa/{subject}", trial, source, labels[key], whole=True))
     if lonely := sorted("/".join(key) for key in labels.keys() - pictures.keys()):
-        notes.append(f"{len(lonely)} trials have labels, but no pictures ({', '.join(lonely[:4])}).")
+        notes.append(f"{len(lonely)} trials have labels, but no pictures ({first_few(lonely)}).")
     return Found("disfa+", tuple(sequences), aside, tuple(notes))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.recordings import Sequence
 from au_dist.corpora.rows import preview, read_rows
@@ -25,8 +26,7 @@ def unpaired(pictures: Mapping[tuple[str, ...], object], labels: Mapping[tuple[s
     notes = []
     for one, other, what in ((pictures, labels, "labels"), (labels, pictures, "pictures")):
         if lacking := sorted("/".join(key) for key in one.keys() - other.keys()):
-            more = " …" if len(lacking) > 4 else ""
-            notes.append(f"{len(lacking)} recordings have no {what} ({', '.join(lacking[:4])}{more}).")
+            notes.append(f"{len(lacking)} recordings have no {what} ({first_few(lacking)}).")
     return notes
 
 

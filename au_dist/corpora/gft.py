@@ -9,6 +9,7 @@ from collections import defaultdict
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.copies import one_each, two_of
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.label_files import (
@@ -82,9 +83,9 @@ def find(tree: Tree, options: Options) -> Found:
             "give your own with --layout."
         )
     if unlabelled := names.keys() - tables.keys():
-        notes.append(f"{len(unlabelled)} recordings have no table ({', '.join(sorted(unlabelled)[:4])}).")
+        notes.append(f"{len(unlabelled)} recordings have no table ({first_few(sorted(unlabelled))}).")
     if lonely := tables.keys() - names.keys():
-        notes.append(f"{len(lonely)} tables have no recording ({', '.join(sorted(lonely)[:4])}).")
+        notes.append(f"{len(lonely)} tables have no recording ({first_few(sorted(lonely))}).")
     parts = {name: sorted(who) for name, who in partitions.items()}
     return Found(layout.corpus, tuple(sequences), dict(tree.unreadable), tuple(notes), parts)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.rows import Rows, is_numeric, is_unnamed, preview, read_rows
 
 #: Occurrence that is not known.
@@ -253,7 +254,7 @@ def beyond_scale(levels: Mapping[int, np.ndarray]) -> tuple[str, ...]:
     for au, code_L in levels.items():
         strange = code_L[~np.isnan(code_L) & ((code_L < 0) | (code_L > 5))]
         if len(strange):
-            codes = ", ".join(f"{code:g}" for code in np.unique(strange)[:4])
+            codes = first_few(f"{code:g}" for code in np.unique(strange))
             phrases.append(f"{len(strange)} intensities of AU{au:02d} are not 0 to 5 and unknown ({codes})")
     return tuple(phrases)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.label_files import MISSING, au_columns, unread_columns
 from au_dist.corpora.list_names import ListName, columns_of, known_corpus, name_of_list, orders_of
 from au_dist.corpora.options import Options, action_units
@@ -92,8 +93,7 @@ def read_lists(tree: Tree, options: Options, notes: list[str]) -> list[Listed]:
                 lists.append(found)
     for what, some in (("lists of pictures have no file of labels", lonely), ("other files are not read", others)):
         if some:
-            shown = ", ".join(entry.name for entry in some[:4]) + (" …" if len(some) > 4 else "")
-            notes.append(f"{len(some)} {what}: {shown}.")
+            notes.append(f"{len(some)} {what}: {first_few(entry.name for entry in some)}.")
     return sorted(lists, key=lambda listed: listed.entry)
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.list_files import Listed
 from au_dist.data.splits import corpus_of, published_lists
 
@@ -55,7 +56,7 @@ def _check_apart(one: dict[str, Listed], other: dict[str, Listed], parts: str) -
             f"Subjects are in two parts, {parts}",
             where=f"{one[both[0]].entry.where} and {other[both[0]].entry.where}",
             expected="a person in one of them",
-            found=f"{len(both)} in both: {', '.join(both[:4])}",
+            found=f"{len(both)} in both: {first_few(both)}",
             fix="See whether --subject tells people apart, or take the lists without such folds: --lists PATTERN.",
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora import bp4d, disfa
 from au_dist.corpora.label_files import LabelTable, as_occurrence, occurrence_from
 from au_dist.corpora.list_files import Column, Listed, corpus_of, read_lists
@@ -175,9 +176,8 @@ def _sequences(
         table = _table(codes, gathered.columns, options)
         sequences.append(Sequence(corpus, recording[0], names[recording], source, table=table))
     if missing := +missing:
-        few = ", ".join(f"{count} of {title}" for title, count in missing.most_common(4))
-        more = " …" if len(missing) > 4 else ""
-        notes.append(f"{missing.total()} listed pictures are not there and were left out ({few}{more}).")
+        shown = first_few(f"{count} of {title}" for title, count in missing.most_common())
+        notes.append(f"{missing.total()} listed pictures are not there and were left out ({shown}).")
     rates = sorted({sequence.source.fps for sequence in sequences if isinstance(sequence.source, Pictures)})
     notes.append(f"Lists say no frame rate: {' and '.join(f'{rate:g}' for rate in rates)} frames a second are taken.")
     return sequences, aside

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.columns import Columns, understand
 from au_dist.corpora.files_below import FilesBelow
 from au_dist.corpora.own_codes import Codes, read_codes, spans_of
-from au_dist.corpora.recordings import first_few
 from au_dist.corpora.rows import NOTHING, Rows
 from au_dist.corpora.table_files import read_table
 from au_dist.corpora.timed import Span

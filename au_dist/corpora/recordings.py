@@ -6,16 +6,18 @@ Importers make sequences by looking at a tree; everything after them is the same
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from typing import Literal
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.copies import alike, name_of, one_each, two_of
 from au_dist.corpora.label_files import LabelTable
 from au_dist.corpora.timed import Timed
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.faces import Detector, Face
-from au_dist.video.pictures import read_picture
+from au_dist.video.pictures import Greys, read_picture
 from au_dist.video.video import Frame, count, read_frames
 
 #: A label file and the frames may differ by this many at the end; what is over is left out, with a note.
@@ -161,11 +163,11 @@ def _pictures(
 ) -> Iterator[Frame]:
     first = source.numbered[0][0]
     sound, error = 0, None
-    for number, entry in source.numbered:
-        if wanted and not wanted[0] <= number <= wanted[1]:
-            continue
+    chosen = [(number, entry) for number, entry in source.numbered if not wanted or wanted[0] <= number <= wanted[1]]
+    greys = Greys([partial(_opened, entry) for _, entry in chosen])
+    for number, entry in chosen:
         try:
-            picture = read_picture(BytesIO(entry.read()), entry.where, notes)
+            picture = read_picture(_opened(entry), entry.where, notes, greys)
         except IngestError as problem:
             error = error or problem
             count(dropped, "picture not readable")
@@ -174,6 +176,10 @@ def _pictures(
         yield Frame(number, (number - first) / source.fps, picture)
     if error and not sound:
         raise error
+
+
+def _opened(entry: Entry) -> BytesIO:
+    return BytesIO(entry.read())
 
 
 def numbered(entries: Iterable[Entry], notes: list[str]) -> tuple[tuple[int, Entry], ...]:
@@ -228,10 +234,7 @@ class Folders:
                 chosen[key] = kept[first]
         if several:
             shown = [f"{name} from {folder}" for name, folder in sorted(several.items())]
-            more = " …" if len(shown) > 4 else ""
-            notes.append(
-                f"{len(shown)} recordings are in several folders; one was taken ({', '.join(shown[:4])}{more})."
-            )
+            notes.append(f"{len(shown)} recordings are in several folders; one was taken ({first_few(shown)}).")
         return chosen
 
 
@@ -261,12 +264,6 @@ def sided(detect: Detector, side: str) -> Detector:
         return sorted(faces, key=middle, reverse=side == "right")[:1]
 
     return one
-
-
-def first_few(names: Iterable[str], most: int = 4) -> str:
-    """Return the first of some names, for a person."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def in_ranges(number: int, ranges: tuple[tuple[int, int], ...]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 
 #: What parts the cells of a row. A file has one of them: the first that its first row has, otherwise blanks.
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
@@ -137,8 +138,7 @@ def _parted(texts: Sequence[str], mark: str, where: str) -> Iterator[tuple[int, 
 
 def preview(cells: Iterable[str]) -> str:
     """Return the first cells of a row, for a person."""
-    some = list(cells)
-    return ", ".join(cell or "(empty)" for cell in some[:6]) + (" …" if len(some) > 6 else "")
+    return first_few((cell or "(empty)" for cell in cells), 6)
 
 
 def is_unnamed(cell: str) -> bool:

@@ -13,19 +13,23 @@ from typing import Literal, cast
 import numpy as np
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 from au_dist.corpora.files_below import FilesBelow
 from au_dist.corpora.folder import VIDEO_SUFFIXES, video_names
 from au_dist.corpora.label_files import LabelTable, in_order
 from au_dist.corpora.options import Options
 from au_dist.corpora.own_codes import known_of, seconds
 from au_dist.corpora.own_tables import OwnTable, read_own
-from au_dist.corpora.recordings import Film, Found, Pictures, Sequence, first_few
+from au_dist.corpora.recordings import Film, Found, Pictures, Sequence
 from au_dist.corpora.rows import Rows
 from au_dist.corpora.table_files import TABLES
 from au_dist.corpora.timed import Intervals, Moments
 from au_dist.corpora.tree import Entry, Tree, look
 from au_dist.corpora.understood import Counting, understood
 from au_dist.video.video import probe
+
+#: How files begin that lie beside tables, and are none.
+NO_TABLES = ("readme", "licen", "changelog", "citation")
 
 #: Frames per second of pictures.
 FPS = 30.0
@@ -59,6 +63,23 @@ class _Recording:
         return self.entry.suffix in VIDEO_SUFFIXES
 
     @property
+    def pictures(self) -> list[Entry]:
+        """The pictures, in the order of the rows."""
+        return [self.table.files[row] for row in self.numbers]
+
+    @property
+    def ends(self) -> list[int]:
+        """The numbers at the end of the pictures' names; none where two are alike or one has none."""
+        found = [int(end[0]) for picture in self.pictures if (end := re.search(r"\d+$", picture.stem))]
+        return found if len(set(found)) == len(self.numbers) else []
+
+    @property
+    def in_row_order(self) -> bool:
+        """Whether nothing but the order of the rows says which picture comes after which."""
+        told = self.filmed or "frame" in self.table.columns.roles or self.ends
+        return not told and len(self.numbers) > 1
+
+    @property
     def rows(self) -> Rows:
         """The rows."""
         below = self.table.below
@@ -76,7 +97,8 @@ def find(tree: Tree, options: Options) -> Found:
     Raises:
         IngestError: A table cannot be understood, or does not fit the files.
     """
-    entries = [entry for entry in tree.entries if entry.suffix in TABLES and not entry.stem.startswith("~$")]
+    there = [entry for entry in tree.entries if entry.suffix in TABLES and not entry.stem.startswith("~$")]
+    entries = [entry for entry in there if not entry.stem.lower().startswith(NO_TABLES)]
     if not entries:
         raise IngestError(
             "There is no table here",
@@ -96,12 +118,17 @@ def find(tree: Tree, options: Options) -> Found:
         source, labels = _labelled(recordings[who], names[who], counting.first, coded, options)
         subject = f"{who.corpus}/{who.subject}"
         sequences.append(Sequence(who.corpus, subject, names[who], source, table=labels, side=who.side))
+    notes = [note for table in tables for note in table.notes]
+    if left := [entry.name for entry in there if entry not in entries]:
+        notes.append(f"Not read as tables, for their names are those of texts for people: {first_few(left)}.")
+    if by_row := [f"{who.subject}/{names[who]}" for who in sorted(recordings) if recordings[who].in_row_order]:
+        notes.append(f"Pictures without numbers of their own are frames in the order of the rows: {first_few(by_row)}.")
     corpora = {who.corpus for who in recordings}
     return Found(
         corpora.pop() if len(corpora) == 1 else options.name or "table",
         tuple(sequences),
         dict(tree.unreadable),
-        tuple(note for table in tables for note in table.notes),
+        tuple(notes),
         _partitions(recordings),
         aus=tuple(sorted({au for table in tables for au, _ in table.columns.aus} | set(coded))),
         understood=understood(tables, sequences, counting, options),
@@ -263,7 +290,7 @@ def _labelled(
         return Film(entry, first), Intervals(spans, coded)
     code_LK = table.codes.code_RK[recording.numbers]
     if not recording.filmed:
-        numbered, code_LK = _numbered(rows, [table.files[row] for row in recording.numbers], recording, code_LK)
+        numbered, code_LK = _numbered(recording, code_LK)
         number_L = np.array([number for number, _ in numbered], np.int64)
         return Pictures(numbered, FPS), LabelTable(number_L, *known_of(table.codes, code_LK, options.occurs_from))
     if "frame" in columns.roles:
@@ -275,14 +302,9 @@ def _labelled(
     return Film(entry, first), Moments(time_R, *known_of(table.codes, code_LK, options.occurs_from))
 
 
-def _numbered(
-    rows: Rows, pictures: list[Entry], recording: _Recording, code_LK: np.ndarray
-) -> tuple[tuple[tuple[int, Entry], ...], np.ndarray]:
-    """Return pictures by their number, and the codes in that order.
-
-    Numbers are those of the column of frames, else those that the names end with, else the order of the rows.
-    """
-    columns = recording.table.columns
+def _numbered(recording: _Recording, code_LK: np.ndarray) -> tuple[tuple[tuple[int, Entry], ...], np.ndarray]:
+    """Return pictures by their number, and the codes in that order."""
+    columns, rows, pictures = recording.table.columns, recording.rows, recording.pictures
     if twice := [entry for entry, times in Counter(pictures).items() if times > 1]:
         raise IngestError("A picture is labelled twice", where=rows.where, found=twice[0].name)
     if "frame" in columns.roles:
@@ -290,10 +312,7 @@ def _numbered(
         number_L, with_place_LK = in_order(rows, columns.roles["frame"], columns.name("frame"), with_place_LK)
         order_L = with_place_LK[:, 0].astype(int)
     else:
-        ends = [re.search(r"\d+$", entry.stem) for entry in pictures]
-        numbers = {int(end[0]) for end in ends if end}
-        by_name = len(numbers) == len(pictures)
-        number_L = np.array([int(end[0]) for end in ends if end] if by_name else range(1, len(pictures) + 1), np.int64)
+        number_L = np.array(recording.ends or range(1, len(pictures) + 1), np.int64)
         order_L = np.argsort(number_L)
         number_L = number_L[order_L]
     return tuple((int(number), pictures[at]) for number, at in zip(number_L, order_L, strict=True)), code_LK[order_L]

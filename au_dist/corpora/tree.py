@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from au_dist.core.errors import IngestError
+from au_dist.core.words import first_few
 
 #: What reading a damaged, encrypted or vanished file or archive raises.
 UNREADABLE = (
@@ -146,8 +147,7 @@ class Tree:
             return "an empty folder"
         kinds = Counter(entry.suffix or "no suffix" for entry in self.entries)
         folders = sorted({"/".join(entry.parts[:-1][:3]) or "." for entry in self.entries})
-        shown = ", ".join(folders[:4]) + (f" and {len(folders) - 4} more" if len(folders) > 4 else "")
-        return f"{', '.join(f'{number} {kind}' for kind, number in kinds.most_common(5))} in {shown}"
+        return f"{', '.join(f'{number} {kind}' for kind, number in kinds.most_common(5))} in {first_few(folders)}"
 
 
 class Ends:

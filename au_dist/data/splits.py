@@ -10,6 +10,7 @@ from pathlib import Path
 from au_dist.config.protocol import Protocol
 from au_dist.core.errors import RecipeError
 from au_dist.core.seeds import word
+from au_dist.core.words import first_few
 from au_dist.data.order import RowGroupRef
 from au_dist.shards.format import Manifest
 
@@ -139,7 +140,7 @@ def _partitioned(
         )
     if in_both := known[part] & known.get("train", set()):
         raise RecipeError(
-            "Subjects are in two parts of the published partition", where=corpus, found=", ".join(sorted(in_both)[:4])
+            "Subjects are in two parts of the published partition", where=corpus, found=first_few(sorted(in_both))
         )
     return known[part]
 
@@ -163,7 +164,7 @@ def _listed(names: list[str], wanted: set[str]) -> set[str]:
             "The set has no such subjects",
             where="data.protocol.subjects",
             expected=f"names such as {names[0]}" if names else "subjects",
-            found=", ".join(sorted(absent)[:4]),
+            found=first_few(sorted(absent)),
         )
     return wanted
 
@@ -173,7 +174,7 @@ def _check_known(names: Iterable[str], known: set[str], lists: str) -> None:
         raise RecipeError(
             f"Subjects are not in {lists}",
             where="data.protocol",
-            found=", ".join(strange[:4]) + (f" and {len(strange) - 4} more" if len(strange) > 4 else ""),
+            found=first_few(strange),
             fix="Use kind: kfold, or kind: subjects with your own list.",
         )
 

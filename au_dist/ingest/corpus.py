@@ -273,7 +273,7 @@ def _report_of(sequence: Sequence) -> VideoReport:
 def _take_one(sequence: Sequence, folder: str, out: Store, recipe: IngestRecipe) -> Taken:
     """Take in one recording and leave its part; runs in a Ray task."""
     report = _report_of(sequence)
-    samples = samples_of(sequence, recipe)
+    samples = samples_of(sequence)
     try:
         clips = take_in(sequence, recipe, report)
         files = write_part(clips, out, folder, aus=recipe.aus, crop=recipe.crop)

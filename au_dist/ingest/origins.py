@@ -1,7 +1,7 @@
 """What a recording's clips came from, short enough to be kept with the set: to say later what of it changed.
 
-Label files are small, and what is in them is always compared. Videos and pictures are not read a second time: they are
-as they were where sizes and times are, or where sizes and samples of their content are.
+Label files and landmarks of another program are small, and what is in them is always compared. Videos and pictures are
+not read a second time: they are as they were where sizes and times are, or sizes and samples of their content.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ WORDS = {
     "labels": "labels changed",
     "sizes": "video or pictures changed",
     "content": "video or pictures changed",
-    "reading": "read in another way (who it is, its list of bad frames, the detector's code)",
+    "reading": "read in another way (who it is, bad frames, landmarks of another program, the detector's code)",
 }
 
 
@@ -36,9 +36,9 @@ class Origin:
 
     Attributes:
         labels: The content of its label files.
-        reading: What its importer says of it besides, and the code of a detector from a file.
-        sizes: The sizes of its video or pictures, and of the landmarks of another program; checksums too of members of
-            an archive.
+        reading: What its importer says of it besides, the landmarks of another program, and the code of a detector from
+            a file.
+        sizes: The sizes of its video or pictures; checksums too of members of an archive.
         times: When these were changed last.
         content: Samples of the video's or the pictures' content; empty until they were taken.
     """
@@ -49,10 +49,10 @@ class Origin:
     times: str
     content: str = ""
 
-    def changed(self, sequence: Sequence, recipe: IngestRecipe, kept: "Origin") -> list[str]:
+    def changed(self, sequence: Sequence, kept: "Origin") -> list[str]:
         """Return which fields differ from those kept with a set; samples are taken only where times differ."""
         fields = [name for name in ("labels", "reading", "sizes") if getattr(self, name) != getattr(kept, name)]
-        if "sizes" not in fields and self.times != kept.times and samples_of(sequence, recipe) != kept.content:
+        if "sizes" not in fields and self.times != kept.times and samples_of(sequence) != kept.content:
             fields.append("content")
         return fields
 
@@ -63,7 +63,10 @@ def origin_of(sequence: Sequence, recipe: IngestRecipe) -> Origin:
     source = sequence.source
     told = [source.first] if isinstance(source, Film) else [source.fps, source.cropped, [n for n, _ in source.numbered]]
     about = [sequence.subject, sequence.whole, sequence.side, sequence.dropped, sequence.segment, *told]
-    stamps = [_stamp(entry) for entry in _files(sequence, recipe)]
+    if isinstance(source, Film) and (landmarks := recipe.spec.landmarks):
+        file = landmarks / f"{source.entry.stem}.csv" if landmarks.is_dir() else landmarks
+        about.append(_content(Entry(file.name, file)))
+    stamps = [_stamp(entry) for entry in _files(sequence)]
     return Origin(
         labels=_digest([labels, sequence.table.digest() if sequence.table else None]),
         reading=_digest([about, _code_of(recipe.spec.detector)]),
@@ -72,10 +75,10 @@ def origin_of(sequence: Sequence, recipe: IngestRecipe) -> Origin:
     )
 
 
-def samples_of(sequence: Sequence, recipe: IngestRecipe) -> str:
+def samples_of(sequence: Sequence) -> str:
     """Return what identifies samples of a recording's content: each file's end, of few files more blocks."""
     digest = hashlib.sha256()
-    files = _files(sequence, recipe)
+    files = _files(sequence)
     for entry in files:
         digest.update(_sampled(entry, -(-SAMPLES // len(files)), SAMPLE_BYTES if len(files) < SAMPLES else END_BYTES))
     return digest.hexdigest()[:16]
@@ -91,15 +94,10 @@ def from_json(kept: dict[str, dict[str, str]]) -> dict[str, Origin]:
     return {title: Origin(**fields) for title, fields in kept.items()}
 
 
-def _files(sequence: Sequence, recipe: IngestRecipe) -> list[Entry]:
-    """Return the files of a recording that are too large to be read again, its landmarks first."""
-    source, landmarks = sequence.source, recipe.spec.landmarks
-    if not isinstance(source, Film):
-        return [entry for _, entry in source.numbered]
-    if landmarks is None:
-        return [source.entry]
-    file = landmarks / f"{source.entry.stem}.csv" if landmarks.is_dir() else landmarks
-    return [Entry(file.name, file), source.entry]
+def _files(sequence: Sequence) -> list[Entry]:
+    """Return the files of a recording that are too large to be read again."""
+    source = sequence.source
+    return [source.entry] if isinstance(source, Film) else [entry for _, entry in source.numbered]
 
 
 def _stamp(entry: Entry) -> tuple[list[int], int]:

@@ -156,7 +156,7 @@ def _compare_recordings(
         if title not in (before or reports):
             kinds.setdefault("added", []).append(title)
         elif before:
-            fields = origins[title].changed(sequence, recipe, before[title])
+            fields = origins[title].changed(sequence, before[title])
             for kind in dict.fromkeys(WORDS[name] for name in fields):
                 kinds.setdefault(kind, []).append(title)
             if not fields:

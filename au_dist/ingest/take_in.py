@@ -48,7 +48,7 @@ def take_in(sequence: Sequence, recipe: IngestRecipe, report: VideoReport) -> It
     table = _labels(sequence, recipe, report)
     columns = None if table is None else table.columns(recipe.aus)
     frames = _frames(sequence, recipe, table, report)
-    detect = _detector(sequence, recipe.spec)
+    detect = _detector(sequence, recipe.spec, report.notes)
     if recipe.spec.detector != "none" and recipe.spec.cropped is None:
         detect = filled_by_faces(detect, report, refuse=True)
     detect = sided(detect, sequence.side)
@@ -199,7 +199,7 @@ def _check_length(sequence: Sequence, without: int, over: int, most: int, report
         report.notes.append(f"{over} frames after the last label were left out")
 
 
-def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
+def _detector(sequence: Sequence, spec: VideoSpec, notes: list[str]) -> Detector:
     if spec.landmarks is None or spec.detector in ("centerface", "none"):
         return _opened(spec)
     if isinstance(sequence.source, Pictures):
@@ -210,7 +210,7 @@ def _detector(sequence: Sequence, spec: VideoSpec) -> Detector:
             fix="Use --detector centerface.",
         )
     film = sequence.source
-    by_place = detector_for(Path(film.entry.name), spec)
+    by_place = detector_for(Path(film.entry.name), spec, notes)
     return lambda frame: by_place(replace(frame, number=frame.number - film.first))
 
 

@@ -122,7 +122,7 @@ def score_video(
     report = VideoReport(video) if report is None else report
     looked_at: list[tuple[int, float]] = []
     crops_only = CropsOnly(video, spec) if spec.detector == "none" and not spec.cropped else None
-    detect = crops_only or filled_by_faces(detector_for(video, spec), report, refuse=False)
+    detect = crops_only or filled_by_faces(detector_for(video, spec, report.notes), report, refuse=False)
     watch = _watching(detect, looked_at)
     faces: list[tuple[int, int, float, float]] = []
     scoring = _Scoring(model)

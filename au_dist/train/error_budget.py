@@ -3,6 +3,7 @@
 from collections import deque
 
 from au_dist.core.errors import TrainError
+from au_dist.core.words import first_few
 from au_dist.data.batches import ClipBatch
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
@@ -54,7 +55,7 @@ class ErrorBudget:
             "The loss is not finite",
             where=f"step {step}, learning rate {rate:.2g}",
             expected=f"at most {self.skip:.0%} of {WINDOW} contrast sets in a row to be skipped (optim.skip)",
-            found=f"{len(sets)}; clips {', '.join(clips[:8])}{' and others' if len(clips) > 8 else ''}",
+            found=f"{len(sets)}; clips {first_few(clips, 8)}",
             fix="Lower optim.lr, set optim.grad_clip, or look at the clips (`skipped_clips` in metrics.jsonl); the "
             "last checkpoint is intact.",
         )

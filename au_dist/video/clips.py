@@ -80,17 +80,18 @@ def stream_crops(
     square = spec.detector != "landmarks"
     frames = read_frames(path, threads=spec.threads, square_pixels=square, dropped=report.dropped, notes=report.notes)
     frames = to_its_end(frames, info, report.notes)
-    yield from crops_in(frames, spec, recipe, report, detector or detector_for(path, spec))
+    yield from crops_in(frames, spec, recipe, report, detector or detector_for(path, spec, report.notes))
 
 
-def detector_for(path: Path, spec: VideoSpec) -> Detector:
-    """Open the detector that a spec names, with the landmarks of a file."""
+def detector_for(path: Path, spec: VideoSpec, notes: list[str] | None = None) -> Detector:
+    """Open the detector that a spec names, with the landmarks of a file; `notes` is filled in place."""
     return open_detector(
         spec.detector,
         landmarks=landmarks_of(path, spec),
         min_confidence=spec.min_confidence,
         detect_side=spec.detect_side,
         threads=spec.threads,
+        notes=notes,
     )
 
 

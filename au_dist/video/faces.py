@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from au_dist.core.errors import IngestError, RecipeError
+from au_dist.core.words import first_few
 from au_dist.video.orientation import AS_STORED, Orientation
+from au_dist.video.pictures import note
 from au_dist.video.video import Frame
 
 DETECTORS = ("centerface", "landmarks", "none")
@@ -55,6 +57,7 @@ def open_detector(
     min_confidence: float = 0.5,
     detect_side: int = 640,
     threads: int = 1,
+    notes: list[str] | None = None,
 ) -> Detector:
     """Open a detector.
 
@@ -66,6 +69,7 @@ def open_detector(
         min_confidence: Faces below this are left out.
         detect_side: Longest side, in pixels, at which a network looks at the frame.
         threads: Processor threads of a network.
+        notes: Filled in place while it looks: what a person should know of landmarks of another program.
 
     Raises:
         RecipeError: The name is unknown, or ``landmarks`` is missing.
@@ -80,7 +84,7 @@ def open_detector(
                 where="detector",
                 fix="Give --landmarks a CSV file, or a folder with one CSV file per video of the same name.",
             )
-        return _from_table(read_landmarks(landmarks), min_confidence)
+        return _from_table(read_landmarks(landmarks), min_confidence, notes)
     if name == "centerface":
         return _centerface(min_confidence, detect_side, threads)
     if ":" in name:
@@ -144,19 +148,50 @@ def _loaded(name: str) -> types.ModuleType:
     return module
 
 
-def _from_table(table: dict[int, list[Face]], min_confidence: float) -> Detector:
+def _from_table(table: dict[int, list[Face]], min_confidence: float, notes: list[str] | None) -> Detector:
+    as_stored: bool | None = None
+
     def detect(frame: Frame) -> list[Face]:
+        nonlocal as_stored
+        if as_stored is None and frame.orientation != AS_STORED:
+            as_stored, words = _of_stored_picture(table, frame.orientation)
+            note(notes, words)
         height, width = frame.rgb_HWC.shape[:2]
+        faces = table.get(frame.number, [])
+        if as_stored:
+            faces = [upright(face, frame.orientation, width, height) for face in faces]
         # Landmarks of another resolution or another video would otherwise become black crops.
         return [
             face
-            for face in (upright(stored, frame.orientation, width, height) for stored in table.get(frame.number, []))
+            for face in faces
             if face.confidence >= min_confidence
             and np.all(face.landmarks_52[:2].mean(0) >= 0)
             and np.all(face.landmarks_52[:2].mean(0) < (width, height))
         ]
 
     return detect
+
+
+def _of_stored_picture(table: dict[int, list[Face]], orientation: Orientation) -> tuple[bool, str]:
+    """Tell whether landmarks are those of the stored picture or of the upright one, by the mouths below the eyes.
+
+    Programs differ: some read a video as it is stored, others turn it first.
+    """
+    faces = [face for faces in table.values() for face in faces]
+    written = sum(_mouth_below(face.landmarks_52) for face in faces)
+    turned = sum(_mouth_below(orientation.points(face.landmarks_52, 0, 0)) for face in faces)
+    stored = turned >= written
+    how = "the stored picture and turned with it" if stored else "the upright picture"
+    if orientation.points(np.array([[0.0, 1.0]]), 0, 0)[0, 1] == 1.0:
+        # Only left and right are exchanged, and a face has both alike.
+        return True, f"the video is stored in a mirror: landmarks were taken as those of {how}"
+    told = f"the mouth is below the eyes in {max(written, turned)} of {len(faces)} faces, otherwise in "
+    return stored, f"the video is stored turned: landmarks were taken as those of {how} ({told}{min(written, turned)})"
+
+
+def _mouth_below(points_52: np.ndarray) -> bool:
+    x, y = points_52[3:].mean(0) - points_52[:2].mean(0)
+    return bool(y > abs(x))
 
 
 def brightest(rgb_HWC: np.ndarray, face: Face) -> float:
@@ -219,7 +254,7 @@ def _check_columns(path: Path, column: dict[str, int]) -> None:
             "The landmarks lack columns",
             where=path,
             expected="frame, x_0 to x_67 and y_0 to y_67, as OpenFace names them",
-            found=f"no {', '.join(missing[:4])}" + (f" and {len(missing) - 4} more" if len(missing) > 4 else ""),
+            found=f"no {first_few(missing)}",
             fix="Write the file with OpenFace's option -2Dfp, or rename the columns.",
         )
 

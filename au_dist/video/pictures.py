@@ -1,7 +1,9 @@
 """Pictures, and files of several pictures, as upright RGB of 8 bits, whatever they are stored as."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -34,20 +36,49 @@ WHOLE_TOPS, FLOAT_TOPS = tuple(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 32)
 LEAST_LEVELS = 64
 
 
-def read_picture(source: Path | IO[bytes], where: object = None, notes: list[str] | None = None) -> np.ndarray:
+class Greys:
+    """The range of grey values of more than 8 bits in pictures that belong together: they are scaled alike.
+
+    Otherwise light would change from one frame to the next, where it did not.
+
+    Args:
+        pictures: Each opens the file of a picture; called when the first of more than 8 bits was met.
+    """
+
+    def __init__(self, pictures: Sequence[Callable[[], Path | IO[bytes]]]) -> None:
+        self.pictures = pictures
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest value of all of them; of a picture that cannot be read none."""
+        low, high = math.inf, -math.inf
+        for opened in self.pictures:
+            with suppress(IngestError), _opened(opened(), None) as picture:
+                for place in _places(picture):
+                    picture.seek(place)
+                    values_HW = np.asarray(picture) if _is_deep(picture) else np.zeros(0)
+                    if values_HW.size and np.isfinite(values_HW).all():
+                        low, high = min(low, float(values_HW.min())), max(high, float(values_HW.max()))
+        return low, high
+
+
+def read_picture(
+    source: Path | IO[bytes], where: object = None, notes: list[str] | None = None, greys: Greys | None = None
+) -> np.ndarray:
     """Return a picture, the first where there are several, as upright RGB, uint8 (H, W, 3).
 
     Args:
         source: The file, or its content.
         where: What to call it; the path by default.
         notes: Filled in place: what was done to more than 8 bits.
+        greys: Of the pictures that it belongs to; its own range counts when None.
 
     Raises:
         IngestError: The file is absent, is no picture, or all its pixels are equal.
     """
     with _opened(source, where or source) as picture:
         picture.seek(_places(picture)[0])
-        upright_HWC = _upright(picture, notes)[0]
+        upright_HWC = _upright(picture, notes, greys)[0]
         _check_contrast(upright_HWC)
         return upright_HWC
 
@@ -62,11 +93,12 @@ def read_pictures(path: Path, notes: list[str] | None = None) -> Iterator[tuple[
     Raises:
         IngestError: The file is absent, is no picture, or is a single one whose pixels are all equal.
     """
+    greys = Greys([lambda: path])
     with _opened(path, path) as picture:
         places, time = _places(picture), 0.0
         for place in places:
             picture.seek(place)
-            upright_HWC, orientation = _upright(picture, notes)
+            upright_HWC, orientation = _upright(picture, notes, greys)
             if len(places) == 1:
                 _check_contrast(upright_HWC)
             yield time, upright_HWC, orientation
@@ -130,19 +162,23 @@ def _orientation(picture: "Image") -> Orientation:
     return EXIF.get(picture.getexif().get(EXIF_TAG, 1), AS_STORED)
 
 
-def _upright(picture: "Image", notes: list[str] | None) -> tuple[np.ndarray, Orientation]:
+def _upright(picture: "Image", notes: list[str] | None, greys: Greys | None) -> tuple[np.ndarray, Orientation]:
     before = _orientation(picture)
     picture.load()
     # Some formats are turned by being loaded, and some tell their orientation only then.
     left = _orientation(picture)
-    return left.upright(_rgb(picture, notes)), left if before == AS_STORED else before
+    return left.upright(_rgb(picture, notes, greys)), left if before == AS_STORED else before
 
 
-def _rgb(picture: "Image", notes: list[str] | None) -> np.ndarray:
+def _is_deep(picture: "Image") -> bool:
+    return picture.mode == "F" or picture.mode.startswith("I")
+
+
+def _rgb(picture: "Image", notes: list[str] | None, greys: Greys | None) -> np.ndarray:
     from PIL import Image
 
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        grey_HW = _in_eight_bits(np.asarray(picture), notes)
+    if _is_deep(picture):
+        grey_HW = _in_eight_bits(np.asarray(picture), notes, greys)
         return np.repeat(grey_HW[..., None], 3, axis=2)
     if picture.has_transparency_data:
         # What lies under transparent pixels is often rubbish; viewers show white.
@@ -152,17 +188,17 @@ def _rgb(picture: "Image", notes: list[str] | None) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def _in_eight_bits(values_HW: np.ndarray, notes: list[str] | None) -> np.ndarray:
+def _in_eight_bits(values_HW: np.ndarray, notes: list[str] | None, greys: Greys | None) -> np.ndarray:
     """Scale grey values of more than 8 bits, uint8: by the depth that holds them, or by their own range."""
     if not np.isfinite(values_HW).all():
         raise ValueError("some pixels are not finite numbers")
-    low, high = float(values_HW.min()), float(values_HW.max())
+    low, high = greys.range if greys else (float(values_HW.min()), float(values_HW.max()))
     tops = FLOAT_TOPS if values_HW.dtype.kind == "f" else WHOLE_TOPS
     top = next((top for top in tops if low >= 0 and high <= top), None)
     if top and (high - low) / top * 255 >= LEAST_LEVELS:
         zero, span, what = 0.0, top, f"0 to {top:.0f}"
     else:
-        zero, span, what = low, high - low or 1.0, "the range of each picture"
+        zero, span, what = low, high - low or 1.0, f"their own range, {low:g} to {high:g},"
     note(notes, f"grey values of more than 8 bits: {what} became 0 to 255")
     return np.rint((values_HW.astype(np.float64) - zero) * (255 / span)).astype(np.uint8)
 

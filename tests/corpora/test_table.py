@@ -298,14 +298,28 @@ def test_pictures_are_numbered_by_their_names_and_may_have_gaps(tmp_path):
         find(look(tmp_path), Options())
 
 
+def test_pictures_without_numbers_are_in_the_order_of_the_rows_and_that_is_said(tmp_path):
+    for name in ("b", "a", "c1", "d/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.jpg").write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("path,subject,AU4\nb.jpg,x,1\na.jpg,x,0\nc1.jpg,x,0\nd/x.jpg,y,1\n")
+    found = find(look(tmp_path), Options())
+    pictures = {s.subject: [(number, entry.name) for number, entry in s.source.numbered] for s in found.sequences}
+    assert pictures == {"table/x": [(1, "b.jpg"), (2, "a.jpg"), (3, "c1.jpg")], "table/y": [(1, "d/x.jpg")]}
+    (note,) = found.notes
+    assert note == "Pictures without numbers of their own are frames in the order of the rows: x/pictures."
+
+
 def test_a_folder_of_tables_is_one_a_video(place):
     folder = place.path / "tables"
     folder.mkdir()
+    (folder / "README.txt").write_text("Coded by two people.\nAsk us, if in doubt.\n")
     shutil.copy(place.path / "videos" / "anna" / "talk.mp4", place.path / "videos" / "hello.mp4")
     (folder / "hello.csv").write_text("frame,AU1\n0,1\n1,0\n")
     found = find(look(folder), Options(root=place.path / "videos", subjects="file"))
     (sequence,) = found.sequences
     assert (sequence.name, sequence.subject, sequence.table.occurrence[1].tolist()) == ("hello", "table/hello", [1, 0])
+    assert [note for note in found.notes if "README.txt" in note]
     (folder / "hello.tsv").write_text("frame\tAU1\n0\t1\n")
     with pytest.raises(IngestError, match="Two tables are of one recording"):
         find(look(folder), Options(root=place.path / "videos", subjects="file"))

@@ -20,14 +20,14 @@ def kept(root, corpus):
     """The origins of a tree, with samples, as they go through JSON."""
     found = CORPORA[corpus].find(look(root), Options())
     recipe = recipe_for(corpus, found, Options(), VideoSpec(detector="none"))
-    origins = {s.title: replace(origin_of(s, recipe), content=samples_of(s, recipe)) for s in found.sequences}
+    origins = {s.title: replace(origin_of(s, recipe), content=samples_of(s)) for s in found.sequences}
     return from_json(as_json(origins))
 
 
 def changed(root, corpus, before):
     found = CORPORA[corpus].find(look(root), Options())
     recipe = recipe_for(corpus, found, Options(), VideoSpec(detector="none"))
-    fields = {s.title: origin_of(s, recipe).changed(s, recipe, before[s.title]) for s in found.sequences}
+    fields = {s.title: origin_of(s, recipe).changed(s, before[s.title]) for s in found.sequences}
     return {title: names for title, names in fields.items() if names}
 
 
@@ -90,3 +90,23 @@ def test_a_change_of_a_long_video_that_keeps_its_size_is_seen_in_its_samples(tmp
     path.write_bytes(data)
     os.utime(path, (9, 9))
     assert list(changed(tmp_path / "in", "video", before).values()) == [["content"]]
+
+
+@pytest.mark.parametrize("where", ["in/marks/film.csv", "in/marks.csv"])
+def test_any_change_of_landmarks_of_another_program_is_seen(tmp_path, where):
+    film, marks = tmp_path / "in/film.mp4", tmp_path / where
+    marks.parent.mkdir(parents=True, exist_ok=True)
+    film.write_bytes(b"film")
+    text = "frame,x_0\n" + "1,2\n" * 200_000
+    marks.write_text(text)
+    found = CORPORA["video"].find(look(tmp_path / "in"), Options())
+    spec = VideoSpec(detector="landmarks", landmarks=marks.parent if marks.parent.name == "marks" else marks)
+    recipe = recipe_for("video", found, Options(), spec)
+    (sequence,) = found.sequences
+    before = replace(origin_of(sequence, recipe), content=samples_of(sequence))
+    assert origin_of(sequence, recipe).changed(sequence, before) == []
+    marks.write_text(text[:70_002] + "3" + text[70_003:])
+    os.utime(marks, (film.stat().st_atime, film.stat().st_mtime))
+    assert origin_of(sequence, recipe).changed(sequence, before) == ["reading"]
+    marks.unlink()
+    assert origin_of(sequence, recipe).changed(sequence, before) == ["reading"]

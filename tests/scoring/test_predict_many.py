@@ -16,6 +16,7 @@ from au_dist.core.schema import finding
 from au_dist.scoring.predict import predict
 from au_dist.scoring.predict_many import check_all, predict_many
 from au_dist.scoring.results import read_made
+from au_dist.scoring.scored import header
 from au_dist.scoring.sources import find_sources, is_one
 from au_dist.storage.store import open_store
 
@@ -68,6 +69,17 @@ def test_names_differ_whatever_is_in_a_folder(seed, tmp_path):
     files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith(".")]
     assert len(found) == len(files)
     assert len({name.casefold() for name in found.values()} | {"va"}) == len(found) + 1
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_timeline_of_an_older_version_is_no_picture(tmp_path, several):
+    for name in ("talk", "openface", "photo"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "talk.csv").write_text(header([1, 12], several))
+    (tmp_path / "openface.csv").write_text("frame, face_id, timestamp, confidence, success, gaze_0_x, AU01_c\n")
+    sources, notes = find_sources([str(tmp_path)])
+    assert [source.name for source in sources] == ["openface", "photo"]
+    assert notes == [f"1 timelines that predict wrote into {tmp_path} are left out"]
 
 
 def test_a_folder_without_videos_is_said(tmp_path):

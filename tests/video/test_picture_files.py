@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.recordings import Pictures, read
+from au_dist.corpora.tree import Entry
 from au_dist.video.orientation import EXIF, EXIF_TAG
 from au_dist.video.pictures import read_picture
 from au_dist.video.video import probe, read_frames
@@ -44,7 +46,7 @@ def test_sixteen_bit_grey_is_what_eight_bits_are():
         (np.int32, 2**31 - 1, "0 to 4294967295"),
         (np.float32, 1.0, "0 to 1"),
         (np.float32, 255.0, "0 to 255"),
-        (np.float32, 9000.0, "the range of each picture"),
+        (np.float32, 9000.0, "their own range, 0 to 9000,"),
     ],
 )
 def test_deep_values_are_scaled_by_the_depth_that_is_used(kind, top, words):
@@ -64,6 +66,23 @@ def test_infrared_with_little_contrast_is_scaled_by_its_own_range(kind, low, hig
     values = (low + grey / 255 * (high - low)).astype(kind)
     rgb = read_picture(saved(values, "tiff"))
     np.testing.assert_allclose(rgb[..., 0].astype(float), grey, atol=255 / min(255, high - low) + 1)
+
+
+@pytest.mark.parametrize("top", [1000, 40_000])
+def test_deep_pictures_that_belong_together_are_scaled_alike(tmp_path, top):
+    """Each by itself, a face that turns darker would become light again."""
+    values = [(drawn() / 255 * share * top).astype(np.uint16) for share in (0.05, 0.5, 1.0)]
+    first, *others = (Image.fromarray(page) for page in values)
+    first.save(tmp_path / "pages.tiff", save_all=True, append_images=others)
+    for number, page in enumerate(values):
+        Image.fromarray(page).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_text("no picture")
+    entries = tuple((number, Entry(f"{number}.png", tmp_path / f"{number}.png")) for number in range(4))
+    absent = Entry("4.png", tmp_path / "4.png")
+    span = 1023 if top == 1000 else 65535
+    for frames in (read_frames(tmp_path / "pages.tiff"), read(Pictures((*entries, (4, absent)), 25.0), None)):
+        for frame, page in zip(frames, values, strict=True):
+            np.testing.assert_array_equal(frame.rgb_HWC[..., 0], np.rint(page / span * 255))
 
 
 def test_big_endian_and_sixteen_bit_colours():

@@ -190,28 +190,40 @@ def _landmark_rows(place, mirror):
     return points.T.ravel()
 
 
-@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
-def test_landmarks_of_the_stored_picture_are_turned_with_it(tmp_path, matrix):
-    a, b, c, d = matrix
+#: Whether the other program turned a video before it looked. Of one that is only mirrored, nothing tells.
+PROGRAMS = [(name, False) for name in MATRICES] + [
+    (name, True) for name, m in MATRICES.items() if (m[1], m[3]) != (0, 1)
+]
+
+
+@pytest.mark.parametrize(("name", "turned_first"), PROGRAMS)
+def test_landmarks_of_a_turned_video(tmp_path, name, turned_first):
+    a, b, c, d = MATRICES[name]
     faces = synthetic_faces(2, 4)
     upright = [scene([(face, 40 + 3 * i, 30, 1.0)], height=192, width=256) for i, face in enumerate(faces)]
     height, width = upright[0].shape[:2]
     p, q = (np.arange(n) - (n - 1) / 2 for n in ((width, height) if b == 0 else (height, width)))
     x, y = a * p + c * q[:, None] + (width - 1) / 2, b * p + d * q[:, None] + (height - 1) / 2
     stored = [picture[y.astype(int), x.astype(int)] for picture in upright]
-    path = with_matrix(write_video(tmp_path / "a.mp4", stored), *matrix)
+    path = with_matrix(write_video(tmp_path / "a.mp4", stored), a, b, c, d)
 
     def place(i, left, top):
+        if turned_first:
+            return left + 40 + 3 * i, top + 30
         x, y = left + 40 + 3 * i - width / 2, top + 30 - height / 2
         return a * x + b * y + len(p) / 2, c * x + d * y + len(q) / 2
 
     header = ["frame", *(f"{axis}_{point}" for axis in "xy" for point in range(68))]
-    mirror = a * d - b * c < 0
+    mirror = a * d - b * c < 0 and not turned_first
     rows = [[i + 1, *_landmark_rows(lambda *at, i=i: place(i, *at), mirror)] for i in range(4)]
     table = tmp_path / "a.csv"
     table.write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]))
-    (track,) = track_crops(path, VideoSpec(detector="landmarks", landmarks=table, half_window=0), CropRecipe(size=128))
+    report = VideoReport(path)
+    spec = VideoSpec(detector="landmarks", landmarks=table, half_window=0)
+    (track,) = track_crops(path, spec, CropRecipe(size=128), report=report)
     assert track.number_T.tolist() == [0, 1, 2, 3]
+    said = "those of the upright picture" if turned_first else "those of the stored picture"
+    assert [said in note for note in report.notes] == [True] * (name != "as stored")
     np.testing.assert_allclose(track.box_T4[:, 0], [60, 63, 66, 69], atol=1e-3)
     for i, crop in enumerate(track.crop_TSSC):
         centre = (slice(24, 104), slice(24, 104))
