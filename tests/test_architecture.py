@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"core": "errors, clips, action units, addressed seeds, metrics: what everything may know"},
     {
-        "compat": "every private name of Ray and DeepSpeed, with its reason",
+        "compat": "Ray and DeepSpeed: every private name, with its reason; tasks that may be lost",
         "config": "sections of recipes that no method owns; sections as files; values by dotted path",
     },
     {"storage": "one door to object storage: folders and buckets, retries, hedged and ranged reads"},

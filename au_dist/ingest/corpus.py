@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from au_dist.compat.ray_tasks import Lost, on_ray
 from au_dist.core.errors import AuDistError, IngestError, RecipeError, ShardError, StorageError
 from au_dist.core.schema import Clip, au_names
 from au_dist.corpora.recordings import Found, Sequence
@@ -95,21 +96,13 @@ def ingest_corpus(
     origins = {sequence.title: origin_of(sequence, recipe) for sequence in found.sequences}
     old = standing(out.check())
     changes = compare(old, source, recipe, found, origins) if old else Changes()
-    intact = old is not None and whole(old, out)
-    if old and not changes and not intact and not anew:
-        raise ShardError(
-            "Shards of this set are missing or cut short",
-            where=out.uri,
-            fix="Restore them, or make the set anew with --replace.",
-        )
-    if old and not changes and intact and not (anew and len(changes.same) < len(origins)):
-        return _finished(old, out, changes)
-    if changes.whose or (old and not anew):
-        raise changes.error(out)
-    summary = Summary(aside=dict(found.aside), notes=list(found.notes))
     kept: dict[str, Taken] = {}
-    if old and not changes.options and old.report.get("version") == VERSION and intact:
-        kept = {title: Taken(old.reports[title], samples=old.origins[title].content) for title in changes.same}
+    if old:
+        intact = whole(old, out)
+        if not changes and intact and not (anew and len(changes.same) < len(origins)):
+            return _finished(old, out, changes)
+        kept = _kept(old, changes, out, intact=intact, anew=anew)
+    summary = Summary(aside=dict(found.aside), notes=list(found.notes))
     taken = _take_all(found, origins, kept, out, recipe, parallel, summary, most_aside, show)
     if not summary.total("clips"):
         tracks, frames = summary.total("tracks"), recipe.spec.clip_frames
@@ -143,6 +136,25 @@ def ingest_corpus(
     manifest = write_shards(clips(), out, aus=recipe.aus, crop=recipe.crop, source=source, replaces=before, stage=stage)
     _clear_up(out, manifest)
     return manifest, summary
+
+
+def _kept(old: Standing, changes: Changes, out: Store, *, intact: bool, anew: bool) -> dict[str, Taken]:
+    """Return what of the set that stands there is kept when it is replaced.
+
+    Raises:
+        ShardError: It is another set or one that changed, and may not be replaced, or it is not whole.
+    """
+    if not changes and not intact and not anew:
+        raise ShardError(
+            "Shards of this set are missing or cut short",
+            where=out.uri,
+            fix="Restore them, or make the set anew with --replace.",
+        )
+    if changes.whose or not anew:
+        raise changes.error(out)
+    if changes.options or not intact or old.report.get("version") != VERSION:
+        return {}
+    return {title: Taken(old.reports[title], samples=old.origins[title].content) for title in changes.same}
 
 
 def _clear_up(out: Store, manifest: Manifest) -> None:
@@ -204,43 +216,26 @@ def _take_all(
     show: Show,
 ) -> list[Taken]:
     """Have a Ray task take in each recording that is not done; return all of them, in order."""
-    import ray
-    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
-
-    task = ray.remote(num_cpus=1, max_retries=1)(_take_one)
-    titles = [sequence.title for sequence in recordings.sequences]
-    folders = [part_folder(sequence, recipe, origins[sequence.title]) for sequence in recordings.sequences]
-    before = [kept.get(title) or _read_done(out, folder) for title, folder in zip(titles, folders, strict=True)]
+    sequences, total = recordings.sequences, len(recordings.sequences)
+    folders = [part_folder(sequence, recipe, origins[sequence.title]) for sequence in sequences]
+    before = [kept.get(one.title) or _read_done(out, folder) for one, folder in zip(sequences, folders, strict=True)]
     results = {place: done for place, done in enumerate(before) if done}
-    waiting = [place for place in range(len(folders)) if place not in results]
-    summary.done_before, total = len(results), len(folders)
-    running: dict[Any, int] = {}
-    waiting.reverse()
-    while waiting or running:
-        while waiting and len(running) < parallel:
-            place = waiting.pop()
-            running[task.remote(recordings.sequences[place], folders[place], out, recipe)] = place
-        (ready, *_), _ = ray.wait(list(running))
-        place = running.pop(ready)
-        try:
-            taken = ray.get(ready)
-        except (WorkerCrashedError, OutOfMemoryError) as error:
-            why = "memory ran out" if isinstance(error, OutOfMemoryError) else "it was killed or crashed"
-            taken = Taken(_report_of(recordings.sequences[place]))
-            taken.report.error = f"The process that read it ended twice: {why}."
-        except RayTaskError as error:
-            for other in running:
-                ray.cancel(other)
-            raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        except RayError as error:
-            taken = Taken(_report_of(recordings.sequences[place]))
-            taken.report.error = f"The process that read it, or its node, was lost: {error}"
+    waiting = [place for place in range(total) if place not in results]
+    summary.done_before = len(results)
+
+    def done(number: int, answer: Taken | Lost) -> None:
+        place = waiting[number]
+        taken = Taken(_report_of(sequences[place])) if isinstance(answer, Lost) else answer
+        if isinstance(answer, Lost):
+            taken.report.error = answer.why
         if taken.report.error:
             summary.aside[taken.report.name] = taken.report.error
         results[place] = taken
         show(taken.report, len(results), total)
         _check_aside(summary, total + len(recordings.aside), most_aside)
         _check_cropped([one.report for one in results.values()])
+
+    on_ray(_take_one, [(sequences[place], folders[place], out, recipe) for place in waiting], parallel, done)
     everyone = [results[place] for place in range(total)]
     summary.reports = [one.report for one in everyone]
     _check_aside(summary, total + len(recordings.aside), most_aside)

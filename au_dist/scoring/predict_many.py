@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from au_dist.compat.ray_tasks import Lost, on_ray
 from au_dist.core.errors import AuDistError, IngestError, RecipeError, StorageError
 from au_dist.scoring.model import TrainedModel, load_model
 from au_dist.scoring.predict import asked, check_faces, compute
@@ -132,15 +133,15 @@ def predict_many(
     ]
     rows: dict[int, Row] = {}
 
-    def done(index: int, given: _Given) -> None:
-        job = jobs[index]
+    def done(index: int, answer: _Given | Lost) -> None:
+        job, given = jobs[index], _Given(error=answer.why) if isinstance(answer, Lost) else answer
         if given.files:
             job.targets.save(*given.files)
         left = given.made is not None and given.files is None
         rows[index] = Row(job.source, job.targets.table, given.made, left, given.error)
         show(rows[index], len(rows), len(jobs))
 
-    _on_ray(jobs, parallel, done)
+    on_ray(_predict_one, [(job,) for job in jobs], parallel, done)
     ordered = tuple(rows[index] for index in range(len(jobs)))
     try:
         with atomic_file(summary) as file:
@@ -148,33 +149,6 @@ def predict_many(
     except OSError as error:
         raise StorageError("The table of all videos cannot be written", where=summary, found=error) from error
     return Many(summary, ordered, tuple(notes))
-
-
-def _on_ray(jobs: Sequence[_Job], parallel: int, done: Callable[[int, _Given], None]) -> None:
-    """Have a task a video work; a process that dies is an error of its video."""
-    import ray
-    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
-
-    task = ray.remote(num_cpus=1, max_retries=1)(_predict_one)
-    waiting, running = list(reversed(range(len(jobs)))), dict[Any, int]()
-    while waiting or running:
-        while waiting and len(running) < parallel:
-            index = waiting.pop()
-            running[task.remote(jobs[index])] = index
-        (ready, *_), _ = ray.wait(list(running))
-        index = running.pop(ready)
-        try:
-            given = ray.get(ready)
-        except (WorkerCrashedError, OutOfMemoryError) as error:
-            why = "memory ran out" if isinstance(error, OutOfMemoryError) else "it was killed or crashed"
-            given = _Given(error=f"The process that read it ended twice: {why}.")
-        except RayTaskError as error:
-            for other in running:
-                ray.cancel(other)
-            raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        except RayError as error:
-            given = _Given(error=f"The process that read it, or its node, was lost: {error}")
-        done(index, given)
 
 
 def _predict_one(job: _Job) -> _Given:

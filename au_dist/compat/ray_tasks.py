@@ -1,0 +1,66 @@
+"""Many tasks on Ray that know nothing of each other: so many at a time, and one whose process dies stops no other."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What is known of a task that gave no answer.
+
+    Attributes:
+        why: A sentence for a person.
+    """
+
+    why: str
+
+
+def on_ray(
+    work: Callable[..., Answer],
+    asked: Sequence[tuple[Any, ...]],
+    parallel: int,
+    done: Callable[[int, Answer | Lost], None],
+) -> None:
+    """Do work in a task for each that is asked; Ray must be connected.
+
+    Args:
+        work: What a task does, one processor core each; begun again once where its process died.
+        asked: The arguments of each task; they are begun in this order.
+        parallel: How many at a time.
+        done: Called with a task's place and its answer, as they come.
+
+    Raises:
+        Exception: What `work` or `done` raised, of the first one; tasks that run are cancelled.
+    """
+    import ray
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+
+    task = ray.remote(num_cpus=1, max_retries=1)(work)
+    waiting, running = list(reversed(range(len(asked)))), dict[Any, int]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                place = waiting.pop()
+                running[task.remote(*asked[place])] = place
+            (ready, *_), _ = ray.wait(list(running))
+            place = running.pop(ready)
+            answer: Answer | Lost
+            try:
+                answer = ray.get(ready)
+            except RayTaskError as error:
+                raise (error.cause if isinstance(error.cause, Exception) else error) from None
+            except (WorkerCrashedError, OutOfMemoryError) as error:
+                why = "memory ran out" if isinstance(error, OutOfMemoryError) else "it was killed or crashed"
+                answer = Lost(f"The process that read it ended twice: {why}.")
+            except RayError as error:
+                answer = Lost(f"The process that read it, or its node, was lost: {error}")
+            done(place, answer)
+    except Exception:
+        for other in running:
+            with suppress(RayError):
+                ray.cancel(other)
+        raise
