@@ -1,20 +1,16 @@
 """``au-dist predict`` at the front door: one video, many, and what it refuses."""
 
 import csv
-from dataclasses import replace
 
 import corpus_trees as trees
 import pytest
-from detector_file import CROP, write_detector, write_video
+from detector_file import COARSE, write_detector, write_video
 from test_cli import au_dist, process, refused
-
-from au_dist.core.schema import finding
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    crop = replace(CROP, **finding("centerface", 160, 0, 2))
-    return write_detector(tmp_path_factory.mktemp("model") / "toy", crop=crop).uri
+    return write_detector(tmp_path_factory.mktemp("model") / "toy", crop=COARSE).uri
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import corpus_trees as trees
 import numpy as np
 import pytest
-from detector_file import CROP, LEFT, RIGHT, pictures, write_detector, write_landmarks, write_video
+from detector_file import COARSE, CROP, LEFT, RIGHT, pictures, write_detector, write_landmarks, write_video
 
 from au_dist.core.errors import IngestError, RecipeError
 from au_dist.core.schema import CropRecipe, finding
@@ -14,7 +14,6 @@ from au_dist.scoring.predict import predict
 from au_dist.scoring.score_video import finding_notes, score_video, video_spec
 
 READY = CropRecipe(size=40, alignment="none")
-COARSE = replace(CROP, **finding("centerface", 160, 0, 2))
 
 
 @pytest.fixture(scope="module")

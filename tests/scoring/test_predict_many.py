@@ -2,17 +2,15 @@
 
 import csv
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import corpus_trees as trees
 import numpy as np
 import pytest
-from detector_file import CROP, write_detector, write_video
+from detector_file import COARSE, write_detector, write_video
 from PIL import Image
 
 from au_dist.core.errors import IngestError, RecipeError
-from au_dist.core.schema import finding
 from au_dist.scoring.predict import predict
 from au_dist.scoring.predict_many import check_all, predict_many
 from au_dist.scoring.results import read_made
@@ -23,8 +21,7 @@ from au_dist.storage.store import open_store
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    crop = replace(CROP, **finding("centerface", 160, 0, 2))
-    return write_detector(tmp_path_factory.mktemp("model") / "toy", crop=crop).uri
+    return write_detector(tmp_path_factory.mktemp("model") / "toy", crop=COARSE).uri
 
 
 @pytest.fixture(scope="module")
