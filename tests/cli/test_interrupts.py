@@ -13,7 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout
 import psutil
 import pytest
 import typer.main
-import yaml
+from small_run import write_recipe
 
 from au_dist.cli import app, main
 from au_dist.cli.interrupts import WORDS, what_is_kept
@@ -99,19 +99,7 @@ def test_processes_that_make_faces_say_nothing_of_their_own(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_run_says_what_is_kept_and_the_same_command_goes_on(own_folder):
-    recipe = {
-        "name": "run",
-        "shards": "shards",
-        "runs": "runs",
-        "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "cpus": 0.3},
-        "model": {"embed_dim": 8, "bottleneck_channels": 4},
-        "batch": {"clips": 4},
-        "optim": {"epochs": 400.0},
-        "checkpoint": {"every_steps": 10},
-        "workers": {"count": 1, "cpus": 0.5},
-    }
-    (own_folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_recipe(own_folder, optim={"epochs": 400.0})
     run = open_store(own_folder / "runs/run")
     # As it begins nothing of it is stored, and nothing stays.
     lines = pressed(["train", "recipe.yaml"], own_folder, lambda _: run.exists("recipe.yaml"))

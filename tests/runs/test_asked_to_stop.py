@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-import yaml
+from small_run import write_recipe
 
 from au_dist.checks.verify_order import verify
 from au_dist.runs.leases import acquire
@@ -26,19 +26,7 @@ def run(own_folder):
 
 
 def start(folder):
-    recipe = {
-        "name": "run",
-        "shards": "shards",
-        "runs": "runs",
-        "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "cpus": 0.3},
-        "model": {"embed_dim": 8, "bottleneck_channels": 4},
-        "batch": {"clips": 4},
-        "optim": {"epochs": 60.0},
-        "checkpoint": {"every_steps": 20, "last_k": 3, "ledger": True},
-        "workers": {"count": 1, "cpus": 0.5, "max_failures": 2},
-    }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_recipe(folder, checkpoint={"every_steps": 20, "last_k": 3, "ledger": True}, workers={"max_failures": 2})
     command = [sys.executable, "-m", "au_dist", "train", "recipe.yaml"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
 

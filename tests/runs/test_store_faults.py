@@ -8,7 +8,7 @@ import time
 
 import pytest
 import s3_faults
-import yaml
+from small_run import write_recipe
 
 from au_dist.checks.verify_order import verify
 from au_dist.ingest.synthetic import ingest_synthetic
@@ -30,20 +30,16 @@ def place(s3_store, monkeypatch):
 
 
 def start(place, folder, endpoint):
-    recipe = {
-        "name": "run",
-        "shards": place.at("shards").uri,
-        "runs": place.at("runs").uri,
-        "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "shuffle_row_groups": 2, "cpus": 0.3},
-        "model": {"embed_dim": 8, "bottleneck_channels": 4},
-        "batch": {"clips": 8},
-        "optim": {"epochs": 3.0},
-        "checkpoint": {"every_steps": 10, "ledger": True},
-        "workers": {"count": 1, "cpus": 0.5, "max_failures": 0},
-    }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    command = [sys.executable, "-m", "au_dist", "train", str(folder / "recipe.yaml")]
+    recipe = write_recipe(
+        folder,
+        shards=place.at("shards").uri,
+        runs=place.at("runs").uri,
+        batch={"clips": 8},
+        optim={"epochs": 3.0},
+        checkpoint={"ledger": True},
+        workers={"max_failures": 0},
+    )
+    command = [sys.executable, "-m", "au_dist", "train", str(recipe)]
     store = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
     store["AWS_ENDPOINT_URL"] = endpoint
     # The processes of a Ray that runs already are told too how to reach the store.
