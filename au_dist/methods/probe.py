@@ -10,6 +10,7 @@ from au_dist.core.metrics import average, judged, per_au
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
 from au_dist.methods.frames import Frames, joined, metrics_of
+from au_dist.methods.ridge import fit_ridge
 
 #: Validation frames that are compared with each other to see how well embeddings know who is seen.
 IDENTITY_FRAMES = 2000
@@ -20,9 +21,10 @@ def probe_metrics(
 ) -> dict[str, Any]:
     """Return what embeddings know: the labels of validation frames, and who is seen in them.
 
-    `val_f1`, `val_auc` and the thresholds are those of a ridge regression fitted on training frames, `val_knn_auc` that
-    of the nearest training frames; `val_identity` is the share of validation frames whose nearest other frame shows the
-    same subject (`identity`), `val_identity_chance` what guessing would give.
+    `val_f1`, `val_auc` and the thresholds are those of a ridge regression fitted on training frames, as strong as
+    predicts held-out training subjects best; `val_knn_auc` is that of the nearest training frames; `val_identity` is
+    the share of validation frames whose nearest other frame shows the same subject (`identity`), `val_identity_chance`
+    what guessing would give.
 
     Args:
         train_NAD: Embeddings of this rank's training frames.
@@ -31,12 +33,13 @@ def probe_metrics(
         validation: These frames.
         world: This process among the workers.
     """
-    z_NAD, y_NA, valid_NA = joined((train_NAD, train.y_NA, train.valid_NA), world)
+    z_NAD, subject_N, y_NA, valid_NA = joined((train_NAD, np.array(train.subjects), train.y_NA, train.valid_NA), world)
     ridge_NA, knn_NA = (np.zeros(validation_NAD.shape[:2], np.float32) for _ in range(2))
     for index in range(y_NA.shape[1]):
         known = valid_NA[:, index]
         if known.any() and len(validation_NAD):
-            ridge_NA[:, index] = ridge(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
+            fitted = fit_ridge(z_NAD[known, index], y_NA[known, index], subject_N[known])
+            ridge_NA[:, index] = fitted(validation_NAD[:, index])
             knn_NA[:, index] = nearest(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
     ridge_NA, knn_NA, judged_y_NA, judged_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
     few = _few(validation, world)
@@ -98,12 +101,3 @@ def identity(z_ND: np.ndarray, subjects: list[str], videos: list[str], clips: li
     right_N = same_NN[np.arange(len(who_N)), like_NN.argmax(1)]
     chance_N = (same_NN & others_NN).sum(1) / others_NN.sum(1).clip(min=1)
     return float(right_N[asked_N].mean()), float(chance_N[asked_N].mean())
-
-
-def ridge(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, strength: float = 1e-3) -> np.ndarray:
-    """Return ridge-regression predictions for new rows; the strength is relative to the variance of the rows."""
-    mean_D, mean = x_ND.mean(0), y_N.mean()
-    x_ND = (x_ND - mean_D).astype(np.float64)
-    gram_DD = x_ND.T @ x_ND
-    gram_DD[np.diag_indices_from(gram_DD)] += strength * np.trace(gram_DD) / len(gram_DD) + 1e-9
-    return (new_MD - mean_D) @ np.linalg.solve(gram_DD, x_ND.T @ (y_N - mean)) + mean

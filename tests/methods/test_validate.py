@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from au_dist.methods.probe import identity, nearest, ridge
+from au_dist.methods.probe import identity, nearest
 
 
 def unit(*shape, seed=0):
@@ -31,11 +31,6 @@ def test_the_nearest_frames_vote():
     best = np.argsort(-(new @ x.T), axis=1)[:, :7]
     np.testing.assert_allclose(nearest(x, y, new, 7), y[best].mean(1))
     np.testing.assert_allclose(nearest(x, y, new, 500), np.full(40, y.mean()), rtol=1e-6)
-
-
-def test_ridge_finds_a_linear_label():
-    x = unit(200, 5)
-    assert np.corrcoef(ridge(x, x[:, 2], unit(50, 5, seed=1)), unit(50, 5, seed=1)[:, 2])[0, 1] > 0.999
 
 
 def test_embeddings_of_who_are_found_out_and_random_ones_are_not():
