@@ -242,6 +242,10 @@ def test_smaller_copies_in_a_tiff_are_no_frames(tmp_path):
     small = pictures[0].resize((16, 12))
     small.encoderinfo = {"tiffinfo": {254: 1}}
     pictures[0].save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    with Image.open(tmp_path / "a.tif") as picture:
+        picture.seek(1)
+        if picture.tag_v2.get(254) != 1:
+            pytest.skip("this Pillow writes no kind of page")
     (frame,) = read_frames(tmp_path / "a.tif")
     assert frame.rgb_HWC.shape == (48, 64, 3)
 
