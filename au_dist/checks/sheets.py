@@ -82,7 +82,7 @@ def _draw(corpus: str, rows: list[tuple[str, list[tuple[Clip, int]]]], aus: tupl
 
 
 def _labels(clip: Clip, place: int, aus: tuple[int, ...]) -> list[str]:
-    """Return two lines of what is known of a frame."""
+    """Return two lines of what is known of a frame; units that are known nowhere in the clip are left out."""
     if not aus:
         return []
     if not clip.valid_TA[place].any():
@@ -92,6 +92,8 @@ def _labels(clip: Clip, place: int, aus: tuple[int, ...]) -> list[str]:
         if clip.y_TA[place, column]:
             level = clip.intensity_TA[place, column]
             present.append(f"{au}" if np.isnan(level) else f"{au}:{level:g}")
+        elif not clip.valid_TA[place, column] and clip.valid_TA[:, column].any():
+            present.append(f"{au}?")
     if not present:
         return ["none", ""]
     half = (len(present) + 1) // 2 if len(", ".join(present)) > 18 else len(present)

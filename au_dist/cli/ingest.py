@@ -36,7 +36,6 @@ ON_THE_COMMAND_LINE = {
     "detect_side": (int | None, None, None),
     "layout": (Path | None, None, None),
     "name": (str | None, None, "--corpus"),
-    "columns": (str | None, None, "--aus"),
 }
 
 
@@ -103,6 +102,7 @@ app.add_typer(typer.Typer(cls=_Corpora, no_args_is_help=True, help="Take in a co
 
 def _ingest(name: str, given: dict[str, Any]) -> None:
     """Find, track, align and crop the faces of a corpus and join them with its labels."""
+    from au_dist.core.errors import IngestError
     from au_dist.corpora.catalogue import CORPORA
     from au_dist.corpora.layout import read_layout
     from au_dist.corpora.options import Options
@@ -118,6 +118,8 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
         read["layout"] = read_layout(read["layout"])
     if read.get("root"):
         read["root"] = read["root"].absolute()
+        if not read["root"].exists():
+            raise IngestError("There is no such folder", where=f"--root {read['root']}")
     options = Options(**read)
     made = Crops(**{field.name: given[field.name] for field in dataclasses.fields(Crops)})
     recordings = corpus.find(look(given["path"].absolute()), options)
@@ -136,6 +138,7 @@ def _ingest(name: str, given: dict[str, Any]) -> None:
     for note in recordings.notes:
         say(f"note: {note}")
     if given["dry_run"]:
+        _lines("set aside", [f"{name}: {why}" for name, why in recordings.aside.items()])
         return
     address = given["address"]
     with ray(address), bar("recordings", len(recordings.sequences)) as advance:

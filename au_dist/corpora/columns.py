@@ -38,7 +38,13 @@ ROLES = {
 OF_INTERVALS = ("onset", "offset", "code", "level")
 
 #: An action unit in an interval's code, with the letter of its intensity: ``12``, ``AU12``, ``AU12C``, ``1+2``.
-UNIT = r"(?:AU)?[\s_]*0*([1-9]\d?)([A-E])?"
+UNIT = r"(?:AU)?[\s_]*0*([1-9]\d?)\s*([A-E])?"
+
+#: What may be meant for one: ``AU`` and a number within other words, or a number at the beginning, after a FACS letter.
+LIKE_UNIT = r".*\bAU[\s_.-]*0*([1-9]\d?)(?!\d).*|[LRUBTMW]?[\s_.-]*0*([1-9]\d?)(?![\d:]|st|nd|rd|th).*"
+
+#: A column of one side of the face. ``_R`` is that of intensities where no column is of the left side.
+SIDED = r"(?:AU)?[\s_]*0*([1-9]\d?)[\s_]*(L|R|left|right)"
 
 #: FACS' letters of intensity.
 LEVELS = {letter: float(level) for level, letter in enumerate("ABCDE", 1)}
@@ -101,12 +107,29 @@ def understand(rows: Rows) -> Columns:
     told = {"frame", "time"} & roles.keys() and "code" not in roles
     if told or not {"onset", "offset"} <= roles.keys():
         roles = {role: place for role, place in roles.items() if role not in OF_INTERVALS}
-    found = {} if "code" in roles else au_columns(header, rows.where, roles.values())
+    sided = {} if "code" in roles else _sided(header)
+    found = {} if "code" in roles else au_columns(header, rows.where, [*roles.values(), *sided])
     aus = {key: place for key, place in found.items() if key[0] in NAMES}
+    if alone := [place for place, au in sided.items() if not {(au, "c"), (au, "r")} & aus.keys()]:
+        raise IngestError(
+            "Columns are of one side of the face",
+            where=f"{rows.where}, line {rows.lines[0]}",
+            expected="one column for each action unit, whichever side shows it",
+            found=", ".join(header[place] for place in alone),
+            fix="Join the two of each: 1 where one shows it. Intensities are called AU12_r, without an AU12_L.",
+        )
     taken = {*roles.values(), *aus.values()}
     columns = Columns(header, roles, aus, tuple(_shown(header, k) for k in range(len(header)) if k not in taken))
     _check(rows, columns)
     return columns
+
+
+def _sided(header: tuple[str, ...]) -> dict[int, int]:
+    """Return place → action unit of the columns of one side of the face: ``AU12_L``, and ``AU12_R`` beside it."""
+    matches = {place: re.fullmatch(SIDED, cell, re.IGNORECASE) for place, cell in enumerate(header)}
+    found = {place: (int(match[1]), match[2][0].lower()) for place, match in matches.items() if match}
+    left = {au for au, side in found.values() if side == "l"}
+    return {place: au for place, (au, _) in found.items() if au in left}
 
 
 def units_of(code: str) -> tuple[list[tuple[int, float | None]], list[str]]:
@@ -119,6 +142,12 @@ def units_of(code: str) -> tuple[list[tuple[int, float | None]], list[str]]:
         else:
             strange.append(part)
     return units, strange
+
+
+def names_a_unit(part: str) -> bool:
+    """Say whether what is not understood in a code may be meant for an action unit: ``R12B``, ``12?``, ``no AU12``."""
+    match = re.fullmatch(LIKE_UNIT, part, re.IGNORECASE)
+    return match is not None and int(match[1] or match[2]) in NAMES
 
 
 def _check(rows: Rows, columns: Columns) -> None:

@@ -293,7 +293,14 @@ def in_order(rows: Rows, frame: int, name: str, code_LK: np.ndarray) -> tuple[np
     order = np.argsort(number_L, kind="stable")
     number_L, code_LK = number_L[order].astype(np.int64), code_LK[order]
     if len(twice := np.flatnonzero(np.diff(number_L) == 0)):
-        raise IngestError("A frame is labelled twice", where=rows.where, found=f"frame {number_L[twice[0]]}")
+        one, other = (rows.lines[row] for row in order[twice[0] : twice[0] + 2])
+        raise IngestError(
+            "A frame is labelled twice",
+            where=f"{rows.where}, lines {one} and {other}",
+            expected="one row for each frame of a recording",
+            found=f"frame {number_L[twice[0]]}",
+            fix="Remove one of them; rows of two people in a video need a column that tells them apart.",
+        )
     return number_L, code_LK
 
 

@@ -164,9 +164,9 @@ def _columns(count: int, labels: Entry, name: ListName, options: Options) -> tup
         raise IngestError(
             "It cannot be told which action units the columns are",
             where=labels.where,
-            expected=f"{len(order)} columns, as --aus says" if order else "columns of a known corpus, or a header",
+            expected=f"{len(order)} columns, as --columns says" if order else "columns of a known corpus, or a header",
             found=f"{count} columns of {corpus or 'an unnamed corpus'}",
-            fix=f"Say the action units of all {count} columns in their order: --aus 1,2,4 …",
+            fix=f"Say the action units of all {count} columns in their order: --columns 1,2,4 …",
         )
     return tuple(None if au is None else (au, "c") for au in order)
 
@@ -210,18 +210,14 @@ def _read_table(entry: Entry, options: Options) -> Listed | None:
                 found=preview(rows.first),
             )
         unread = unread_columns(rows.first, [*where, *named.values()])
-        if options.columns:
-            asked = action_units(options.columns)
-            if lacking := sorted(set(asked) - {au for au, _ in named}):
-                raise IngestError(
-                    "A list lacks action units that were asked for",
-                    where=entry.where,
-                    expected=options.columns,
-                    found=f"no column of {', '.join(map(str, lacking))}",
-                )
-            left = [rows.first[k] for (au, _), k in named.items() if au not in asked]
-            unread += (f"columns that are not taken: {', '.join(left)}",) if left else ()
-            named = {key: k for key, k in named.items() if key[0] in asked}
+        if options.columns and set(action_units(options.columns)) != {au for au, _ in named}:
+            raise IngestError(
+                "The columns of a list have other names than was said",
+                where=entry.where,
+                expected=f"{options.columns}, as --columns says",
+                found=preview(rows.first),
+                fix="Leave --columns away; --aus says which action units are taken.",
+            )
         columns, places = tuple(named), list(named.values())
     code_LK = body.numbers(places, [rows.first[k] for k in places])
     paths = [_path(row[where[0]]) for row in body.cells]
@@ -279,9 +275,11 @@ def _coded(entry: Entry, name: ListName, count: int, options: Options) -> tuple[
         raise IngestError(
             "It cannot be told which action units are coded: those that are not listed do not occur, or are not coded",
             where=entry.where,
-            expected=f"{len(orders[0])} places, as --aus says" if options.columns else "one order of a known corpus",
+            expected=f"{len(orders[0])} places, as --columns says"
+            if options.columns
+            else "one order of a known corpus",
             found=f"{count} places" if count else f"{len(fitting)} orders",
-            fix="Say all action units that are coded, in order: --aus 1,2,4 …",
+            fix="Say all action units that are coded, in order: --columns 1,2,4 …",
         )
     return fitting[0]
 

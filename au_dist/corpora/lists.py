@@ -20,6 +20,7 @@ from au_dist.corpora.list_pictures import Picture, Places, Recording, names_of, 
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Found, Pictures, Sequence, nothing_found
 from au_dist.corpora.tree import Tree
+from au_dist.corpora.understood import rates
 
 #: Frames per second; lists do not say them.
 FPS = {"bp4d": bp4d.FPS, "bp4d+": bp4d.FPS, "disfa": disfa.FPS}
@@ -69,7 +70,12 @@ def find(tree: Tree, options: Options) -> Found:
     parts = partitions_of(who, {sequence.subject for sequence in sequences if sequence.subject}, notes)
     aus = tuple(dict.fromkeys(au for au, _ in columns))
     notes.append("The pictures are taken as they are: no face is looked for, nothing is aligned.")
-    return Found(corpus, tuple(sequences), dict(tree.unreadable) | aside, tuple(notes), parts, aus)
+    understood = (
+        ("lists", f"{len(lists)}, of {len(gathered.pictures)} pictures"),
+        ("columns", ", ".join(f"AU{au:02d}{'_r' if kind == 'r' else ''}" for au, kind in columns)),
+        *rates(sequences),
+    )
+    return Found(corpus, tuple(sequences), dict(tree.unreadable) | aside, tuple(notes), parts, aus, understood)
 
 
 def _one_corpus(lists: list[Listed], options: Options) -> str:

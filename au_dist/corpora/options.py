@@ -25,8 +25,8 @@ class Options:
         layout: GFT: how the tables are laid out; the shipped preset when None.
         name: Videos without labels, lists, own tables: name of the data set; when None ``video``, that of the lists, or
             ``table``.
-        columns: Lists: action units of the columns in their order, such as ``1,2,4``; of columns that are named, those
-            to take. When None, the order is that of a known corpus with so many columns.
+        columns: Lists: action units of columns without names, in their order, such as ``1,2,4``; when None, the order
+            is that of a known corpus with so many columns.
         codes: Lists: columns hold ``occurrence`` (0, 1, or 9, -1, 999 for unknown) or ``intensity`` (0 to 5), from
             ``threshold`` of which on an action unit occurs.
         subject: Lists: regular expression with a group ``subject`` that tells who is in a picture from its path; known

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from au_dist.corpora.columns import LEVELS, Columns, units_of
+from au_dist.core.errors import IngestError
+from au_dist.corpora.columns import LEVELS, Columns, names_a_unit, units_of
 from au_dist.corpora.label_files import MISSING, as_intensity, as_occurrence, occurrence_from
 from au_dist.corpora.rows import NOTHING, Rows, is_numeric
 from au_dist.corpora.timed import Span
@@ -50,7 +51,15 @@ def read_codes(below: Rows, columns: Columns, occurs_from: float | None) -> Code
     levelled = {au for au, kind in columns.aus if kind == "r"}
     named = {au for (au, _), name in zip(columns.aus, names, strict=True) if re.search(r"\d_?c$", name, re.IGNORECASE)}
     binary = frozenset(named | levelled if occurs_from is not None else {au for au, _ in columns.aus})
-    code_RK = below.numbers(places, names)
+    code_RK = below.numbers(places, names, expected="0, 1, a number, or an empty cell")
+    if not np.isfinite(code_RK).any():
+        raise IngestError(
+            "No cell of the action units holds a code",
+            where=below.where,
+            expected="0 or 1, or an intensity, in some rows",
+            found="empty cells alone",
+            fix="Where they hold formulas, save the table with their values.",
+        )
     for k, (au, kind) in enumerate(columns.aus):
         known_R = code_RK[:, k][~np.isin(code_RK[:, k], MISSING)]
         # On a scale that goes beyond that of intensities 9 is a code like others.
@@ -60,7 +69,7 @@ def read_codes(below: Rows, columns: Columns, occurs_from: float | None) -> Code
             strange_R, expected, fix = (code_R < 0) | (code_R > 5), "an intensity, 0 to 5", None
         elif au in binary:
             strange_R = ~np.isnan(code_R) & ~np.isin(code_R, (0, 1))
-            expected, fix = f"0, 1 or unknown (empty, {MISSING})", STATE if occurs_from is None else None
+            expected, fix = "0, 1, or unknown: empty, 9, -1, 999", STATE if occurs_from is None else None
         else:
             strange_R, expected, fix = code_R < 0, "0 or more", None
         if strange_R.any():
@@ -92,7 +101,8 @@ def spans_of(below: Rows, columns: Columns) -> tuple[dict[int, list[Span]], Coun
     An interval has a code, or a column an action unit, whose cell says with what intensity or that it occurs.
 
     Raises:
-        IngestError: A time is none, or an interval ends before it begins.
+        IngestError: A time is none, an interval ends before it begins, or a code seems to name an action unit and is
+            not understood: left out, it would say that the unit is absent.
     """
     spans: dict[int, list[Span]] = {}
     other: Counter[str] = Counter()
@@ -101,6 +111,12 @@ def spans_of(below: Rows, columns: Columns) -> tuple[dict[int, list[Span]], Coun
             stated = _level(cells[columns.roles["level"]], other) if "level" in columns.roles else None
             code = cells[columns.roles["code"]]
             units, strange = units_of(code)
+            if doubtful := [part for part in strange if names_a_unit(part)]:
+                raise below.error(
+                    *("A code seems to name an action unit, and is not understood", row, columns.name("code")),
+                    *("codes such as 12, AU12, AU12C, 1+2", ", ".join(doubtful)),
+                    "Write it so, or where it means no action unit, without the number of one.",
+                )
             other.update(strange or ([] if units else [code or "(empty)"]))
         else:
             said = {au: cells[place] for (au, _), place in columns.aus.items() if _occurs(cells[place])}
@@ -135,8 +151,19 @@ def seconds(below: Rows, row: int, columns: Columns, role: str) -> float:
     except ValueError:
         value = np.nan
     if not 0 <= value < np.inf:
-        raise below.error("A time is none", row, columns.name(role), "seconds, or 0:01:02.5", cell or "an empty cell")
+        raise below.error(
+            "A time is none",
+            row,
+            columns.name(role),
+            "seconds such as 62.5, or 0:01:02.5",
+            cell or "an empty cell",
+            _comma(cell),
+        )
     return value
+
+
+def _comma(cell: str) -> str | None:
+    return "Write decimals with a point." if re.fullmatch(r"\d+,\d+", cell) else None
 
 
 def _occurs(cell: str) -> bool:

@@ -70,7 +70,12 @@ def read_own(entry: Entry, files: FilesBelow, occurs_from: float | None) -> OwnT
     rows, notes = read_table(entry)
     columns, below = understand(rows), rows.below()
     if not below.cells:
-        raise IngestError("The table has no rows", where=rows.where)
+        raise IngestError(
+            "The table has no rows",
+            where=rows.where,
+            expected="a row for each labelled frame, picture or interval, below the header",
+            found="a header alone",
+        )
     codes: Codes | None = None
     spans: dict[int, list[Span]] = {}
     if columns.intervals:

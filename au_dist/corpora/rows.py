@@ -49,7 +49,12 @@ class Rows:
         return np.array(self.lines, np.int64) - header - 1
 
     def numbers(
-        self, columns: Sequence[int], names: Sequence[str], whole: Collection[int] = (), fix: str | None = None
+        self,
+        columns: Sequence[int],
+        names: Sequence[str],
+        whole: Collection[int] = (),
+        fix: str | None = None,
+        expected: str = "a number",
     ) -> np.ndarray:
         """Return some columns as numbers, float64 [rows, columns]; NaN where a cell says nothing.
 
@@ -58,6 +63,7 @@ class Rows:
             names: What they are called, for a person.
             whole: Those of them whose numbers must be whole.
             fix: What to do about one that is not.
+            expected: What a cell should hold.
 
         Raises:
             IngestError: A cell is no number, an infinite one, or not a whole one where it must be.
@@ -69,7 +75,8 @@ class Rows:
             found = None
         if found is None or np.isinf(found).any():
             row, k = next((r, k) for r, row in enumerate(cells) for k, cell in enumerate(row) if not _is_number(cell))
-            raise self.error("A cell is no number", row, names[k], "a number", cells[row][k])
+            comma = "Write decimals with a point." if re.fullmatch(r"-?\d+,\d+", cells[row][k]) else None
+            raise self.error("A cell is no number", row, names[k], expected, cells[row][k], comma)
         parts = ~np.isnan(found) & (found != np.round(found)) & np.isin(columns, list(whole))
         if parts.any():
             row, k = np.argwhere(parts)[0]

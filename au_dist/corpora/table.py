@@ -4,9 +4,9 @@ What the columns mean is told by their names (`au_dist.corpora.columns`); what w
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, cast
 
@@ -14,77 +14,25 @@ import numpy as np
 
 from au_dist.core.errors import IngestError
 from au_dist.core.words import first_few
+from au_dist.corpora.counting import beyond, counted
 from au_dist.corpora.files_below import FilesBelow
 from au_dist.corpora.folder import VIDEO_SUFFIXES, video_names
 from au_dist.corpora.label_files import LabelTable, in_order
 from au_dist.corpora.options import Options
-from au_dist.corpora.own_codes import known_of, seconds
+from au_dist.corpora.own_codes import known_of
+from au_dist.corpora.own_recordings import OwnRecording, Who
 from au_dist.corpora.own_tables import OwnTable, read_own
 from au_dist.corpora.recordings import Film, Found, Pictures, Sequence
-from au_dist.corpora.rows import Rows
 from au_dist.corpora.table_files import TABLES
 from au_dist.corpora.timed import Intervals, Moments
 from au_dist.corpora.tree import Entry, Tree, look
-from au_dist.corpora.understood import Counting, understood
-from au_dist.video.video import probe
+from au_dist.corpora.understood import understood
 
 #: How files begin that lie beside tables, and are none.
 NO_TABLES = ("readme", "licen", "changelog", "citation")
 
 #: Frames per second of pictures.
 FPS = 30.0
-
-
-@dataclass(frozen=True, order=True)
-class _Who:
-    """Whose rows they are, and of which recording: a video, or a folder of pictures."""
-
-    corpus: str
-    subject: str
-    place: str
-    side: Literal["any", "left", "right"]
-
-
-@dataclass(frozen=True)
-class _Recording:
-    """The rows of one recording."""
-
-    table: OwnTable
-    numbers: list[int]
-
-    @property
-    def entry(self) -> Entry:
-        """The video, or the first picture."""
-        return self.table.files[self.numbers[0]]
-
-    @property
-    def filmed(self) -> bool:
-        """Whether it is a video."""
-        return self.entry.suffix in VIDEO_SUFFIXES
-
-    @property
-    def pictures(self) -> list[Entry]:
-        """The pictures, in the order of the rows."""
-        return [self.table.files[row] for row in self.numbers]
-
-    @property
-    def ends(self) -> list[int]:
-        """The numbers at the end of the pictures' names; none where two are alike or one has none."""
-        found = [int(end[0]) for picture in self.pictures if (end := re.search(r"\d+$", picture.stem))]
-        return found if len(set(found)) == len(self.numbers) else []
-
-    @property
-    def in_row_order(self) -> bool:
-        """Whether nothing but the order of the rows says which picture comes after which."""
-        told = self.filmed or "frame" in self.table.columns.roles or self.ends
-        return not told and len(self.numbers) > 1
-
-    @property
-    def rows(self) -> Rows:
-        """The rows."""
-        below = self.table.below
-        lines = tuple(below.lines[row] for row in self.numbers)
-        return Rows(below.where, lines, tuple(below.cells[row] for row in self.numbers))
 
 
 def find(tree: Tree, options: Options) -> Found:
@@ -110,7 +58,7 @@ def find(tree: Tree, options: Options) -> Found:
     files = FilesBelow(look(options.root) if options.root else beside)
     tables = [read_own(entry, files, options.occurs_from) for entry in entries]
     recordings = _recordings(tables, options)
-    counting = _counting(recordings.values(), options)
+    counting = counted(recordings.values(), options)
     names = _names(recordings)
     coded = tuple(sorted({span.au for table in tables for span in table.all_spans}))
     sequences = []
@@ -119,6 +67,8 @@ def find(tree: Tree, options: Options) -> Found:
         subject = f"{who.corpus}/{who.subject}"
         sequences.append(Sequence(who.corpus, subject, names[who], source, table=labels, side=who.side))
     notes = [note for table in tables for note in table.notes]
+    if late := list(beyond(recordings, counting.first)):
+        notes.append(f"Labels go on after the end that videos promise; are they of these videos? {first_few(late)}.")
     if left := [entry.name for entry in there if entry not in entries]:
         notes.append(f"Not read as tables, for their names are those of texts for people: {first_few(left)}.")
     if by_row := [f"{who.subject}/{names[who]}" for who in sorted(recordings) if recordings[who].in_row_order]:
@@ -135,18 +85,27 @@ def find(tree: Tree, options: Options) -> Found:
     )
 
 
-def _recordings(tables: list[OwnTable], options: Options) -> dict[_Who, _Recording]:
+def _recordings(tables: list[OwnTable], options: Options) -> dict[Who, OwnRecording]:
     """Return whose recording → its table and rows.
 
     Raises:
         IngestError: A row does not say who is seen, two tables are of one recording, or two people are in one video and
             nothing tells them apart.
     """
-    found: dict[_Who, _Recording] = {}
+    found: dict[Who, OwnRecording] = {}
+    shown: dict[Entry, tuple[Who, str]] = {}
     for table in tables:
         for row, file in table.files.items():
             who = _who(table, row, file, options)
-            known = found.setdefault(who, _Recording(table, []))
+            first, place = shown.setdefault(file, (who, table.place(row)))
+            if first.subject != who.subject and file.suffix not in VIDEO_SUFFIXES:
+                raise IngestError(
+                    "A picture shows two people",
+                    where=f"{place} and {table.place(row)}",
+                    expected="one; nobody may be in training and in test at once",
+                    found=f"{file.name}: {first.subject} and {who.subject}",
+                )
+            known = found.setdefault(who, OwnRecording(table, []))
             if known.table is not table:
                 raise IngestError(
                     "Two tables are of one recording",
@@ -155,8 +114,9 @@ def _recordings(tables: list[OwnTable], options: Options) -> dict[_Who, _Recordi
                     fix="Put them into one table, or remove one.",
                 )
             known.numbers.append(row)
-    _check_spelling({who.subject for who in found})
-    seen: dict[str, list[_Who]] = defaultdict(list)
+    for corpus in {who.corpus for who in found}:
+        _check_spelling({who.subject for who in found if who.corpus == corpus})
+    seen: dict[str, list[Who]] = defaultdict(list)
     for who, recording in found.items():
         others = seen[who.place] if recording.filmed else []
         sides = {other.side for other in others} | {who.side}
@@ -172,10 +132,17 @@ def _recordings(tables: list[OwnTable], options: Options) -> dict[_Who, _Recordi
 
 
 def _check_spelling(subjects: Iterable[str]) -> None:
-    """Refuse two spellings of what may be one person, who would be in training and in test at once."""
+    """Refuse two spellings of what may be one person, who would be in training and in test at once.
+
+    They may differ in capitals, blanks and their like, and in zeros before a number or after its point.
+    """
     spelt: dict[str, str] = {}
     for subject in sorted(subjects):
-        other = spelt.setdefault(re.sub(r"\.0$", "", subject).casefold(), subject)
+        plain = re.sub(r"\.0$", "", unicodedata.normalize("NFKC", subject).casefold())
+        # Between digits a mark parts two numbers: 1-11 is not 11-1.
+        plain = re.sub(r"(?<=\d)[\W_]+(?=\d)", "-", plain)
+        plain = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[^\w-]|_|(?<!\d)-|-(?!\d)", "", plain))
+        other = spelt.setdefault(plain, subject)
         if other != subject:
             raise IngestError(
                 "Two subjects differ in their spelling alone",
@@ -186,7 +153,7 @@ def _check_spelling(subjects: Iterable[str]) -> None:
             )
 
 
-def _who(table: OwnTable, row: int, file: Entry, options: Options) -> _Who:
+def _who(table: OwnTable, row: int, file: Entry, options: Options) -> Who:
     folder = file.name.rpartition("/")[0]
     filmed = file.suffix in VIDEO_SUFFIXES
     place = file.name if filmed else "/".join(filter(None, (folder, table.cell(row, "video"))))
@@ -209,44 +176,10 @@ def _who(table: OwnTable, row: int, file: Entry, options: Options) -> _Who:
         expected = "left, right, or an empty cell"
         raise table.below.error("There is no such side", row, table.columns.name("side"), expected, side)
     corpus = re.sub(r"[^a-z0-9+_-]+", "-", table.cell(row, "corpus").lower()) or options.name or "table"
-    return _Who(corpus, subject.replace("/", "-"), place, cast(Literal["any", "left", "right"], side))
+    return Who(corpus, subject.replace("/", "-"), place, cast(Literal["any", "left", "right"], side))
 
 
-def _counting(recordings: Iterable[_Recording], options: Options) -> Counting:
-    """Return how the frames of videos are counted.
-
-    Raises:
-        IngestError: The numbers do not tell.
-    """
-    numbered = [some for some in recordings if some.filmed and "frame" in some.table.columns.roles]
-    if not numbered:
-        return Counting()
-    if options.counted != "seen":
-        return Counting(int(options.counted == "from_one"), "as --counted says")
-    least, beyond = [], 0
-    for recording in numbered:
-        columns, entry = recording.table.columns, recording.entry
-        column = columns.roles["frame"]
-        number_R = recording.rows.numbers([column], [columns.name("frame")], whole=[column])
-        frames = probe(entry.path).frames if entry.member is None else None
-        least.append(float(np.nanmin(number_R, initial=np.inf)))
-        beyond += frames is not None and float(np.nanmax(number_R, initial=0)) == frames
-    if min(least) == 0 and not beyond:
-        return Counting(0, "there is a frame 0")
-    if min(least) > 0 and beyond:
-        return Counting(1, "there is no frame 0, and the last number is how many frames there are")
-    if set(least) == {1.0}:
-        return Counting(1, "every video begins with 1")
-    raise IngestError(
-        "It cannot be told whether frames are counted from 0 or from 1",
-        where=f"{numbered[0].table.below.where}, column {numbered[0].table.columns.name('frame')}",
-        expected="a frame 0 somewhere, or 1 as the first of every video",
-        found=f"videos that begin with {min(least):g} to {max(least):g}; {beyond} end with as many as they have frames",
-        fix="Say --counted from_zero (as OpenCV and FFmpeg count) or --counted from_one (as most coders do).",
-    )
-
-
-def _names(recordings: Mapping[_Who, _Recording]) -> dict[_Who, str]:
+def _names(recordings: Mapping[Who, OwnRecording]) -> dict[Who, str]:
     """Return a name for each recording, unique among all: as little of its path as tells them apart, and the side."""
     short = video_names(sorted({recording.entry for recording in recordings.values() if recording.filmed}))
     names = {who: short.get(recording.entry) or who.place or "pictures" for who, recording in recordings.items()}
@@ -255,7 +188,7 @@ def _names(recordings: Mapping[_Who, _Recording]) -> dict[_Who, str]:
     return {who: name if who.side == "any" else f"{name}_{who.side}" for who, name in names.items()}
 
 
-def _partitions(recordings: Mapping[_Who, _Recording]) -> dict[str, list[str]]:
+def _partitions(recordings: Mapping[Who, OwnRecording]) -> dict[str, list[str]]:
     """Return part of a split → its subjects.
 
     Raises:
@@ -278,7 +211,7 @@ def _partitions(recordings: Mapping[_Who, _Recording]) -> dict[str, list[str]]:
 
 
 def _labelled(
-    recording: _Recording, name: str, first: int, coded: tuple[int, ...], options: Options
+    recording: OwnRecording, name: str, first: int, coded: tuple[int, ...], options: Options
 ) -> tuple[Film | Pictures, LabelTable | Moments | Intervals]:
     """Return where the frames of a recording are, and what is known of them."""
     table, rows, entry = recording.table, recording.rows, recording.entry
@@ -298,15 +231,20 @@ def _labelled(
         return Film(entry, first), LabelTable(number_L, *known_of(table.codes, code_LK, options.occurs_from))
     if "time" not in columns.roles:
         raise rows.error("A row does not say of which frame it is", 0, name, "a column `frame` or `time`", entry.name)
-    time_R = np.array([seconds(rows, row, columns, "time") for row in range(len(rows.cells))])
-    return Film(entry, first), Moments(time_R, *known_of(table.codes, code_LK, options.occurs_from))
+    return Film(entry, first), Moments(recording.times(), *known_of(table.codes, code_LK, options.occurs_from))
 
 
-def _numbered(recording: _Recording, code_LK: np.ndarray) -> tuple[tuple[tuple[int, Entry], ...], np.ndarray]:
+def _numbered(recording: OwnRecording, code_LK: np.ndarray) -> tuple[tuple[tuple[int, Entry], ...], np.ndarray]:
     """Return pictures by their number, and the codes in that order."""
     columns, rows, pictures = recording.table.columns, recording.rows, recording.pictures
     if twice := [entry for entry, times in Counter(pictures).items() if times > 1]:
-        raise IngestError("A picture is labelled twice", where=rows.where, found=twice[0].name)
+        lines = [str(line) for line, picture in zip(rows.lines, pictures, strict=True) if picture == twice[0]]
+        raise IngestError(
+            "A picture is labelled twice",
+            where=f"{rows.where}, lines {' and '.join(lines[:2])}",
+            found=twice[0].name,
+            fix="Remove all of its rows but one.",
+        )
     if "frame" in columns.roles:
         with_place_LK = np.column_stack([np.arange(len(pictures)), code_LK])
         number_L, with_place_LK = in_order(rows, columns.roles["frame"], columns.name("frame"), with_place_LK)

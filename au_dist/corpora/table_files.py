@@ -1,6 +1,7 @@
 """Tables as people save them, delimited text, spreadsheets and Parquet, read as rows of text."""
 
 import datetime
+import unicodedata
 from collections.abc import Iterable
 from io import BytesIO
 
@@ -26,13 +27,19 @@ def read_table(entry: Entry) -> tuple[Rows, tuple[str, ...]]:
         IngestError: It cannot be read, or its rows are not of one length.
     """
     if entry.suffix in TEXTS:
-        return read_rows(entry.text(), entry.where), ()
-    try:
-        return _spreadsheet(entry) if entry.suffix in SPREADSHEETS else (_parquet(entry), ())
-    except IngestError:
-        raise
-    except Exception as error:  # what a damaged file raises is its reader's choice
-        raise IngestError("The table cannot be read", where=entry.where, found=error, fix="Save it as CSV.") from error
+        rows, notes = read_rows(entry.text(), entry.where), tuple[str, ...]()
+    else:
+        try:
+            rows, notes = _spreadsheet(entry) if entry.suffix in SPREADSHEETS else (_parquet(entry), ())
+        except IngestError:
+            raise
+        except Exception as error:  # what a damaged file raises is its reader's choice
+            raise IngestError(
+                "The table cannot be read", where=entry.where, found=error, fix="Save it as CSV."
+            ) from error
+    # An accented letter may be one character or two, which nobody sees.
+    composed = tuple(tuple(unicodedata.normalize("NFC", cell) for cell in row) for row in rows.cells)
+    return Rows(rows.where, rows.lines, composed), notes
 
 
 def _spreadsheet(entry: Entry) -> tuple[Rows, tuple[str, ...]]:

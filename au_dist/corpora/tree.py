@@ -3,10 +3,12 @@
 Importers find their files by looking at these names, never by building them.
 """
 
+import codecs
 import lzma
 import os
 import re
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -76,13 +78,19 @@ class Entry:
             IngestError: It cannot be read, or is no text.
         """
         content = self.read()
+        fix = "Save it as UTF-8; Excel calls that 'CSV UTF-8 (Comma delimited)'."
         try:
+            if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                return content.decode("utf-16")
             if b"\0" not in content:
                 return content.decode("utf-8-sig")
-            reason: object = "zero bytes"
+            reason = "zero bytes"
+            if content.startswith(b"PK"):
+                reason, fix = "a workbook or an archive", "Name it for what it is, such as .xlsx."
         except UnicodeDecodeError as error:
-            reason = error
-        raise IngestError("A label file is no text", where=self.where, found=reason, fix="Save it as UTF-8.")
+            line = content[: error.start].count(b"\n") + 1
+            reason = f"bytes in line {line} that are no UTF-8: {content[error.start : error.start + 8]!r}"
+        raise IngestError("A label file is no text", where=self.where, found=reason, fix=fix)
 
     @property
     def where(self) -> str:
@@ -169,11 +177,16 @@ class Ends:
             found: dict[str, list[Entry]] = defaultdict(list)
             for entry in self.entries:
                 if len(entry.parts) >= depth:
-                    name = "/".join(entry.parts[-depth:]).lower()
-                    for one in (name, *([name[: -len(entry.suffix)]] if self.bare else ())):
+                    name = _plain("/".join(entry.parts[-depth:]))
+                    for one in (name, *([name.removesuffix(entry.suffix)] if self.bare else ())):
                         found[one].append(entry)
             self.by_depth[depth] = found
-        return self.by_depth[depth].get(end.lower(), [])
+        return self.by_depth[depth].get(_plain(end), [])
+
+
+def _plain(name: str) -> str:
+    """Return a name without capitals, and with accented letters as one character each."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def look(root: Path) -> Tree:

@@ -1,44 +1,34 @@
 """What was understood of own tables, said before the work begins."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from au_dist.core.schema import au_name, au_names
+from au_dist.corpora.counting import Counting
 from au_dist.corpora.label_files import UNKNOWN, LabelTable
 from au_dist.corpora.options import Options
 from au_dist.corpora.own_tables import OwnTable
-from au_dist.corpora.recordings import Film, Pictures, Sequence
+from au_dist.corpora.recordings import Film, Pictures
+from au_dist.corpora.recordings import Sequence as Recording
 from au_dist.corpora.timed import Moments
 
 
-@dataclass(frozen=True)
-class Counting:
-    """How the frames of videos are counted.
-
-    Attributes:
-        first: Number of the first frame.
-        why: How that is known; empty where no video has frame numbers.
-    """
-
-    first: int = 0
-    why: str = ""
-
-
 def understood(
-    tables: list[OwnTable], sequences: list[Sequence], counting: Counting, options: Options
+    tables: list[OwnTable], sequences: Sequence[Recording], counting: Counting, options: Options
 ) -> tuple[tuple[str, str], ...]:
     """Return what was understood, a row each of what and how."""
-    roles = {role: table.columns.name(role) for table in tables for role in table.columns.roles}
+    roles = dict.fromkeys((table.columns.name(role), role) for table in tables for role in table.columns.roles)
+    unsaid = any("subject" not in table.columns.roles for table in tables)
     people = {sequence.subject for sequence in sequences}
     films = [sequence for sequence in sequences if isinstance(sequence.source, Film)]
     pictures = [sequence.source for sequence in sequences if isinstance(sequence.source, Pictures)]
     rows = [
         ("tables", f"{len(tables)}, of {sum(len(table.below.cells) for table in tables)} rows"),
-        ("columns", ", ".join(f"{name} ({role})" for role, name in roles.items())),
+        ("columns", ", ".join(f"{name} ({role})" for name, role in roles)),
         ("not used", ", ".join(dict.fromkeys(name for table in tables for name in table.columns.unused)) or "nothing"),
-        ("people", f"{len(people)}" + ("" if "subject" in roles else f", as --subjects {options.subjects} says")),
+        ("people", f"{len(people)}" + (f", as --subjects {options.subjects} says" if unsaid else "")),
     ]
     if films:
         rows.append(("videos", f"{len(films)}"))
@@ -48,10 +38,11 @@ def understood(
         fps = pictures[0].fps
         shown = sum(len(source.numbered) for source in pictures)
         rows.append(("pictures", f"{shown} in {len(pictures)} sequences, taken as {fps:g} a second"))
-    return (*rows, *_units(tables, sequences, options))
+    return (*rows, *rates(sequences), *_units(tables, options))
 
 
-def _units(tables: list[OwnTable], sequences: list[Sequence], options: Options) -> list[tuple[str, str]]:
+def rates(sequences: Sequence[Recording]) -> list[tuple[str, str]]:
+    """Return how often each action unit occurs, a row each: what shows columns that were taken for each other."""
     rows = []
     codes: dict[int, list[np.ndarray]] = defaultdict(list)
     for sequence in sequences:
@@ -63,6 +54,11 @@ def _units(tables: list[OwnTable], sequences: list[Sequence], options: Options) 
         known_N = code_N != UNKNOWN
         share = f"{(code_N[known_N] == 1).mean():.1%} of {known_N.sum()} labels" if known_N.any() else "unknown"
         rows.append((au_name(au), f"occurs in {share}"))
+    return rows
+
+
+def _units(tables: list[OwnTable], options: Options) -> list[tuple[str, str]]:
+    rows = []
     seconds: dict[int, float] = defaultdict(float)
     for table in tables:
         for span in table.all_spans:

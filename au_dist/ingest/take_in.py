@@ -154,7 +154,8 @@ def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, 
     if table is not None and isinstance(source, Film):
         without = int((table.number_L > last).sum())
         over = last - int(table.number_L[-1]) if sequence.whole else 0
-        _check_length(sequence, without, over, TOLERANCE, report)
+        told = f"{without} labels of frames up to {table.number_L[-1]}; the last frame is {last}"
+        _check_length(sequence, without, over, TOLERANCE, report, told)
 
 
 def _check_start(sequence: Sequence, first: int, table: LabelTable) -> None:
@@ -179,10 +180,10 @@ def _check_pictures(
     cropped = source.cropped or recipe.spec.detector == "none"
     most = len(wanted) if cropped else max(TOLERANCE, int(MOST_MISSING * len(wanted)))
     over = max(numbers) - int(table.number_L[-1]) if sequence.whole or source.cropped else 0
-    _check_length(sequence, without, over, most, report)
+    _check_length(sequence, without, over, most, report, f"{without} labelled frames without a picture")
 
 
-def _check_length(sequence: Sequence, without: int, over: int, most: int, report: VideoReport) -> None:
+def _check_length(sequence: Sequence, without: int, over: int, most: int, report: VideoReport, told: str) -> None:
     """Refuse a recording where more than `most` labels have no frame, or too many frames follow the labels."""
     if without > most or over > TOLERANCE:
         labels = without > most
@@ -190,8 +191,8 @@ def _check_length(sequence: Sequence, without: int, over: int, most: int, report
             "Frames and labels are not of the same recording",
             where=sequence.where,
             expected=f"a difference of at most {most if labels else TOLERANCE} frames",
-            found=f"{without} labelled frames without a picture" if labels else f"{over} frames after the last label",
-            fix="Check that label file and recording belong together, and --frame-map.",
+            found=told if labels else f"{over} frames after the last label",
+            fix="Check that label file and recording belong together, and how frames are counted.",
         )
     if without > 0:
         report.notes.append(f"{without} labelled frames have no picture and were left out")

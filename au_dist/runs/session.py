@@ -132,12 +132,19 @@ def ray_session(
             fix="Set RAY_AUTH_TOKEN_PATH to the file with the cluster's token"
             + (", and RAY_AUTH_MODE=token." if address else ", or unset it: a Ray of our own then has its own."),
         ) from error
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:
+        # Where its processes take too long to start, Ray raises no error of a kind of its own.
+        late = type(error) is Exception
+        if not late and not isinstance(error, ConnectionError | RuntimeError | ValueError | OSError):
+            raise
+        again = (
+            "Its processes took too long to start, as on a busy machine: give the same command again." if late else None
+        )
         raise ClusterError(
             "The Ray cluster does not answer" if address else "Ray cannot be started",
             where=address,
             found=" ".join(str(error).split())[:200],
-            fix="Check the address, or start one with `au-dist cluster up`." if address else None,
+            fix="Check the address, or start one with `au-dist cluster up`." if address else again,
         ) from error
     try:
         yield

@@ -27,6 +27,13 @@ def test_a_verb_offers_what_its_corpus_looks_at(corpus):
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
+def test_no_option_is_there_twice(corpus):
+    """The second would win, without a word."""
+    names = [name for parameter in VERBS[corpus].params for name in (*parameter.opts, *parameter.secondary_opts)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
 def test_every_option_is_explained(corpus):
     assert all(parameter.help for parameter in VERBS[corpus].params)
 

@@ -197,7 +197,7 @@ def test_columns_that_cannot_be_told_are_refused(folds):
     root, labels = folds
     for options, expected, there in (
         ({"name": "mine"}, "columns of a known corpus", "12 columns of mine"),
-        ({"columns": "1,2,4"}, "3 columns, as --aus says", "12 columns of bp4d"),
+        ({"columns": "1,2,4"}, "3 columns, as --columns says", "12 columns of bp4d"),
     ):
         with pytest.raises(IngestError, match=rf"which action units.*{expected}.*{there}"):
             found_in("lists", root, **options)
@@ -370,7 +370,7 @@ def test_json_samples_that_are_something_else_are_named(tmp_path, aus, match):
 def test_json_lists_of_what_occurs_need_to_know_what_is_coded(tmp_path):
     put_json(tmp_path / "DISFA_test1.json", {"LeftVideoSN001/frame_5.jpg": [25, 12]})
     put(tmp_path / "LeftVideoSN001/frame_5.jpg", grey(3))
-    with pytest.raises(IngestError, match=r"do not occur, or are not coded.*2 orders.*--aus"):
+    with pytest.raises(IngestError, match=r"do not occur, or are not coded.*2 orders.*--columns"):
         found_in("lists", tmp_path)
     found = found_in("lists", tmp_path, columns="1,2,4,6,9,12,25,26")
     ((clip,), _) = (
@@ -401,9 +401,9 @@ def test_tables_are_read_by_name_and_name_what_they_leave(tmp_path):
     assert clip.y_TA[:, [0, 2]].tolist() == [[1, 0], [0, 1]]
     np.testing.assert_array_equal(clip.intensity_TA[:, 1], np.float32([2.5, np.nan]))
     assert not clip.valid_TA[:, 1].any()
-    found = found_in("lists", tmp_path, columns="4")
-    assert found.aus == (4,)
-    assert "mine_all.csv: columns that are not taken: AU12, AU06_r." in found.notes
+    assert found_in("lists", tmp_path, columns="4,6,12").aus == (12, 6, 4)
+    with pytest.raises(IngestError, match=r"other names than was said.*4, as --columns says.*--aus"):
+        found_in("lists", tmp_path, columns="4")
     put(tmp_path / "mine_all.csv", "s1/a_1.jpg 1 0\ns1/a_2.jpg 0 0\n")
     with pytest.raises(IngestError, match="2 columns of mine"):
         found_in("lists", tmp_path)

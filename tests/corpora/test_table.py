@@ -1,6 +1,7 @@
 """A person's own table: what its columns mean is told by their names, and every label comes to its frame."""
 
 import shutil
+import unicodedata
 
 import numpy as np
 import openpyxl
@@ -253,8 +254,10 @@ def test_intervals_in_whole_milliseconds_begin_and_end_at_their_frames(fps):
 
 def test_counting_that_contradicts_itself_is_refused(place):
     rows = [f"anna/talk,a,{k},1" for k in range(FRAMES)] + [f"ben/talk,b,{k + 1},1" for k in range(FRAMES)]
-    with pytest.raises(IngestError, match="cannot be told whether frames are counted"):
+    with pytest.raises(IngestError, match=r"a frame 0 in anna/talk.mp4; a last number .* in ben/talk.mp4"):
         place("\n".join(["video,subject,frame,AU1", *rows]))
+    with pytest.raises(IngestError, match=r"cannot be told whether frames are counted(?s:.)*--counted"):
+        place("\n".join(["video,subject,frame,AU1", *rows[2:5]]))
 
 
 def test_frame_numbers_are_those_of_the_column_that_is_named_for_them(place):
@@ -266,11 +269,96 @@ def test_frame_numbers_are_those_of_the_column_that_is_named_for_them(place):
 
 
 def test_one_person_has_one_spelling(place):
-    for one, other in (("Anna", "anna"), ("1.0", "1")):
+    same = [("Anna", "anna"), ("1.0", "1"), ("1", "01"), ("P1", "P01"), ("P1", "P_1"), ("P-1", "p 1"), ("J  M.", "J M")]
+    for one, other in same:
         with pytest.raises(IngestError, match="differ in their spelling alone"):
             place(f"video,subject,frame,AU1\nanna/talk,{one},0,1\nben/talk,{other},0,1\n")
     with pytest.raises(IngestError, match="does not say who is seen"):
         place("video,subject,frame,AU1\nanna/talk,a,0,1\nben/talk,NA,0,1\n")
+    for one, other in [("1-11", "11-1"), ("P1", "P10"), ("1", "10"), ("P1-2", "P12")]:
+        found = place(f"video,subject,frame,AU1\nanna/talk,{one},0,1\nben/talk,{other},0,1\n")
+        assert {sequence.subject for sequence in found.sequences} == {f"table/{one}", f"table/{other}"}
+    found = place("video,subject,frame,AU1,corpus\nanna/talk,P1,0,1,one\nben/talk,P01,0,1,two\n")
+    assert {sequence.subject for sequence in found.sequences} == {"one/P1", "two/P01"}
+
+
+def test_accented_letters_are_the_same_however_they_are_written(place):
+    """macOS writes two characters where others write one."""
+    two = unicodedata.normalize("NFD", "Jörg")
+    (place.path / "videos" / "ben").rename(place.path / "videos" / two)
+    found = place(f"video,subject,frame,AU1\nJörg/talk,Jörg,0,1\nanna/talk,{two},0,1\n")
+    assert {sequence.subject for sequence in found.sequences} == {"table/Jörg"}
+    assert len(found.sequences) == 2
+
+
+@pytest.mark.parametrize("code", ["R12B", "L4", "12?", "12 (weak)", "AU12 (weak)", "no AU12", "6-12", "AU4 AU7", "12x"])
+def test_a_code_that_may_name_a_unit_is_not_left_out(place, code):
+    """Without it the unit would be absent where it may be there."""
+    with pytest.raises(IngestError, match=r"seems to name an action unit(?s:.)*line 4"):
+        place(INTERVALS["own"] + f"ben/talk,ben,0,0.1,{code}\n")
+
+
+@pytest.mark.parametrize("code", ["smile", "trial 12", "M68", "99", "1st smile", "head 45", "12:30"])
+def test_a_code_of_something_else_may_hold_numbers(place, code):
+    assert f"were left out: {code} (1)" in place(INTERVALS["own"] + f"ben/talk,ben,0,0.1,{code}\n").notes[0]
+
+
+def test_letters_of_intensity_may_stand_apart(place):
+    found = place(INTERVALS["own"] + "ben/talk,ben,0,0.1,12 C\n")
+    assert found.sequences[1].table.spans == (Span(12, 0, 0.1, 3.0),)
+
+
+def test_columns_of_one_side_are_no_intensities(place):
+    rows = "".join(f"anna/talk,a,{k},1,0,1\n" for k in range(FRAMES))
+    with pytest.raises(IngestError, match=r"one side of the face(?s:.)*AU12_L, AU12_R.*Join"):
+        place("video,subject,frame,AU12_L,AU12_R,AU4\n" + rows)
+    found = place("video,subject,frame,AU12_L,AU12_R,AU12\n" + rows)
+    assert told(found)["not used"] == "AU12_L, AU12_R"
+    assert found.sequences[0].table.occurrence[12].tolist() == [1] * FRAMES
+    assert not found.sequences[0].table.intensity
+
+
+def test_labels_beyond_the_end_are_said_before_the_work(place):
+    rows = "video,subject,frame,AU1\nanna/talk,a,0,1\nanna/talk,a,1039,1\nben/talk,b,9,0\n"
+    assert "are they of these videos? anna/talk.mp4 (frame 1039 of 10)." in place(rows).notes[-1]
+    rows = "video,subject,time,AU1\nanna/talk,a,200,1\nben/talk,b,0.2,0\n"
+    assert "anna/talk.mp4 (200.0 s of 0.4)." in place(rows).notes[-1]
+    found = place(INTERVALS["own"] + "ben/talk,ben,200,500,12\nben/talk,ben,0,9000,smile\n")
+    assert "ben/talk.mp4 (500.0 s of 0.4)." in found.notes[-1]
+    assert not place(INTERVALS["own"]).notes
+
+
+def test_a_video_that_cannot_be_opened_stops_no_other(place):
+    (place.path / "videos" / "ben" / "talk.mp4").write_bytes(b"")
+    found = place("video,subject,frame,AU1\nanna/talk,a,0,1\nben/talk,b,0,1\n")
+    assert len(found.sequences) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("video,subject,frame,AU1\nanna/talk,a,0,1\nanna/talk,a,3,1\nanna/talk,a,3,0\n", "labels.csv, lines 3 and 4"),
+        ("video,subject,frame,AU1\nanna/talk,a,0,\n", r"empty cells alone(?s:.)*formulas"),
+        ("video;subject;frame;AU1_r\nanna/talk;a;0;2,5\n", r"Found 2,5\. Write decimals with a point"),
+        ("video;subject;onset;offset;code\nanna/talk;a;0,2;0,4;12\n", r"Found 0,2\. Write decimals with a point"),
+        ("video,subject,frame,AU1\nanna/talk,a,0,ja\n", r"Expected 0, 1, a number, or an empty cell\. Found ja"),
+        ("video,subject,frame,AU1\nanna/talk,a,0,7\n", r"Expected 0, 1, or unknown: empty, 9, -1, 999"),
+        ("video,subject,frame,AU1\n", r"no rows(?s:.)*a header alone"),
+        (b"PK\x03\x04\0\0", r"a workbook(?s:.)*\.xlsx"),
+        (
+            "video,subject,frame,AU1\nJörg,a,0,1\n".encode("cp1252"),
+            r"bytes in line 2 that are no UTF-8(?s:.)*CSV UTF-8",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_do(place, text, words):
+    with pytest.raises(IngestError, match=words):
+        place(text)
+
+
+def test_unicode_text_of_windows_is_read(place):
+    found = place("video\tsubject\tframe\tAU1\nanna/talk\tJörg\t0\t1\n".encode("utf-16"))
+    assert found.sequences[0].subject == "table/Jörg"
 
 
 def test_a_quotation_mark_that_is_not_closed_is_refused(place):
@@ -294,7 +382,10 @@ def test_pictures_are_numbered_by_their_names_and_may_have_gaps(tmp_path):
     assert sequence.table.number_L.tolist() == [1, 2, 10]
     assert sequence.table.occurrence[4].tolist() == [-1, 0, 1]
     (tmp_path / "labels.csv").write_text(rows + "a/img1.jpg,x,1\n")
-    with pytest.raises(IngestError, match="A picture is labelled twice"):
+    with pytest.raises(IngestError, match=r"A picture is labelled twice(?s:.)*lines 4 and 5"):
+        find(look(tmp_path), Options())
+    (tmp_path / "labels.csv").write_text(rows + "a/img1.jpg,y,1\n")
+    with pytest.raises(IngestError, match=r"shows two people(?s:.)*line 4 and .*line 5(?s:.)*x and y"):
         find(look(tmp_path), Options())
 
 

@@ -27,3 +27,17 @@ def test_a_job_server_is_no_cluster_to_join(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     with pytest.raises(ClusterError, match=r"job server.*from RAY_ADDRESS.*au-dist submit"), ray_session():
         pass
+
+
+@pytest.mark.parametrize("raised", [Exception("The current node timed out during startup."), TypeError("a fault")])
+def test_a_ray_that_starts_too_slowly_is_said_and_faults_are_not_hidden(monkeypatch, raised):
+    """Ray raises a bare `Exception` on a busy machine, which cannot be made so on demand."""
+
+    def too_late(**_):
+        raise raised
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", too_late)
+    expected = ClusterError if type(raised) is Exception else TypeError
+    with pytest.raises(expected, match=r"timed out(?s:.)*same command again|a fault"), ray_session():
+        pass
