@@ -154,7 +154,7 @@ def _frames(sequence: Sequence, recipe: IngestRecipe, table: LabelTable | None, 
     if table is not None and isinstance(source, Film):
         without = int((table.number_L > last).sum())
         over = last - int(table.number_L[-1]) if sequence.whole else 0
-        told = f"{without} labels of frames up to {table.number_L[-1]}; the last frame is {last}"
+        told = f"{without} labels of frames up to {table.number_L[-1]}, after the last of the video, {last}"
         _check_length(sequence, without, over, TOLERANCE, report, told)
 
 

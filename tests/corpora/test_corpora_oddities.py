@@ -30,7 +30,7 @@ def test_other_lengths_are_cut_by_two_frames_and_refused_beyond(tmp_path):
     assert together(clips, "number_T")[-1] == 24
     for au in trees.DISFA_AUS:
         (label.parent / f"SN001_au{au}.txt").write_text(trees.pairs(np.zeros(27, int)))
-    with pytest.raises(IngestError, match=r"not of the same recording.*3 labelled frames"):
+    with pytest.raises(IngestError, match=r"not of the same recording.*3 labels of frames"):
         taken("disfa", found_in("disfa", root))
     for au in trees.DISFA_AUS:
         (label.parent / f"SN001_au{au}.txt").write_text(trees.pairs(np.zeros(20, int)))
@@ -54,7 +54,7 @@ def test_a_video_that_ends_before_its_header_says_counts_decoded_frames(tmp_path
     assert report.notes == ["2 labelled frames have no picture and were left out"]
     assert together(clips, "number_T")[-1] == 20
     video.write_bytes(data[: places[20]])
-    with pytest.raises(IngestError, match="4 labelled frames without a picture"):
+    with pytest.raises(IngestError, match="4 labels of frames up to 24, after the last of the video, 20"):
         taken("disfa", found_in("disfa", root))
 
 
