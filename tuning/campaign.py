@@ -22,7 +22,7 @@ from au_dist.config.paths import differences, put
 from au_dist.config.places import expand, expand_at
 from au_dist.config.renamed import keys_now, path_now
 from au_dist.config.section import Section
-from au_dist.config.sections import TORCHVISION
+from au_dist.config.sections import NO_FILES
 from au_dist.core.errors import RecipeError
 from au_dist.recipes.files import PLACES
 from au_dist.recipes.recipe import Recipe
@@ -166,7 +166,7 @@ def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
         source = open_store(init["run"]) if "/" in init["run"] else open_store(str(runs)).at(init["run"])
         recipe["init"] = {**init, "run": source.uri}
     model = recipe.get("model")
-    if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"] != TORCHVISION:
+    if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"] not in NO_FILES:
         recipe["model"] = {**model, "weights": os.path.abspath(model["weights"])}
     return recipe
 

@@ -90,18 +90,24 @@ class Data(Section):
     unreadable: float = Field(0.01, ge=0, lt=1)
 
 
-#: `model.weights` that are fetched: the only ones, and only when a recipe says so.
-TORCHVISION = "torchvision"
+#: `model.weights` that are fetched: the only ones, and only when a recipe says so. And those of an installed package.
+TORCHVISION, PACKAGE = "torchvision", "package"
+
+#: `model.weights` that are no file.
+NO_FILES = (TORCHVISION, PACKAGE)
 
 
 class Model(Section):
     """The network.
 
     Attributes:
-        encoder: Image encoder: ``tiny`` for CPUs, or one of torchvision.
+        encoder: Image encoder: ``tiny`` for CPUs, ``lite0`` (EfficientNet-Lite0) for CPUs and pretrained, or one of
+            torchvision.
         weights: File of encoder weights (safetensors, torchvision's or our names), ``torchvision`` to fetch its best
-            ImageNet weights, or None for random initialisation.
-        norm: Normalisation of a ResNet: ``group``, or ``frozen`` statistics, which ImageNet weights bring and need.
+            ImageNet weights, ``package`` for those of `lite0` in the extra ``au-dist[lite0]``, or None for random
+            initialisation.
+        norm: Normalisation of a ResNet and of `lite0`: ``group``, or ``frozen`` statistics, which ImageNet weights
+            bring and need.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
         bottleneck_channels: Channels that the branches see of each place on the face; 0 averages over places.
         num_neighbors: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
@@ -109,7 +115,7 @@ class Model(Section):
             None. Fewer are cheaper, and see less.
     """
 
-    encoder: Literal["tiny", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
+    encoder: Literal["tiny", "lite0", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
     weights: str | None = None
     norm: Literal["group", "frozen"] = "group"
     embed_dim: int = Field(64, ge=4)
@@ -119,10 +125,13 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _weights_fit(self) -> "Model":
-        if self.weights == TORCHVISION and self.encoder == "tiny":
-            raise ValueError("torchvision has no weights for the encoder `tiny`")
-        if self.weights == TORCHVISION and self.encoder.startswith("resnet") and self.norm != "frozen":
-            raise ValueError("torchvision's ResNet weights need their statistics: set model.norm to frozen")
+        if self.weights == TORCHVISION and self.encoder in ("tiny", "lite0"):
+            raise ValueError(f"torchvision has no weights for the encoder `{self.encoder}`")
+        if self.weights == PACKAGE and self.encoder != "lite0":
+            raise ValueError(f"no package has weights for the encoder `{self.encoder}`, only for `lite0`")
+        batch_normed = self.encoder.startswith("resnet") or self.encoder == "lite0"
+        if self.weights in NO_FILES and batch_normed and self.norm != "frozen":
+            raise ValueError(f"ImageNet's weights of `{self.encoder}` need their statistics: set model.norm to frozen")
         return self
 
 

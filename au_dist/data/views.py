@@ -3,10 +3,8 @@
 import numpy as np
 import torch
 
+from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.data.draws import no_view
-
-MEAN_C = (0.485, 0.456, 0.406)
-STD_C = (0.229, 0.224, 0.225)
 
 #: Images that are worked on at once on a CPU: more do not stay in its cache (docs/decisions/0007).
 IN_CACHE = 16

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from au_dist.config.sections import TORCHVISION, Model
+from au_dist.config.sections import PACKAGE, TORCHVISION, Model
+from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
+from au_dist.model import lite0
 
 #: Every encoder is a row of so many stages, the first one next to the pixels.
 STAGES = 5
@@ -132,6 +134,30 @@ class _Torchvision(Encoder):
         return [nn.Sequential(*rows[begin:end]) for begin, end in pairwise((0, *self._ends))]
 
 
+class _Lite0(Encoder):
+    """EfficientNet-Lite0 without its classifier: stride 32, 320 channels.
+
+    Args:
+        norm: ``group`` or ``frozen``.
+    """
+
+    channels = 320
+
+    def __init__(self, norm: str) -> None:
+        super().__init__()
+        self.rows = nn.ModuleList(lite0.rows(norm))
+
+    def parts(self) -> list[nn.Module]:
+        """Return the rows of blocks that lie between two reductions of the grid."""
+        return [nn.Sequential(*self.rows[begin:end]) for begin, end in pairwise((0, 2, 3, 4, 6, 8))]
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return tokens [B, S, C]."""
+        mean, std = (torch.tensor(values, device=x_BCHW.device)[:, None, None] for values in (MEAN_C, STD_C))
+        colour_BCHW = (x_BCHW * std + mean - lite0.MIDDLE) / lite0.SPAN
+        return super().forward(colour_BCHW.to(x_BCHW.dtype).contiguous(memory_format=torch.channels_last))
+
+
 def _load(body: nn.Module, state: dict[str, torch.Tensor] | None, classifier: str) -> None:
     """Load weights; those of the classifier, which is thrown away, may be absent or of another size."""
     if state is not None:
@@ -150,19 +176,30 @@ def make_encoder(config: Model) -> Encoder:
         CheckpointError: The weights are absent, cannot be fetched or do not fit the encoder.
     """
     if config.weights is None:
-        return Tiny() if config.encoder == "tiny" else _Torchvision(config.encoder, config.norm)
-    fetched = config.weights == TORCHVISION
-    state = _fetched(config.encoder) if fetched else _local(config.weights)
+        return _fresh(config)
+    if config.weights == PACKAGE:
+        state = {f"rows.{name}": tensor for name, tensor in lite0.packaged().items()}
+    else:
+        state = _fetched(config.encoder) if config.weights == TORCHVISION else _local(config.weights)
     try:
-        if config.encoder != "tiny" and not any(name.startswith("body.") for name in state):
+        if config.encoder not in ("tiny", "lite0") and not any(name.startswith("body.") for name in state):
             return _Torchvision(config.encoder, config.norm, state)
-        encoder = Tiny() if config.encoder == "tiny" else _Torchvision(config.encoder, config.norm)
+        encoder = _fresh(config)
         encoder.load_state_dict(state)
     except RuntimeError as error:
         mismatch = str(error).splitlines()[-1].strip()[:200]
         what = f"The weights do not fit the encoder `{config.encoder}`"
         raise CheckpointError(what, where=config.weights, found=mismatch) from error
     return encoder
+
+
+def _fresh(config: Model) -> Encoder:
+    match config.encoder:
+        case "tiny":
+            return Tiny()
+        case "lite0":
+            return _Lite0(config.norm)
+    return _Torchvision(config.encoder, config.norm)
 
 
 def _local(path: str) -> dict[str, torch.Tensor]:

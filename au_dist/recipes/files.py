@@ -8,7 +8,7 @@ import yaml
 from au_dist.config.files import override, parse, read_yaml
 from au_dist.config.places import expand_at
 from au_dist.config.renamed import keys_now
-from au_dist.config.sections import TORCHVISION
+from au_dist.config.sections import NO_FILES
 from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import open_store
 
@@ -69,7 +69,7 @@ def absolute(recipe: Recipe) -> Recipe:
     if recipe.init and "/" in recipe.init.run:
         init = recipe.init.model_copy(update={"run": open_store(recipe.init.run).uri})
         changed = changed.model_copy(update={"init": init})
-    if recipe.model.weights not in (None, TORCHVISION):
+    if recipe.model.weights not in (None, *NO_FILES):
         model = recipe.model.model_copy(update={"weights": str(Path(recipe.model.weights).absolute())})
         changed = changed.model_copy(update={"model": model})
     return changed
