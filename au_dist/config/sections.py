@@ -35,13 +35,33 @@ class Labels(Section):
 
     Attributes:
         share: Share of the frames, drawn by a hash of (seed, frame); a larger share holds every smaller one.
-        noise: Share of the occurrence labels that are turned into their opposite, for experiments.
+        noise: For experiments, share of the occurrence labels that are turned into their opposite.
+        missed: For experiments, share of the frames in which an action unit occurs that say it does not.
+        shifted: For experiments, each event begins and ends up to so many frames of its clip too early or too late.
+        coder: For experiments, each subject has one coder, to whom all events of an action unit are longer or shorter,
+            by up to so many frames at either end.
+        validation: Whether these errors are in the labels of validation subjects too, or those are ``clean``.
         seed: Seed of the drawings; independent of the run's seed.
     """
 
     share: float = Field(1.0, gt=0, le=1)
     noise: float = Field(0.0, ge=0, lt=0.5)
+    missed: float = Field(0.0, ge=0, lt=1)
+    shifted: int = Field(0, ge=0)
+    coder: int = Field(0, ge=0)
+    validation: Literal["spoilt", "clean"] = "spoilt"
     seed: int = Field(0, ge=0)
+
+    @property
+    def spoils(self) -> bool:
+        """Whether some labels are wrong on purpose."""
+        return bool(self.noise or self.missed or self.shifted or self.coder)
+
+    @property
+    def of_validation(self) -> "Labels":
+        """The budget of validation subjects."""
+        clean = {"noise": 0.0, "missed": 0.0, "shifted": 0, "coder": 0}
+        return self if self.validation == "spoilt" else self.model_copy(update=clean)
 
 
 #: Reading tasks of one worker at once: one reads while another's rows are used. They share `Data.cpus`.

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from au_dist.config.sections import Labels
-from au_dist.core.seeds import rng, word
+from au_dist.core.seeds import word
+from au_dist.data.label_noise import spoilt
 
 
 def occurrence(row: dict[str, Any], columns: list[int], num_columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -53,15 +54,13 @@ def known(
         config: The label budget.
         intensities: Intensities, not occurrence.
     """
-    y_TA, valid_TA = (intensity if intensities else occurrence)(row, columns, num_columns)
-    if config.noise and not intensities:
-        y_TA = np.where(valid_TA & _turned(row, num_columns, config)[:, columns], 1 - y_TA, y_TA)
+    if intensities or not config.spoils:
+        y_TA, valid_TA = (intensity if intensities else occurrence)(row, columns, num_columns)
+    else:
+        y_TA, valid_TA = occurrence(row, list(range(num_columns)), num_columns)
+        y_TA = spoilt(y_TA, valid_TA, _names(row), columns, config)[:, columns]
+        valid_TA = valid_TA[:, columns]
     return y_TA, valid_TA & allowed(row, config)[:, None]
-
-
-def _turned(row: dict[str, Any], num_columns: int, config: Labels) -> np.ndarray:
-    """Return which labels of a row are turned into their opposite, bool [T, A] over all columns of the set."""
-    return np.array([rng(config.seed, "label noise", name).random(num_columns) for name in _names(row)]) < config.noise
 
 
 def _names(row: dict[str, Any]) -> list[str]:

@@ -130,7 +130,8 @@ def _module(parts: Parts) -> nn.Module:
 
 def _validation(module: AunceTask, held: Held) -> Validation:
     """A linear probe of the embeddings of training frames, asked about validation frames."""
-    validation = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
+    judged, labels = held.rows("validation", None), held.labels.of_validation
+    validation = Frames(judged, held.columns, held.num_columns, labels, held.side)
     rows = held.rows("train", PROBE_CLIPS)
     train = Frames(rows, held.columns, held.num_columns, held.labels, held.side, per_clip=PROBE_FRAMES)
 

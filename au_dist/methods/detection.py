@@ -86,7 +86,8 @@ def _module(parts: Parts) -> nn.Module:
 
 
 def _validation(module: DetectionTask, held: Held) -> Validation:
-    validation = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
+    judged, labels = held.rows("validation", None), held.labels.of_validation
+    validation = Frames(judged, held.columns, held.num_columns, labels, held.side)
 
     def metrics() -> dict[str, Any]:
         logits_NA = torch.from_numpy(outputs(module.logits, validation, held.size, len(held.columns), held.world))

@@ -80,8 +80,8 @@ def intensity_metrics(module: IntensityTask, clips: Clips, size: int, world: Wor
 
 
 def _refusals(section: None, data: Data) -> Iterator[str]:
-    if data.labels.noise:
-        yield "data.labels.noise turns occurrence labels; task: intensity has none"
+    if data.labels.spoils:
+        yield "data.labels.noise, missed, shifted and coder spoil occurrence labels; task: intensity has none"
     if data.frames_per_clip < 2:
         yield "task: intensity reads frames in a row: set data.frames_per_clip, e.g. to the clips' length"
 

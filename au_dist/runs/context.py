@@ -157,7 +157,7 @@ def _label_counts(
 ) -> LabelCounts | None:
     """Count the training labels where a budget, an uneven drawing or intensities need more than the manifest's sums."""
     data, intensities = recipe.data, recipe.learns.intensities
-    untouched = data.labels.share == 1 and not data.labels.noise and not data.balance
+    untouched = data.labels.share == 1 and not data.labels.spoils and not data.balance
     if recipe.learns.labels is None or (untouched and not intensities):
         return None
     groups = training_groups(manifest, split.train)

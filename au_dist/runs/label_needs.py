@@ -70,8 +70,8 @@ def _of_training(context: Context) -> list[Counts]:
 
 
 def _of_validation(context: Context) -> list[Counts]:
-    labels, intensities = context.recipe.data.labels, context.recipe.learns.intensities
-    if labels.share == 1 and not labels.noise and not intensities:
+    labels, intensities = context.recipe.data.labels.of_validation, context.recipe.learns.intensities
+    if labels.share == 1 and not labels.spoils and not intensities:
         return _of_manifest(context, context.split.validation)
     groups = training_groups(context.manifest, context.split.validation)
     store, manifest = context.store, context.manifest

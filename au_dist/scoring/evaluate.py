@@ -188,8 +188,15 @@ def _report(
 def _budget(recipe: Recipe) -> str:
     labels = recipe.data.labels
     used = f"{100 * labels.share:.3g} % of their labels" if labels.share < 1 else "their labels"
-    turned = f", {100 * labels.noise:.3g} % of them turned into their opposite" if labels.noise else ""
-    return f" (training and validation used {used}{turned})" if labels.share < 1 or turned else ""
+    errors = [
+        *([f"{100 * labels.noise:.3g} % of them turned into their opposite"] if labels.noise else []),
+        *([f"{100 * labels.missed:.3g} % of positives missed"] if labels.missed else []),
+        *([f"onsets and offsets up to {labels.shifted} frames away"] if labels.shifted else []),
+        *([f"coders who differ by up to {labels.coder} frames at either end"] if labels.coder else []),
+    ]
+    clean = ["in training alone"] if errors and labels.validation == "clean" else []
+    told = ", ".join([used, *errors, *clean])
+    return f" (training and validation used {told})" if labels.share < 1 or errors else ""
 
 
 def _plain(value: Any) -> Any:
