@@ -3,6 +3,7 @@
 # make test            the whole test suite
 # make test-lowest     the same on the lowest versions that pyproject.toml allows
 # make check           lint, types and the fast tests
+# make gpu             what runs on a GPU, tried and measured in under ten minutes; says so where there is none
 # make mutants         break one promise after another: the fast tests must notice (minutes; NAMES= for some)
 PYTHON ?= python3
 VENV   ?= .venv
@@ -12,7 +13,7 @@ READY  := $(VENV)/.ready
 LOWEST := .venv-lowest
 FAST   := "not slow and not ray and not s3 and not gpu"
 
-.PHONY: demo test test-lowest check mutants format lock clean
+.PHONY: demo test test-lowest check gpu mutants format lock clean
 .DELETE_ON_ERROR:
 
 $(READY): LOCK := requirements.lock
@@ -51,6 +52,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 -m $(FAST)
+
+gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py
 
 mutants: $(READY)
 	$(BIN)/python tests/mutants.py $(NAMES)

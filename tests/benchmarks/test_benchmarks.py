@@ -3,6 +3,7 @@
 What the tiny forms leave out:
 
 - `loss.py`: the Triton kernels where there is no GPU, and sets of more than 64 candidates.
+- `gpu.py`: what is measured on a GPU; here the same processes on a CPU, with the small encoder.
 - `ingest.py`: DISFA's video, crops of 224 px, and memory against a recording's length.
 - `loader.py`: processes of their own, the peers that are not installed, all frames of a clip, more than one round.
 - `loader_memory.py`: a process of its own, so the processes' memory is that of the tests too.
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import fault_runs
 import faults
+import gpu
 import ingest
 import loader
 import loader_memory
@@ -42,7 +44,7 @@ from au_dist.train import events
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
-SCRIPTS = (faults, ingest, loader, loader_memory, loader_s3, loss, methods, mixing, overhead, resume, synth)
+SCRIPTS = (faults, gpu, ingest, loader, loader_memory, loader_s3, loss, methods, mixing, overhead, resume, synth)
 
 
 def table(text: str, numbers: int) -> list[list[str]]:
@@ -107,6 +109,31 @@ def test_the_forms_of_the_loss_have_one_value_and_one_gradient(capsys):
     assert dense[1] > 0
     assert plain[1] > 0
     assert plain[3:5] == pytest.approx(dense[3:5], abs=2e-6)
+
+
+@pytest.mark.slow
+def test_the_report_of_a_gpu_has_a_row_for_everything(tmp_path, capsys):
+    gpu.main(["--tiny", "--out", str(tmp_path / "gpu.md")])
+    capsys.readouterr()
+    text = (tmp_path / "gpu.md").read_text()
+    ((_, images, rate, _, _, value),) = table(text, numbers=4)
+    assert (images, float(rate) > 0) == ("16", True)
+    assert math.isfinite(float(value))
+    assert re.search(r"operations a second: bf16 [\d.e+-]+, tf32", text)
+    assert re.search(r"JPEGs a second: \d+ by one core", text)
+    assert "drawn               64     plain" in text
+
+
+def test_what_takes_too_long_or_fails_is_a_row(monkeypatch, capsys):
+    report = gpu.Report(budget_s=60)
+    wrong = gpu.replace(gpu.tiny(gpu.PLAIN), name="no such encoder", encoder="none")
+    peak = {"bf16": 1.0}
+    monkeypatch.setattr(gpu, "MOST_S", 30)
+    assert "failed" in gpu._row(report, wrong, "cpu", peak)
+    report.ends = 0.0
+    assert gpu._row(report, gpu.PLAIN, "cpu", peak) == "not run: no time was left"
+    assert [line.count("|") for line in report.lines] == [7, 7]
+    capsys.readouterr()
 
 
 @pytest.mark.slow

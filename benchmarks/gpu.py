@@ -1,0 +1,328 @@
+"""Everything of this project that runs on a GPU, tried and measured there in a few minutes, one report.
+
+    python benchmarks/gpu.py                      writes benchmarks/results/gpu-<device>-<date>.md (`make gpu`)
+    python benchmarks/gpu.py --tiny               the same way on a CPU, small: no measurement
+    python benchmarks/gpu.py --budget 300         seconds in all; what does not fit any more is named
+
+The tests that are marked `gpu` first, then the loss in its forms, decoding, and steps of AUNCE through DeepSpeed. Each
+has a process of its own: one that fails or runs out of memory is a row of the report and ends no other.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Seconds for all, below the ten minutes for which a machine is often lent, and the most for one measurement.
+BUDGET_S, MOST_S = 540, 90
+
+#: Multiplications and additions of one forward pass of Swin-B at 224 pixels (torchvision's figure). With the backward
+#: pass there are three times as many; each is two operations.
+SWIN_B_MACS = 15.43e9
+
+#: Shape of a contrast set whose loss is measured: action units and length of an embedding.
+AUS, WIDTH = 12, 256
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of AUNCE that is measured.
+
+    Attributes:
+        name: What the row is called.
+        encoder: The image encoder.
+        size: Side of the input in pixels.
+        clips: Images of a contrast set; each is seen in two views.
+        precision: Of products.
+        zero: ZeRO stage.
+        recompute: Activation checkpointing.
+        compiled: `torch.compile` of the network.
+        steps: Steps that are timed, after two that are not.
+    """
+
+    name: str
+    encoder: str = "swin_b"
+    size: int = 224
+    clips: int = 32
+    precision: str = "bf16"
+    zero: int = 0
+    recompute: bool = False
+    compiled: bool = False
+    steps: int = 8
+
+
+PLAIN = Step("bf16")
+STEPS = (
+    PLAIN,
+    replace(PLAIN, name="float32", precision="fp32"),
+    replace(PLAIN, name="bf16, activation checkpointing", recompute=True),
+    replace(PLAIN, name="bf16, ZeRO 1", zero=1),
+    replace(PLAIN, name="bf16, ZeRO 2", zero=2),
+    replace(PLAIN, name="bf16, ZeRO 3", zero=3),
+    replace(PLAIN, name="bf16, torch.compile", compiled=True),
+)
+
+#: The largest contrast set is sought among these, with activation checkpointing.
+LARGER = (64, 128, 256, 512, 1024)
+
+
+def tiny(step: Step) -> Step:
+    """Return a step that a CPU does in seconds."""
+    return replace(step, encoder="tiny", size=32, clips=8, steps=1, precision="fp32", compiled=False)
+
+
+def measure_step(step: Step, device: str) -> dict[str, float]:
+    """Measure steps in this process, alone in a group of its own (NCCL, or gloo on a CPU)."""
+    import torch
+    import torch.distributed as dist
+
+    from au_dist.config.running import Engine, Optim
+    from au_dist.config.sections import Model
+    from au_dist.dist.deepspeed_engine import DeepSpeedEngine
+    from au_dist.dist.world import World
+    from au_dist.methods.aunce import Aunce, AunceTask
+    from au_dist.model.encoders import recompute
+    from au_dist.model.network import AUNetwork
+
+    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")  # DeepSpeed asks for them
+    if device == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    with tempfile.TemporaryDirectory() as folder:
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, init_method=f"file://{folder}/group", rank=0, world_size=1)
+        torch.manual_seed(0)
+        place = torch.device("cuda:0" if device == "cuda" else "cpu")
+        world = World(0, 1, place)
+        network = AUNetwork(Model(encoder=step.encoder, embed_dim=WIDTH), AUS, step.size)
+        recompute(network, step.recompute)
+        if step.compiled:
+            network.compile()
+        task = AunceTask(network, Aunce(), torch.ones(AUS), 0, 1, world)
+        settings = Engine(precision=step.precision, zero=step.zero)
+        engine = DeepSpeedEngine(task, settings, Optim(), micro=step.clips, accumulate=1, world=world)
+        views = tuple(torch.randn(step.clips, 3, step.size, step.size, device=place) for _ in range(2))
+        y_BA = torch.randint(0, 2, (step.clips, AUS), device=place).float()
+        valid_BA = torch.ones_like(y_BA, dtype=torch.bool)
+
+        def learn(number: int) -> float:
+            loss = engine.loss(views, y_BA, valid_BA, number)
+            engine.learn(1e-5, loss)
+            return loss.item()
+
+        for number in range(2):
+            learn(number)
+        begun = _now(device)
+        losses = [learn(2 + number) for number in range(step.steps)]
+        seconds = (_now(device) - begun) / step.steps
+        mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
+        engine.close()
+        dist.destroy_process_group()
+    if not all(map(torch.isfinite, map(torch.tensor, losses))):
+        raise SystemExit(f"The loss is not finite: {losses}")
+    return {"images": 2 * step.clips / seconds, "mib": mib, "loss": losses[-1]}
+
+
+def measure_products(device: str) -> dict[str, float]:
+    """Return what large products of matrices reach here, in operations a second: what others are compared to."""
+    import torch
+
+    side, found = (8192 if device == "cuda" else 256), {}
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for name, kind in (("bf16", torch.bfloat16), ("tf32", torch.float32)):
+        a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+        for _ in range(3):
+            a @ b
+        begun = _now(device)
+        for _ in range(10):
+            a @ b
+        found[name] = 10 * 2 * side**3 / (_now(device) - begun)
+    return found
+
+
+def measure_decode(device: str, count: int, side: int) -> dict[str, float]:
+    """Return JPEGs a second, decoded by one core and, on CUDA, by nvJPEG in batches."""
+    import numpy as np
+    import simplejpeg
+    import torch
+
+    from au_dist.data.decode import on_gpu
+    from au_dist.data.jpeg import pixels, stack
+
+    draw = np.random.default_rng(0)
+    coarse = draw.integers(0, 256, (64, side // 8, side // 8, 3)).astype(np.uint8)
+    jpegs = [simplejpeg.encode_jpeg(np.kron(picture, np.ones((8, 8, 1), np.uint8)), 92) for picture in coarse]
+    jpegs = [jpegs[k % len(jpegs)] for k in range(count)]
+    begun = time.perf_counter()
+    stack((pixels(jpeg, side) for jpeg in jpegs), side)
+    found = {"cpu": count / (time.perf_counter() - begun)}
+    if device == "cuda":
+        decode = on_gpu(torch.device("cuda:0"), side)
+        decode(jpegs[:64])
+        begun = _now(device)
+        for first in range(0, count, 256):
+            decode(jpegs[first : first + 256])
+        found["gpu"] = count / (_now(device) - begun)
+    return found
+
+
+def _now(device: str) -> float:
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+MEASURES = {"step": measure_step, "products": measure_products, "decode": measure_decode}
+
+
+class Report:
+    """Lines of Markdown, and the time that is left for more of them."""
+
+    def __init__(self, budget_s: float) -> None:
+        self.lines: list[str] = []
+        self.ends = time.monotonic() + budget_s
+
+    def say(self, *lines: str) -> None:
+        """Add lines, and print them."""
+        self.lines += lines
+        print("\n".join(lines), flush=True)
+
+    def run(self, command: list[str], most_s: float = MOST_S) -> tuple[str, str]:
+        """Return what a command printed, and in a few words why it printed nothing; both may be empty."""
+        left = min(most_s, self.ends - time.monotonic())
+        if left < 5:
+            return "", "not run: no time was left"
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=left
+            )
+        except subprocess.TimeoutExpired:
+            return "", f"stopped after {left:.0f} s"
+        last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "")
+        return done.stdout, "" if done.returncode == 0 else f"failed: {last[:160]}"
+
+    def measured(self, what: str, **arguments: Any) -> tuple[dict[str, float], str]:
+        """Return what a measurement in a process of its own found, or why it found nothing."""
+        asked = json.dumps({"what": what, **arguments})
+        text, why = self.run([sys.executable, __file__, "--one", asked])
+        found = next((line for line in reversed(text.splitlines()) if line.startswith("found ")), None)
+        return (json.loads(found.removeprefix("found ")), "") if found else ({}, why or "it printed nothing")
+
+
+def one(asked: dict[str, Any]) -> dict[str, float]:
+    """Measure in this process."""
+    what = asked.pop("what")
+    if what == "step":
+        return measure_step(Step(**asked["step"]), asked["device"])
+    return MEASURES[what](**asked)  # type: ignore[operator]
+
+
+def write(report: Report, device: str, small: bool) -> None:
+    """Measure everything."""
+    import torch
+
+    name = torch.cuda.get_device_name(0) if device == "cuda" else "CPU"
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    today = datetime.datetime.now(datetime.UTC).date()
+    report.say(f"# On a GPU: {name}", "", f"Commit {commit.strip()}, {today}; torch {torch.__version__}.", "")
+
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
+    text, why = ("", "") if small else report.run(command, 120)
+    summary = next((line for line in reversed(text.splitlines()) if " in " in line), why or "not run: a CPU")
+    report.say(f"Tests that are marked `gpu`: {summary.strip('= ')}", "")
+
+    peak, why = report.measured("products", device=device)
+    said = ", ".join(f"{kind} {rate / 1e12:.3g}" for kind, rate in peak.items()) or why
+    report.say(f"Large products of matrices, in 10^12 operations a second: {said}.", "")
+
+    report.say("## Loss: forms side by side", "", "```")
+    sizes = ["--tiny"] if small else ["--candidates", "1024", "4096", "16384", "--kinds", "drawn"]
+    forms = [] if small else ["--forms", "plain", "triton"]
+    text, why = report.run([sys.executable, "benchmarks/loss.py", "--device", device, *sizes, *forms])
+    report.say(*(text or why).rstrip().splitlines())
+    dense = [] if small else ["--candidates", "1024", "2048", "--kinds", "drawn", "--forms", "dense"]
+    if dense:
+        text, why = report.run([sys.executable, "benchmarks/loss.py", "--device", device, *dense])
+        report.say(*(text or why).rstrip().splitlines())
+    report.say("```", "", *_roofline(report, peak), "")
+
+    found, why = report.measured("decode", device=device, count=64 if small else 8192, side=32 if small else 224)
+    rates = " and ".join(f"{rate:.0f} by {'nvJPEG' if kind == 'gpu' else 'one core'}" for kind, rate in found.items())
+    report.say("## Decoding", "", f"JPEGs a second: {rates or why}.", "")
+
+    report.say("## Steps of AUNCE through DeepSpeed, alone in a group", "")
+    report.say("| | images a step | images/s | memory, MiB | of bf16's peak | loss |", "|---|---|---|---|---|---|")
+    for step in STEPS[:1] if small else STEPS:
+        _row(report, tiny(step) if small else step, device, peak)
+    for clips in () if small else LARGER:
+        larger = replace(PLAIN, name="bf16, activation checkpointing", recompute=True, clips=clips, steps=2)
+        if _row(report, larger, device, peak):
+            break
+
+
+def _row(report: Report, step: Step, device: str, peak: dict[str, float]) -> str:
+    found, why = report.measured("step", step=asdict(step), device=device)
+    if why:
+        report.say(f"| {step.name} | {2 * step.clips} | {why.replace('|', '/')} | | | |")
+        return why
+    reached = 6 * SWIN_B_MACS * found["images"] / peak["bf16"] if step.encoder == "swin_b" and "bf16" in peak else None
+    share = "" if reached is None else f"{reached:.0%}"
+    cells = (step.name, 2 * step.clips, f"{found['images']:.0f}", f"{found['mib']:.0f}", share, f"{found['loss']:.4f}")
+    report.say(f"| {' | '.join(map(str, cells))} |")
+    return ""
+
+
+def _roofline(report: Report, peak: dict[str, float]) -> list[str]:
+    """Compare the kernels with what products alone would take: one forward, three backward, three TF32 passes each."""
+    rows = []
+    for line in report.lines:
+        match = re.match(r"drawn +(\d+) +triton +([\d.]+)", line)
+        if match and "tf32" in peak:
+            candidates, seconds = int(match[1]), float(match[2])
+            rate = 3 * 4 * 2 * candidates**2 * WIDTH * AUS / seconds
+            rows.append(f"Kernels at 2N = {candidates}: {rate / peak['tf32']:.0%} of the rate of large TF32 products.")
+    return rows
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", type=float, default=BUDGET_S, help="seconds in all")
+    parser.add_argument("--out", type=Path, help="the report; in benchmarks/results by default")
+    parser.add_argument("--tiny", action="store_true", help="small, on a CPU")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.one:
+        print("found " + json.dumps(one(json.loads(arguments.one))))
+        return
+    import torch
+
+    if not arguments.tiny and not torch.cuda.is_available():
+        print("There is no GPU that torch can use here: nothing was measured.")
+        return
+    device = "cpu" if arguments.tiny else "cuda"
+    report = Report(arguments.budget)
+    write(report, device, arguments.tiny)
+    name = re.sub(r"\W+", "-", torch.cuda.get_device_name(0) if device == "cuda" else "cpu").strip("-").lower()
+    today = datetime.datetime.now(datetime.UTC).date()
+    out = arguments.out or ROOT / "benchmarks" / "results" / f"gpu-{name}-{today}.md"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(".partial")
+    partial.write_text("\n".join(report.lines) + "\n")
+    os.replace(partial, out)
+    print(f"\n{out}")
+
+
+if __name__ == "__main__":
+    main()
