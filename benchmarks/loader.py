@@ -68,7 +68,7 @@ def make_shards(place: Path, subjects: int = FULL.subjects) -> None:
     from au_dist.storage.store import open_store
     from au_dist.synthetic.clips import SynthSpec, synth_aus, synth_clips, synth_recipe
 
-    spec = SynthSpec(12, 2, 64, FRAMES, size=SIDE, stride=2)
+    spec = SynthSpec(min(12, subjects // 8), 2, 64, FRAMES, size=SIDE, stride=2)
     clips = list(synth_clips(spec))
 
     def many() -> Any:

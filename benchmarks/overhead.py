@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-#: Turns, steps of a turn, and clips of a step: as in the documents, and with `--tiny`.
-FULL, TINY = (7, 50, 64), (2, 2, 16)
+#: Turns, steps of a turn, clips of a step, and subjects: as in the documents, and with `--tiny`.
+FULL, TINY = (7, 50, 64, 12), (2, 2, 16, 3)
 
 RECIPE = {
     "name": "overhead",
@@ -92,7 +92,7 @@ def worker(config: dict[str, Any]) -> None:
     Path(config["out"]).write_text(json.dumps(found))
 
 
-def measure(place: Path, turns: int, steps: int, clips: int) -> dict[str, list[float]]:
+def measure(place: Path, turns: int, steps: int, clips: int, subjects: int) -> dict[str, list[float]]:
     """Return the seconds of each turn."""
     import ray.data
     from ray.train import RunConfig, ScalingConfig
@@ -107,7 +107,7 @@ def measure(place: Path, turns: int, steps: int, clips: int) -> dict[str, list[f
     from au_dist.storage.store import open_store
     from au_dist.synthetic.clips import SynthSpec
 
-    ingest_synthetic(SynthSpec(12, 2, 64, 1, size=64, stride=5), open_store(place / "shards"))
+    ingest_synthetic(SynthSpec(subjects, 2, 64, 1, size=64, stride=5), open_store(place / "shards"))
     changed = {"shards": f"{place}/shards", "runs": f"{place}/runs", "batch": {"clips": clips}}
     context = make_context(Recipe.model_validate({**RECIPE, **changed}))
     quiet()
@@ -141,9 +141,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--turns", type=int)
     parser.add_argument("--tiny", action="store_true", help="two turns of 2 steps of 16 clips")
     arguments = parser.parse_args(argv)
-    turns, steps, clips = TINY if arguments.tiny else FULL
+    turns, steps, clips, subjects = TINY if arguments.tiny else FULL
     with tempfile.TemporaryDirectory() as folder, ray_session():
-        found = measure(Path(folder), arguments.turns or turns, steps, clips)
+        found = measure(Path(folder), arguments.turns or turns, steps, clips, subjects)
     print("| what | ms a step | of the other | smallest to largest |\n|---|---|---|---|")
     for name, mine, others in rows(found, steps):
         ratios = [one / other for one, other in zip(mine, others, strict=True)]

@@ -1,5 +1,6 @@
 """What tests share: the golden-file flag, one Ray for the whole session, a small set of shards."""
 
+import ast
 import functools
 import os
 import re
@@ -18,6 +19,8 @@ from au_dist.storage.store import Store, open_store
 from au_dist.synthetic.clips import SynthSpec
 
 GOLDEN = Path(__file__).parent / "golden"
+
+_RAY = re.compile(r"\bmark\.ray\b")
 
 #: A busy machine is no failure.
 settings.register_profile("au-dist", deadline=None)
@@ -42,18 +45,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class OneRay(LoadScopeScheduling):
-    """One of several processes has all files with tests that start Ray; the others share the rest.
+    """One of several processes has all tests that start Ray; the others share the rest, file by file.
 
     Two Rays at once would take more than 8 GiB.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if _starts_ray(nodeid.partition("::")[0]) else nodeid
+        file, _, test = nodeid.partition("::")
+        return "ray" if test.partition("[")[0] in _starting_ray(file) else file
 
 
 @functools.cache
-def _starts_ray(file: str) -> bool:
-    return re.search(r"\bmark\.ray\b", (GOLDEN.parents[1] / file).read_text()) is not None
+def _starting_ray(file: str) -> frozenset[str]:
+    """Return the tests of a file that are marked `ray`, or whose file is."""
+    tree = ast.parse((GOLDEN.parents[1] / file).read_text())
+    tests = {node.name: node.decorator_list for node in tree.body if isinstance(node, ast.FunctionDef)}
+    marks = [node.value for node in tree.body if isinstance(node, ast.Assign) and "pytestmark" in ast.unparse(node)]
+    return frozenset(name for name, own in tests.items() if _RAY.search(" ".join(map(ast.unparse, [*own, *marks]))))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
