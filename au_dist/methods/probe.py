@@ -24,7 +24,7 @@ def probe_metrics(
     `val_f1`, `val_auc` and the thresholds are those of a ridge regression fitted on training frames, as strong as
     predicts held-out training subjects best; `val_knn_auc` is that of the nearest training frames; `val_identity` is
     the share of validation frames whose nearest other frame shows the same subject (`identity`), `val_identity_chance`
-    what guessing would give.
+    what guessing would give; `val_rank` is how many directions an action unit's embeddings use, on the mean over units.
 
     Args:
         train_NAD: Embeddings of this rank's training frames.
@@ -45,13 +45,15 @@ def probe_metrics(
     few = _few(validation, world)
     lists = ([names[index] for index in few] for names in (validation.subjects, validation.videos, validation.clips))
     parts = all_gather_objects((validation_NAD[few], *lists), world)
-    seen_ND = np.concatenate([part[0].reshape(len(part[0]), -1) for part in parts if len(part[0])])
+    seen_NAD = np.concatenate([part[0] for part in parts if len(part[0])])
+    seen_ND = seen_NAD.reshape(len(seen_NAD), -1)
     who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
     return {
         **metrics_of(ridge_NA, judged_y_NA, judged_NA),
         "val_knn_auc": average(judged(per_au(judged_y_NA, judged_NA, knn_NA, np.zeros(judged_NA.shape[1]))), "auc"),
         "val_identity": who,
         "val_identity_chance": chance,
+        "val_rank": float(np.mean([effective_rank(seen_NAD[:, au]) for au in range(seen_NAD.shape[1])])),
     }
 
 
@@ -70,6 +72,20 @@ def nearest(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, neighbours: i
     count = min(neighbours, len(x_ND))
     place_MK = np.argpartition(-(new_MD @ x_ND.T), count - 1, axis=1)[:, :count]
     return y_N[place_MK].mean(1)
+
+
+def effective_rank(z_ND: np.ndarray) -> float:
+    """Return how many directions embeddings use, from 1 to D: the smaller, the more of them has collapsed.
+
+    The exponential of the entropy of their singular values' shares: RankMe (Garrido et al., ICML 2023).
+
+    Args:
+        z_ND: Embeddings; not centred, as there.
+    """
+    value_D = np.linalg.eigvalsh(z_ND.T.astype(np.float64) @ z_ND.astype(np.float64)).clip(min=0) ** 0.5
+    share_D = value_D / max(value_D.sum(), 1e-12)
+    share_D = share_D[share_D > 1e-7]
+    return float(np.exp(-(share_D * np.log(share_D)).sum()))
 
 
 def identity(z_ND: np.ndarray, subjects: list[str], videos: list[str], clips: list[str]) -> tuple[float, float]:

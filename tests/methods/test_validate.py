@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from au_dist.methods.probe import identity, nearest
+from au_dist.methods.probe import effective_rank, identity, nearest
 
 
 def unit(*shape, seed=0):
@@ -31,6 +31,18 @@ def test_the_nearest_frames_vote():
     best = np.argsort(-(new @ x.T), axis=1)[:, :7]
     np.testing.assert_allclose(nearest(x, y, new, 7), y[best].mean(1))
     np.testing.assert_allclose(nearest(x, y, new, 500), np.full(40, y.mean()), rtol=1e-6)
+
+
+def test_the_rank_is_how_many_directions_are_used():
+    random = np.random.default_rng(0)
+    turn = np.linalg.qr(random.standard_normal((16, 16)))[0]
+    for used in (1, 4, 16):
+        sides = np.eye(16)[:used].repeat(10, 0)
+        assert effective_rank(sides @ turn) == pytest.approx(used, rel=1e-6)
+    # Two directions, one of them three times as strong: entropy of the shares 3/4 and 1/4.
+    uneven = np.array([[3.0, 0.0], [0.0, 1.0]])
+    assert effective_rank(uneven) == pytest.approx(math.exp(0.75 * math.log(4 / 3) + 0.25 * math.log(4)))
+    assert effective_rank(np.ones((50, 8))) == pytest.approx(1, abs=1e-4)
 
 
 def test_embeddings_of_who_are_found_out_and_random_ones_are_not():

@@ -85,7 +85,7 @@ def test_a_run_leaves_its_record(pretrained, runs):
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, result["steps"] + 1))
     assert {"clips_per_s", "grad_norm", "lr", "data_wait", "eta_s"} <= steps[0].keys()
-    asked = {"val_f1", "val_auc", "val_knn_auc", "val_identity", "val_identity_chance"}
+    asked = {"val_f1", "val_auc", "val_knn_auc", "val_identity", "val_identity_chance", "val_rank"}
     assert all(asked <= line.keys() for line in lines if "loss" not in line)
     stored = [event for event in shown if isinstance(event, Stored)]
     assert [event.row() for event in shown if not isinstance(event, Stored | Noted)] == lines
