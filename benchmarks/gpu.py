@@ -9,10 +9,12 @@ has a process of its own: one that fails or runs out of memory is a row of the r
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,8 +71,17 @@ STEPS = (
     replace(PLAIN, name="bf16, ZeRO 1", zero=1),
     replace(PLAIN, name="bf16, ZeRO 2", zero=2),
     replace(PLAIN, name="bf16, ZeRO 3", zero=3),
-    replace(PLAIN, name="bf16, torch.compile", compiled=True),
 )
+
+#: Tried last, for it may take long.
+COMPILED, COMPILED_S = replace(PLAIN, name="bf16, torch.compile", compiled=True), 180
+
+#: What is tested first: what is marked, and that the kernels' numbers are those of the other forms, here without an
+#: interpreter.
+TESTS = {
+    "Tests that are marked `gpu`": ["-m", "gpu", "tests"],
+    "Tests of the loss's kernels": ["tests/model/test_tiles_triton.py", "tests/model/test_losses.py"],
+}
 
 #: The largest contrast set is sought among these, with activation checkpointing.
 LARGER = (64, 128, 256, 512, 1024)
@@ -154,6 +165,7 @@ def measure_decode(device: str, count: int, side: int) -> dict[str, float]:
     import numpy as np
     import simplejpeg
     import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
 
     from au_dist.data.decode import on_gpu
     from au_dist.data.jpeg import pixels, stack
@@ -166,7 +178,9 @@ def measure_decode(device: str, count: int, side: int) -> dict[str, float]:
     stack((pixels(jpeg, side) for jpeg in jpegs), side)
     found = {"cpu": count / (time.perf_counter() - begun)}
     if device == "cuda":
-        decode = on_gpu(torch.device("cuda:0"), side)
+        decode, place = on_gpu(torch.device("cuda:0"), side), torch.device("cuda:0")
+        raw = [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in jpegs[:64]]
+        decode_jpeg(raw, mode=ImageReadMode.RGB, device=place)  # fails where nvJPEG does; `on_gpu` would go to the CPU
         decode(jpegs[:64])
         begun = _now(device)
         for first in range(0, count, 256):
@@ -183,49 +197,64 @@ def _now(device: str) -> float:
     return time.perf_counter()
 
 
-MEASURES = {"step": measure_step, "products": measure_products, "decode": measure_decode}
-
-
 class Report:
-    """Lines of Markdown, and the time that is left for more of them."""
+    """Lines of Markdown, and the time that is left for more of them.
 
-    def __init__(self, budget_s: float) -> None:
+    Args:
+        budget_s: Seconds in all.
+        out: Where the lines are, from the first on: a machine may be taken away.
+    """
+
+    def __init__(self, budget_s: float, out: Path) -> None:
         self.lines: list[str] = []
-        self.ends = time.monotonic() + budget_s
+        self.ends, self.out = time.monotonic() + budget_s, out
 
     def say(self, *lines: str) -> None:
         """Add lines, and print them."""
         self.lines += lines
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text("\n".join(self.lines) + "\n")
         print("\n".join(lines), flush=True)
 
     def run(self, command: list[str], most_s: float = MOST_S) -> tuple[str, str]:
-        """Return what a command printed, and in a few words why it printed nothing; both may be empty."""
+        """Return what a command printed, and in a few words why it did not come to its end."""
         left = min(most_s, self.ends - time.monotonic())
         if left < 5:
             return "", "not run: no time was left"
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=left
-            )
-        except subprocess.TimeoutExpired:
-            return "", f"stopped after {left:.0f} s"
-        last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "")
-        return done.stdout, "" if done.returncode == 0 else f"failed: {last[:160]}"
+        with tempfile.TemporaryFile("w+") as said:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, text=True, start_new_session=True)
+            try:
+                process.wait(left)
+                why = ""
+            except subprocess.TimeoutExpired:
+                why = f"stopped after {left:.0f} s"
+            # What it has started, too: it would keep the GPU.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            said.seek(0)
+            text = said.read()
+        lines = [line for line in text.splitlines() if line.strip()]
+        last = next((line for line in reversed(lines) if re.search(r"\w(Error|Exit): ", line)), (lines or [""])[-1])
+        return text, why or ("" if process.returncode == 0 else f"failed: {last[:160]}")
 
-    def measured(self, what: str, **arguments: Any) -> tuple[dict[str, float], str]:
+    def measured(self, what: str, most_s: float = MOST_S, **arguments: Any) -> tuple[dict[str, float], str]:
         """Return what a measurement in a process of its own found, or why it found nothing."""
         asked = json.dumps({"what": what, **arguments})
-        text, why = self.run([sys.executable, __file__, "--one", asked])
+        text, why = self.run([sys.executable, __file__, "--one", asked], most_s)
         found = next((line for line in reversed(text.splitlines()) if line.startswith("found ")), None)
         return (json.loads(found.removeprefix("found ")), "") if found else ({}, why or "it printed nothing")
 
 
 def one(asked: dict[str, Any]) -> dict[str, float]:
     """Measure in this process."""
-    what = asked.pop("what")
-    if what == "step":
-        return measure_step(Step(**asked["step"]), asked["device"])
-    return MEASURES[what](**asked)  # type: ignore[operator]
+    match asked.pop("what"):
+        case "step":
+            return measure_step(Step(**asked["step"]), asked["device"])
+        case "products":
+            return measure_products(**asked)
+        case _:
+            return measure_decode(**asked)
 
 
 def write(report: Report, device: str, small: bool) -> None:
@@ -237,10 +266,11 @@ def write(report: Report, device: str, small: bool) -> None:
     today = datetime.datetime.now(datetime.UTC).date()
     report.say(f"# On a GPU: {name}", "", f"Commit {commit.strip()}, {today}; torch {torch.__version__}.", "")
 
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
-    text, why = ("", "") if small else report.run(command, 120)
-    summary = next((line for line in reversed(text.splitlines()) if " in " in line), why or "not run: a CPU")
-    report.say(f"Tests that are marked `gpu`: {summary.strip('= ')}", "")
+    for what, chosen in TESTS.items():
+        text, why = ("", "") if small else report.run([sys.executable, "-m", "pytest", "-q", *chosen], 120)
+        summary = next((line for line in reversed(text.splitlines()) if " in " in line), why or "not run: a CPU")
+        failed = [line for line in text.splitlines() if line.startswith("FAILED")]
+        report.say(f"{what}: {summary.strip('= ')}", *failed, "")
 
     peak, why = report.measured("products", device=device)
     said = ", ".join(f"{kind} {rate / 1e12:.3g}" for kind, rate in peak.items()) or why
@@ -269,10 +299,12 @@ def write(report: Report, device: str, small: bool) -> None:
         larger = replace(PLAIN, name="bf16, activation checkpointing", recompute=True, clips=clips, steps=2)
         if _row(report, larger, device, peak):
             break
+    if not small:
+        _row(report, COMPILED, device, peak, COMPILED_S)
 
 
-def _row(report: Report, step: Step, device: str, peak: dict[str, float]) -> str:
-    found, why = report.measured("step", step=asdict(step), device=device)
+def _row(report: Report, step: Step, device: str, peak: dict[str, float], most_s: float = MOST_S) -> str:
+    found, why = report.measured("step", most_s, step=asdict(step), device=device)
     if why:
         report.say(f"| {step.name} | {2 * step.clips} | {why.replace('|', '/')} | | | |")
         return why
@@ -312,14 +344,11 @@ def main(argv: list[str] | None = None) -> None:
         print("There is no GPU that torch can use here: nothing was measured.")
         return
     device = "cpu" if arguments.tiny else "cuda"
-    report = Report(arguments.budget)
-    write(report, device, arguments.tiny)
     name = re.sub(r"\W+", "-", torch.cuda.get_device_name(0) if device == "cuda" else "cpu").strip("-").lower()
     today = datetime.datetime.now(datetime.UTC).date()
     out = arguments.out or ROOT / "benchmarks" / "results" / f"gpu-{name}-{today}.md"
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
-    partial.write_text("\n".join(report.lines) + "\n")
+    write(Report(arguments.budget, partial), device, arguments.tiny)
     os.replace(partial, out)
     print(f"\n{out}")
 

@@ -64,6 +64,14 @@ def _starting_ray(file: str) -> frozenset[str]:
     return frozenset(name for name, own in tests.items() if _RAY.search(" ".join(map(ast.unparse, [*own, *marks]))))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See that no mark is missed that the scheduler, which has only names, reads out of the files."""
+    for item in items:
+        file, _, test = item.nodeid.partition("::")
+        if (item.get_closest_marker("ray") is not None) != (test.partition("[")[0] in _starting_ray(file)):
+            raise pytest.UsageError(f"{item.nodeid}: write the mark `ray` as a decorator or in `pytestmark`")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     return OneRay(config, log) if config.getoption("dist") == "loadscope" else None
 

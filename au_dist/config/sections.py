@@ -37,9 +37,10 @@ class Labels(Section):
         share: Share of the frames, drawn by a hash of (seed, frame); a larger share holds every smaller one.
         noise: For experiments, share of the occurrence labels that are turned into their opposite.
         missed: For experiments, share of the frames in which an action unit occurs that say it does not.
-        shifted: For experiments, each event begins and ends up to so many frames of its clip too early or too late.
+        shifted: For experiments, each event begins and ends up to so many frames of its clip too early or too late;
+            where it touches an end of the clip or the unknown, it stays there.
         coder: For experiments, each subject has one coder, to whom all events of an action unit are longer or shorter,
-            by up to so many frames at either end.
+            by up to so many frames at either end, likewise.
         validation: Whether these errors are in the labels of validation subjects too, or those are ``clean``.
         seed: Seed of the drawings; independent of the run's seed.
     """

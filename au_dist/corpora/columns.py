@@ -38,10 +38,16 @@ ROLES = {
 OF_INTERVALS = ("onset", "offset", "code", "level")
 
 #: An action unit in an interval's code, with the letter of its intensity: ``12``, ``AU12``, ``AU12C``, ``1+2``.
-UNIT = r"(?:AU)?[\s_]*0*([1-9]\d?)\s*([A-E])?"
+UNIT = r"(?:AU)?[\s_]*0*([1-9]\d?)(?:\.0+)?\s*([A-E])?"
 
-#: What may be meant for one: ``AU`` and a number within other words, or a number at the beginning, after a FACS letter.
-LIKE_UNIT = r".*\bAU[\s_.-]*0*([1-9]\d?)(?!\d).*|[LRUBTMW]?[\s_.-]*0*([1-9]\d?)(?![\d:]|st|nd|rd|th).*"
+#: What may be meant for one in other words: ``AU`` and a number; or a number, after a FACS letter for a side or a part,
+#: with nothing behind it but letters of intensity, marks, other numbers and such words.
+IN_WORDS = r"(?<![a-z])[lrutb]?[\W_]*AU[\W_]*0*([1-9]\d?)(?!\d)"
+BESIDE = r"left|right|weak|strong|slight|trace|onset|offset|apex|unilateral|bilateral|maybe|absent|and|or|[a-exyz]"
+LIKE_UNIT = rf"[\W_]*([lrutb])?[\W_]*0*([1-9]\d?)(?![\d:%]|[.,]\d)(?:[\W_\d]|(?<![a-z])(?:{BESIDE})(?![a-z]))*"
+
+#: Units of which FACS codes the top or the bottom lip alone: of others, T and B are no parts.
+LIPS = (18, 22, 23, 24, 25, 28)
 
 #: A column of one side of the face. ``_R`` is that of intensities where no column is of the left side.
 SIDED = r"(?:AU)?[\s_]*0*([1-9]\d?)[\s_]*(L|R|left|right)"
@@ -127,7 +133,8 @@ def understand(rows: Rows) -> Columns:
 def _sided(header: tuple[str, ...]) -> dict[int, int]:
     """Return place → action unit of the columns of one side of the face: ``AU12_L``, and ``AU12_R`` beside it."""
     matches = {place: re.fullmatch(SIDED, cell, re.IGNORECASE) for place, cell in enumerate(header)}
-    found = {place: (int(match[1]), match[2][0].lower()) for place, match in matches.items() if match}
+    named = {place: match for place, match in matches.items() if match and int(match[1]) in NAMES}
+    found = {place: (int(match[1]), match[2][0].lower()) for place, match in named.items()}
     left = {au for au, side in found.values() if side == "l"}
     return {place: au for place, (au, _) in found.items() if au in left}
 
@@ -146,8 +153,10 @@ def units_of(code: str) -> tuple[list[tuple[int, float | None]], list[str]]:
 
 def names_a_unit(part: str) -> bool:
     """Say whether what is not understood in a code may be meant for an action unit: ``R12B``, ``12?``, ``no AU12``."""
+    if any(int(found) in NAMES for found in re.findall(IN_WORDS, part, re.IGNORECASE)):
+        return True
     match = re.fullmatch(LIKE_UNIT, part, re.IGNORECASE)
-    return match is not None and int(match[1] or match[2]) in NAMES
+    return match is not None and int(match[2]) in (LIPS if (match[1] or "").upper() in ("T", "B") else NAMES)
 
 
 def _check(rows: Rows, columns: Columns) -> None:

@@ -34,7 +34,7 @@ def counted(recordings: Iterable[OwnRecording], options: Options) -> Counting:
     Raises:
         IngestError: The numbers do not tell.
     """
-    numbered = [some for some in recordings if some.filmed and "frame" in some.table.columns.roles]
+    numbered = [some for some in recordings if some.numbered]
     if not numbered:
         return Counting()
     if options.counted != "seen":
@@ -87,14 +87,15 @@ def beyond(recordings: Mapping[Who, OwnRecording], first: int) -> Iterator[str]:
     """Name the videos whose labels go on after the end that they promise."""
     for who, recording in recordings.items():
         frames, seconds = _promised(recording.entry) if recording.filmed else (None, None)
-        roles = recording.table.columns.roles
-        if "frame" in roles:
+        columns = recording.table.columns
+        if recording.numbered:
             last = float(np.nanmax(recording.frames(), initial=0))
             if frames and last - first + 1 > frames + TOLERANCE:
                 yield f"{who.place} (frame {last:.0f} of {frames})"
         elif seconds:
-            # Only rows that name an action unit have been looked at: others may hold anything.
+            # Of intervals, only rows that name an action unit have been looked at: others may hold anything.
             ends = [span.offset for row in recording.numbers for span in recording.table.spans.get(row, ())]
-            last = max([*ends, *(recording.times() if "time" in roles else ())], default=0.0)
+            timed = "time" in columns.roles and not columns.intervals
+            last = max(recording.times() if timed else ends, default=0.0)
             if last > seconds + OVER_S:
                 yield f"{who.place} ({last:.1f} s of {seconds:.1f})"

@@ -184,8 +184,8 @@ def _sequences(
     if missing := +missing:
         shown = first_few(f"{count} of {title}" for title, count in missing.most_common())
         notes.append(f"{missing.total()} listed pictures are not there and were left out ({shown}).")
-    rates = sorted({sequence.source.fps for sequence in sequences if isinstance(sequence.source, Pictures)})
-    notes.append(f"Lists say no frame rate: {' and '.join(f'{rate:g}' for rate in rates)} frames a second are taken.")
+    told = sorted({sequence.source.fps for sequence in sequences if isinstance(sequence.source, Pictures)})
+    notes.append(f"Lists say no frame rate: {' and '.join(f'{fps:g}' for fps in told)} frames a second are taken.")
     return sequences, aside
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from au_dist.core.errors import IngestError
 from au_dist.corpora.columns import LEVELS, Columns, names_a_unit, units_of
 from au_dist.corpora.label_files import MISSING, as_intensity, as_occurrence, occurrence_from
-from au_dist.corpora.rows import NOTHING, Rows, is_numeric
+from au_dist.corpora.rows import NOTHING, Rows, comma, is_numeric
 from au_dist.corpora.timed import Span
 
 #: Cells that say that an action unit occurs, and nothing of its intensity.
@@ -52,14 +51,6 @@ def read_codes(below: Rows, columns: Columns, occurs_from: float | None) -> Code
     named = {au for (au, _), name in zip(columns.aus, names, strict=True) if re.search(r"\d_?c$", name, re.IGNORECASE)}
     binary = frozenset(named | levelled if occurs_from is not None else {au for au, _ in columns.aus})
     code_RK = below.numbers(places, names, expected="0, 1, a number, or an empty cell")
-    if not np.isfinite(code_RK).any():
-        raise IngestError(
-            "No cell of the action units holds a code",
-            where=below.where,
-            expected="0 or 1, or an intensity, in some rows",
-            found="empty cells alone",
-            fix="Where they hold formulas, save the table with their values.",
-        )
     for k, (au, kind) in enumerate(columns.aus):
         known_R = code_RK[:, k][~np.isin(code_RK[:, k], MISSING)]
         # On a scale that goes beyond that of intensities 9 is a code like others.
@@ -157,13 +148,9 @@ def seconds(below: Rows, row: int, columns: Columns, role: str) -> float:
             columns.name(role),
             "seconds such as 62.5, or 0:01:02.5",
             cell or "an empty cell",
-            _comma(cell),
+            comma(cell),
         )
     return value
-
-
-def _comma(cell: str) -> str | None:
-    return "Write decimals with a point." if re.fullmatch(r"\d+,\d+", cell) else None
 
 
 def _occurs(cell: str) -> bool:

@@ -41,6 +41,12 @@ class OwnRecording:
         return self.entry.suffix in VIDEO_SUFFIXES
 
     @property
+    def numbered(self) -> bool:
+        """Whether its rows are frames of a video, by their numbers."""
+        columns = self.table.columns
+        return self.filmed and "frame" in columns.roles and not columns.intervals
+
+    @property
     def pictures(self) -> list[Entry]:
         """The pictures, in the order of the rows."""
         return [self.table.files[row] for row in self.numbers]

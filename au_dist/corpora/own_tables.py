@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from au_dist.core.errors import IngestError
 from au_dist.core.words import first_few
 from au_dist.corpora.columns import Columns, understand
@@ -45,6 +47,11 @@ class OwnTable:
     def all_spans(self) -> list[Span]:
         """The intervals of all rows."""
         return [span for spans in self.spans.values() for span in spans]
+
+    @property
+    def coded(self) -> bool:
+        """Whether any cell holds a code, or any row is an interval."""
+        return bool(self.spans) or (self.codes is not None and bool(np.isfinite(self.codes.code_RK).any()))
 
     def cell(self, row: int, role: str) -> str:
         """Return the cell of a row in the column that has a role; empty where it says nothing or there is none."""
@@ -92,6 +99,8 @@ def read_own(entry: Entry, files: FilesBelow, occurs_from: float | None) -> OwnT
             notes += (f"{entry.name}: {other.total()} codes say nothing of an action unit and were left out: {told}.",)
     else:
         codes = read_codes(below, columns, occurs_from)
+        if not np.isfinite(codes.code_RK).any():
+            notes += (f"{entry.name}: no cell of the action units holds a code.",)
     role = next((role for role in ("path", "video") if role in columns.roles), None)
     named = {
         row: below.cells[row][columns.roles[role]] if role else PurePosixPath(entry.name).stem

@@ -75,8 +75,7 @@ class Rows:
             found = None
         if found is None or np.isinf(found).any():
             row, k = next((r, k) for r, row in enumerate(cells) for k, cell in enumerate(row) if not _is_number(cell))
-            comma = "Write decimals with a point." if re.fullmatch(r"-?\d+,\d+", cells[row][k]) else None
-            raise self.error("A cell is no number", row, names[k], expected, cells[row][k], comma)
+            raise self.error("A cell is no number", row, names[k], expected, cells[row][k], comma(cells[row][k]))
         parts = ~np.isnan(found) & (found != np.round(found)) & np.isin(columns, list(whole))
         if parts.any():
             row, k = np.argwhere(parts)[0]
@@ -141,6 +140,11 @@ def _parted(texts: Sequence[str], mark: str, where: str) -> Iterator[tuple[int, 
             found=error,
             fix="Close it, or take the quotation marks and line breaks out of the cells.",
         ) from error
+
+
+def comma(cell: str) -> str | None:
+    """Return what to do about a number with a decimal comma; None where a cell is none."""
+    return "Write decimals with a point." if re.fullmatch(r"-?\d+,\d+", cell) else None
 
 
 def preview(cells: Iterable[str]) -> str:

@@ -57,6 +57,14 @@ def find(tree: Tree, options: Options) -> Found:
     beside = tree if tree.root.is_dir() else look(tree.root.parent)
     files = FilesBelow(look(options.root) if options.root else beside)
     tables = [read_own(entry, files, options.occurs_from) for entry in entries]
+    if not any(table.coded for table in tables):
+        raise IngestError(
+            "No cell of the action units holds a code",
+            where=tree.root,
+            expected="0 or 1, or an intensity, in some rows",
+            found="empty cells alone",
+            fix="Where they hold formulas, save the table with their values.",
+        )
     recordings = _recordings(tables, options)
     counting = counted(recordings.values(), options)
     names = _names(recordings)
@@ -98,12 +106,14 @@ def _recordings(tables: list[OwnTable], options: Options) -> dict[Who, OwnRecord
         for row, file in table.files.items():
             who = _who(table, row, file, options)
             first, place = shown.setdefault(file, (who, table.place(row)))
-            if first.subject != who.subject and file.suffix not in VIDEO_SUFFIXES:
+            other = (first.corpus, first.subject) != (who.corpus, who.subject)
+            if other and {first.side, who.side} != {"left", "right"} and file.suffix not in VIDEO_SUFFIXES:
                 raise IngestError(
-                    "A picture shows two people",
+                    "A picture shows two people, and the table does not say who is where",
                     where=f"{place} and {table.place(row)}",
-                    expected="one; nobody may be in training and in test at once",
-                    found=f"{file.name}: {first.subject} and {who.subject}",
+                    expected="one person, or a column `side` with left and right",
+                    found=f"{file.name}: {first.corpus}/{first.subject} and {who.corpus}/{who.subject}",
+                    fix="Nobody may be in training and in test at once: name the one who is seen.",
                 )
             known = found.setdefault(who, OwnRecording(table, []))
             if known.table is not table:
@@ -114,8 +124,9 @@ def _recordings(tables: list[OwnTable], options: Options) -> dict[Who, OwnRecord
                     fix="Put them into one table, or remove one.",
                 )
             known.numbers.append(row)
-    for corpus in {who.corpus for who in found}:
-        _check_spelling({who.subject for who in found if who.corpus == corpus})
+    named = {who for who, recording in found.items() if "subject" in recording.table.columns.roles}
+    for corpus in {who.corpus for who in named}:
+        _check_spelling({who.subject for who in named if who.corpus == corpus})
     seen: dict[str, list[Who]] = defaultdict(list)
     for who, recording in found.items():
         others = seen[who.place] if recording.filmed else []
@@ -139,9 +150,9 @@ def _check_spelling(subjects: Iterable[str]) -> None:
     spelt: dict[str, str] = {}
     for subject in sorted(subjects):
         plain = re.sub(r"\.0$", "", unicodedata.normalize("NFKC", subject).casefold())
-        # Between digits a mark parts two numbers: 1-11 is not 11-1.
-        plain = re.sub(r"(?<=\d)[\W_]+(?=\d)", "-", plain)
-        plain = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[^\w-]|_|(?<!\d)-|-(?!\d)", "", plain))
+        # Between digits a mark parts two numbers: 1-11 is not 11-1; before all, it is a sign.
+        plain = re.sub(r"(?<=\d)[\s_.-]+(?=\d)", "-", plain)
+        plain = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_.]|(?<=[^\d])-|(?<=\d)-(?!\d)", "", plain))
         other = spelt.setdefault(plain, subject)
         if other != subject:
             raise IngestError(

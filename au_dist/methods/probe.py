@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from au_dist.core.errors import TrainError
 from au_dist.core.metrics import average, judged, per_au
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
@@ -34,6 +35,7 @@ def probe_metrics(
         world: This process among the workers.
     """
     z_NAD, subject_N, y_NA, valid_NA = joined((train_NAD, np.array(train.subjects), train.y_NA, train.valid_NA), world)
+    _check_finite(z_NAD)
     ridge_NA, knn_NA = (np.zeros(validation_NAD.shape[:2], np.float32) for _ in range(2))
     for index in range(y_NA.shape[1]):
         known = valid_NA[:, index]
@@ -42,6 +44,7 @@ def probe_metrics(
             ridge_NA[:, index] = fitted(validation_NAD[:, index])
             knn_NA[:, index] = nearest(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
     ridge_NA, knn_NA, judged_y_NA, judged_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
+    _check_finite(ridge_NA)
     few = _few(validation, world)
     lists = ([names[index] for index in few] for names in (validation.subjects, validation.videos, validation.clips))
     parts = all_gather_objects((validation_NAD[few], *lists), world)
@@ -55,6 +58,16 @@ def probe_metrics(
         "val_identity_chance": chance,
         "val_rank": float(np.mean([effective_rank(seen_NAD[:, au]) for au in range(seen_NAD.shape[1])])),
     }
+
+
+def _check_finite(value_N: np.ndarray) -> None:
+    """Refuse embeddings that are no numbers; all ranks see the same, and end together."""
+    if not np.isfinite(value_N).all():
+        raise TrainError(
+            "The embeddings are not finite",
+            where="validation",
+            fix="Lower optim.lr or set optim.grad_clip; the last checkpoint is intact.",
+        )
 
 
 def _few(frames: Frames, world: World) -> list[int]:

@@ -138,6 +138,15 @@ def make_context(recipe: Recipe) -> Context:
             found=recipe.frames,
             fix="Lower these, or ingest longer clips.",
         )
+    moved = recipe.data.labels.shifted + recipe.data.labels.coder
+    if moved >= manifest.clip_frames:
+        raise RecipeError(
+            "Events cannot move so far within a clip",
+            where="data.labels.shifted, data.labels.coder",
+            expected=f"together less than the {manifest.clip_frames} frames of a clip",
+            found=moved,
+            fix="Lower them, or ingest longer clips: what touches the end of a clip stays there.",
+        )
     split = split_subjects(manifest.subjects, recipe.data.protocol, manifest.source.get("partitions"))
     columns = [manifest.aus.index(au) for au in aus]
     return Context(

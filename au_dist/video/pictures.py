@@ -32,6 +32,9 @@ UNTIMED, SHORTEST, TOO_SHORT = 40.0, 10.0, 100.0
 #: Greatest values of the depths that are used, for whole numbers and for floating point.
 WHOLE_TOPS, FLOAT_TOPS = tuple(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 32)), (1.0, 255.0)
 
+#: Share of the pixels, at either end, that may be darker or lighter than what counts.
+STRAY = 1e-4
+
 #: A picture that would use fewer of the 256 levels is scaled by its own range: infrared has little contrast.
 LEAST_LEVELS = 64
 
@@ -43,22 +46,24 @@ class Greys:
 
     Args:
         pictures: Each opens the file of a picture; called when the first of more than 8 bits was met.
+        pages: Whether all pictures of a file count, not the first alone.
     """
 
-    def __init__(self, pictures: Sequence[Callable[[], Path | IO[bytes]]]) -> None:
-        self.pictures = pictures
+    def __init__(self, pictures: Sequence[Callable[[], Path | IO[bytes]]], *, pages: bool = False) -> None:
+        self.pictures, self.pages = pictures, pages
 
     @cached_property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest value of all of them; of a picture that cannot be read none."""
+        """The smallest and the largest value of all of them, without stray ones; unreadable pictures have none."""
         low, high = math.inf, -math.inf
         for opened in self.pictures:
             with suppress(IngestError), _opened(opened(), None) as picture:
-                for place in _places(picture):
+                for place in _places(picture)[: None if self.pages else 1]:
                     picture.seek(place)
                     values_HW = np.asarray(picture) if _is_deep(picture) else np.zeros(0)
                     if values_HW.size and np.isfinite(values_HW).all():
-                        low, high = min(low, float(values_HW.min())), max(high, float(values_HW.max()))
+                        darkest, lightest = _range(values_HW)
+                        low, high = min(low, darkest), max(high, lightest)
         return low, high
 
 
@@ -93,7 +98,7 @@ def read_pictures(path: Path, notes: list[str] | None = None) -> Iterator[tuple[
     Raises:
         IngestError: The file is absent, is no picture, or is a single one whose pixels are all equal.
     """
-    greys = Greys([lambda: path])
+    greys = Greys([lambda: path], pages=True)
     with _opened(path, path) as picture:
         places, time = _places(picture), 0.0
         for place in places:
@@ -192,7 +197,7 @@ def _in_eight_bits(values_HW: np.ndarray, notes: list[str] | None, greys: Greys 
     """Scale grey values of more than 8 bits, uint8: by the depth that holds them, or by their own range."""
     if not np.isfinite(values_HW).all():
         raise ValueError("some pixels are not finite numbers")
-    low, high = greys.range if greys else (float(values_HW.min()), float(values_HW.max()))
+    low, high = greys.range if greys else _range(values_HW)
     tops = FLOAT_TOPS if values_HW.dtype.kind == "f" else WHOLE_TOPS
     top = next((top for top in tops if low >= 0 and high <= top), None)
     if top and (high - low) / top * 255 >= LEAST_LEVELS:
@@ -200,7 +205,13 @@ def _in_eight_bits(values_HW: np.ndarray, notes: list[str] | None, greys: Greys 
     else:
         zero, span, what = low, high - low or 1.0, f"their own range, {low:g} to {high:g},"
     note(notes, f"grey values of more than 8 bits: {what} became 0 to 255")
-    return np.rint((values_HW.astype(np.float64) - zero) * (255 / span)).astype(np.uint8)
+    return np.rint((values_HW.astype(np.float64) - zero) * (255 / span)).clip(0, 255).astype(np.uint8)
+
+
+def _range(values_HW: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest grey value but for stray ones: a few pixels of a camera may be broken."""
+    low = np.quantile(values_HW, STRAY, method="lower")
+    return float(low), float(np.quantile(values_HW, 1 - STRAY, method="higher"))
 
 
 def _check_contrast(rgb_HWC: np.ndarray) -> None:

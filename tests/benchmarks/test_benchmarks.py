@@ -19,6 +19,7 @@ Those that start Ray in a process of their own join the one of these tests.
 import ast
 import math
 import re
+import sys
 import typing
 from pathlib import Path
 
@@ -124,12 +125,14 @@ def test_the_report_of_a_gpu_has_a_row_for_everything(tmp_path, capsys):
     assert "drawn               64     plain" in text
 
 
-def test_what_takes_too_long_or_fails_is_a_row(monkeypatch, capsys):
-    report = gpu.Report(budget_s=60)
+def test_what_takes_too_long_or_fails_is_a_row(tmp_path, capsys):
+    report = gpu.Report(60, tmp_path / "gpu.partial")
     wrong = gpu.replace(gpu.tiny(gpu.PLAIN), name="no such encoder", encoder="none")
     peak = {"bf16": 1.0}
-    monkeypatch.setattr(gpu, "MOST_S", 30)
-    assert "failed" in gpu._row(report, wrong, "cpu", peak)
+    assert "Error" in gpu._row(report, wrong, "cpu", peak)
+    said, why = report.run([sys.executable, "-uc", "import time; print('begun'); time.sleep(60)"], 5.5)
+    assert (said, why) == ("begun\n", "stopped after 6 s")
+    assert len((tmp_path / "gpu.partial").read_text().splitlines()) == 1
     report.ends = 0.0
     assert gpu._row(report, gpu.PLAIN, "cpu", peak) == "not run: no time was left"
     assert [line.count("|") for line in report.lines] == [7, 7]

@@ -275,7 +275,7 @@ def test_one_person_has_one_spelling(place):
             place(f"video,subject,frame,AU1\nanna/talk,{one},0,1\nben/talk,{other},0,1\n")
     with pytest.raises(IngestError, match="does not say who is seen"):
         place("video,subject,frame,AU1\nanna/talk,a,0,1\nben/talk,NA,0,1\n")
-    for one, other in [("1-11", "11-1"), ("P1", "P10"), ("1", "10"), ("P1-2", "P12")]:
+    for one, other in [("1-11", "11-1"), ("P1", "P10"), ("1", "10"), ("P1-2", "P12"), ("X+", "X-"), ("1", "-1")]:
         found = place(f"video,subject,frame,AU1\nanna/talk,{one},0,1\nben/talk,{other},0,1\n")
         assert {sequence.subject for sequence in found.sequences} == {f"table/{one}", f"table/{other}"}
     found = place("video,subject,frame,AU1,corpus\nanna/talk,P1,0,1,one\nben/talk,P01,0,1,two\n")
@@ -291,21 +291,33 @@ def test_accented_letters_are_the_same_however_they_are_written(place):
     assert len(found.sequences) == 2
 
 
-@pytest.mark.parametrize("code", ["R12B", "L4", "12?", "12 (weak)", "AU12 (weak)", "no AU12", "6-12", "AU4 AU7", "12x"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("R12B", "L4", "T23", "U14", "12?", "(12)", "~12", "12 (weak)", "AU12 (weak)", "12 weak", "no AU12", "R_AU12"),
+        *("left_AU12", "6-12", "AU4 AU7", "12 or 14", "AU12 or AU99", "12x"),
+    ],
+)
 def test_a_code_that_may_name_a_unit_is_not_left_out(place, code):
     """Without it the unit would be absent where it may be there."""
     with pytest.raises(IngestError, match=r"seems to name an action unit(?s:.)*line 4"):
         place(INTERVALS["own"] + f"ben/talk,ben,0,0.1,{code}\n")
 
 
-@pytest.mark.parametrize("code", ["smile", "trial 12", "M68", "99", "1st smile", "head 45", "12:30"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("smile", "trial 12", "T1", "B6", "M68", "99", "1st smile", "2 people", "10 min", "25%", "7.5 s", "head 45"),
+        *("12:30", "bureau 12"),
+    ],
+)
 def test_a_code_of_something_else_may_hold_numbers(place, code):
     assert f"were left out: {code} (1)" in place(INTERVALS["own"] + f"ben/talk,ben,0,0.1,{code}\n").notes[0]
 
 
 def test_letters_of_intensity_may_stand_apart(place):
-    found = place(INTERVALS["own"] + "ben/talk,ben,0,0.1,12 C\n")
-    assert found.sequences[1].table.spans == (Span(12, 0, 0.1, 3.0),)
+    found = place(INTERVALS["own"] + "ben/talk,ben,0,0.1,12 C\nben/talk,ben,0.1,0.2,6.0\n")
+    assert found.sequences[1].table.spans == (Span(12, 0, 0.1, 3.0), Span(6, 0.1, 0.2))
 
 
 def test_columns_of_one_side_are_no_intensities(place):
@@ -316,6 +328,9 @@ def test_columns_of_one_side_are_no_intensities(place):
     assert told(found)["not used"] == "AU12_L, AU12_R"
     assert found.sequences[0].table.occurrence[12].tolist() == [1] * FRAMES
     assert not found.sequences[0].table.intensity
+    assert (
+        "3L" in told(place("video,subject,frame,3L,AU5_L,AU5,AU4\n" + rows.replace(",1,0,1", ",1,0,1,1")))["not used"]
+    )
 
 
 def test_labels_beyond_the_end_are_said_before_the_work(place):
@@ -326,6 +341,23 @@ def test_labels_beyond_the_end_are_said_before_the_work(place):
     found = place(INTERVALS["own"] + "ben/talk,ben,200,500,12\nben/talk,ben,0,9000,smile\n")
     assert "ben/talk.mp4 (500.0 s of 0.4)." in found.notes[-1]
     assert not place(INTERVALS["own"]).notes
+
+
+def test_other_columns_of_intervals_may_hold_anything(place):
+    text = "video,subject,onset,offset,code,timestamp,frame\nanna/talk,a,0.1,0.2,AU12,2024-01-01 10:00,x\n"
+    found = place(text)
+    assert found.sequences[0].table.spans == (Span(12, 0.1, 0.2),)
+    assert not found.notes
+
+
+def test_a_table_of_a_folder_may_be_empty_yet(place):
+    folder = place.path / "tables"
+    folder.mkdir()
+    for who, code in (("anna", 1), ("ben", "")):
+        (folder / f"{who}.csv").write_text(f"video,subject,frame,AU1\n{who}/talk,{who},0,{code}\n")
+    found = find(look(folder), Options(root=place.path / "videos"))
+    assert [sequence.table.occurrence[1].tolist() for sequence in found.sequences] == [[1], [-1]]
+    assert found.notes == ("ben.csv: no cell of the action units holds a code.",)
 
 
 def test_a_video_that_cannot_be_opened_stops_no_other(place):
@@ -385,8 +417,10 @@ def test_pictures_are_numbered_by_their_names_and_may_have_gaps(tmp_path):
     with pytest.raises(IngestError, match=r"A picture is labelled twice(?s:.)*lines 4 and 5"):
         find(look(tmp_path), Options())
     (tmp_path / "labels.csv").write_text(rows + "a/img1.jpg,y,1\n")
-    with pytest.raises(IngestError, match=r"shows two people(?s:.)*line 4 and .*line 5(?s:.)*x and y"):
+    with pytest.raises(IngestError, match=r"shows two people(?s:.)*line 4 and .*line 5(?s:.)*table/x and table/y"):
         find(look(tmp_path), Options())
+    (tmp_path / "labels.csv").write_text("path,subject,side,AU4\na/img1.jpg,x,left,1\na/img1.jpg,y,right,0\n")
+    assert [s.side for s in find(look(tmp_path), Options()).sequences] == ["left", "right"]
 
 
 def test_pictures_without_numbers_are_in_the_order_of_the_rows_and_that_is_said(tmp_path):

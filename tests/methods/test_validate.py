@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from au_dist.methods.probe import effective_rank, identity, nearest
+from au_dist.core.errors import TrainError
+from au_dist.methods.probe import _check_finite, effective_rank, identity, nearest
 
 
 def unit(*shape, seed=0):
@@ -31,6 +32,11 @@ def test_the_nearest_frames_vote():
     best = np.argsort(-(new @ x.T), axis=1)[:, :7]
     np.testing.assert_allclose(nearest(x, y, new, 7), y[best].mean(1))
     np.testing.assert_allclose(nearest(x, y, new, 500), np.full(40, y.mean()), rtol=1e-6)
+
+
+def test_embeddings_that_are_no_numbers_end_the_run_with_words():
+    with pytest.raises(TrainError, match=r"not finite(?s:.)*optim.lr"):
+        _check_finite(np.array([0.0, np.nan]))
 
 
 def test_the_rank_is_how_many_directions_are_used():

@@ -33,6 +33,8 @@ def test_nothing_starts_when_it_could_not_end_well(tmp_path: Path, shards: Store
         run_campaign(path, ["space={batch.clips: {choice: [4, 4096]}}"], NODES)
     with pytest.raises(RecipeError, match="larger than the stored crops"):
         run_campaign(path, ["space={data.size: {choice: [32, 64]}}"], NODES)
+    with pytest.raises(RecipeError, match=r"cannot move so far(?s:.)*less than the 4 frames"):
+        run_campaign(path, ["recipe.data.labels={shifted: 2, coder: 2}"], NODES)
     with pytest.raises(RecipeError, match="No action unit can be"):
         run_campaign(path, ["recipe.data.labels={share: 0.001, seed: 2}"], NODES)
     assert not (tmp_path / "campaigns").exists()

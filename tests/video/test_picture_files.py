@@ -85,6 +85,19 @@ def test_deep_pictures_that_belong_together_are_scaled_alike(tmp_path, top):
             np.testing.assert_array_equal(frame.rgb_HWC[..., 0], np.rint(page / span * 255))
 
 
+def test_a_broken_pixel_does_not_set_the_range(tmp_path):
+    values = (drawn(480, 640) / 255 * 4095).astype(np.uint16)
+    broken = values.copy()
+    broken[7, 9] = 65535
+    Image.fromarray(values).save(tmp_path / "0.png")
+    Image.fromarray(broken).save(tmp_path / "1.png")
+    entries = tuple((number, Entry(f"{number}.png", tmp_path / f"{number}.png")) for number in range(2))
+    whole, dotted = (frame.rgb_HWC[..., 0].astype(int) for frame in read(Pictures(entries, 25.0), None))
+    np.testing.assert_allclose(whole, drawn(480, 640), atol=1)
+    assert dotted[7, 9] == 255
+    assert (whole != dotted).sum() <= 1
+
+
 def test_big_endian_and_sixteen_bit_colours():
     grey = drawn()
     file = BytesIO()
