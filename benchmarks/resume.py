@@ -26,6 +26,9 @@ from au_dist.train import checkpoint
 
 WORKERS = (1, 2, 4, 2)
 
+#: Seconds that a run may take to its first new checkpoint; a busy machine starts slowly.
+START_S = 240
+
 RECIPE = """
 name: {name}
 shards: {place}/shards
@@ -78,7 +81,9 @@ def disturbed(place: Path, kills: int, epochs: int, pause_s: float) -> None:
         process = start(place, "disturbed", workers, epochs)
         if turn < kills:
             # From some moment after the run has gone on, if it does: a kill while everything starts loses nothing.
-            while process.poll() is None and step_of(place, "disturbed") == before and time.monotonic() - begun < 90:
+            while (
+                process.poll() is None and step_of(place, "disturbed") == before and time.monotonic() - begun < START_S
+            ):
                 time.sleep(0.05)
             time.sleep(draw.uniform(0, pause_s))
         ended = process.poll() is not None if turn < kills else process.wait() == 0

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 import os
 import re
 import shutil
@@ -110,6 +111,14 @@ def ray_here() -> Iterator[None]:
 
     with ray_session():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _let_go(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test with Ray, let go of actors that cycles of references keep: a failed run's controller has 0.9 GB."""
+    yield
+    if request.node.get_closest_marker("ray"):
+        gc.collect()
 
 
 @pytest.fixture

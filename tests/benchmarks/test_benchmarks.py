@@ -203,6 +203,7 @@ def test_what_a_step_costs_beside_bare_pytorch(ray_here, capsys):
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_a_run_that_is_killed_has_the_ledger_of_one_in_peace(joined, capsys):
     assert not resume.main(["--tiny"])
     text = capsys.readouterr().out
@@ -216,6 +217,7 @@ def test_a_run_that_is_killed_has_the_ledger_of_one_in_peace(joined, capsys):
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_a_run_that_loses_a_worker_has_weights_and_ledger_of_one_in_peace(joined, capsys):
     faults.main(["--tiny"])
     text = capsys.readouterr().out
