@@ -203,11 +203,12 @@ class Report:
     Args:
         budget_s: Seconds in all.
         out: Where the lines are, from the first on: a machine may be taken away.
+        most_s: Seconds for one measurement, where it says no other.
     """
 
-    def __init__(self, budget_s: float, out: Path) -> None:
+    def __init__(self, budget_s: float, out: Path, most_s: float = MOST_S) -> None:
         self.lines: list[str] = []
-        self.ends, self.out = time.monotonic() + budget_s, out
+        self.ends, self.out, self.most_s = time.monotonic() + budget_s, out, most_s
 
     def say(self, *lines: str) -> None:
         """Add lines, and print them."""
@@ -216,9 +217,9 @@ class Report:
         self.out.write_text("\n".join(self.lines) + "\n")
         print("\n".join(lines), flush=True)
 
-    def run(self, command: list[str], most_s: float = MOST_S) -> tuple[str, str]:
+    def run(self, command: list[str], most_s: float | None = None) -> tuple[str, str]:
         """Return what a command printed, and in a few words why it did not come to its end."""
-        left = min(most_s, self.ends - time.monotonic())
+        left = min(most_s or self.most_s, self.ends - time.monotonic())
         if left < 5:
             return "", "not run: no time was left"
         with tempfile.TemporaryFile("w+") as said:
@@ -238,7 +239,7 @@ class Report:
         last = next((line for line in reversed(lines) if re.search(r"\w(Error|Exit): ", line)), (lines or [""])[-1])
         return text, why or ("" if process.returncode == 0 else f"failed: {last[:160]}")
 
-    def measured(self, what: str, most_s: float = MOST_S, **arguments: Any) -> tuple[dict[str, float], str]:
+    def measured(self, what: str, most_s: float | None = None, **arguments: Any) -> tuple[dict[str, float], str]:
         """Return what a measurement in a process of its own found, or why it found nothing."""
         asked = json.dumps({"what": what, **arguments})
         text, why = self.run([sys.executable, __file__, "--one", asked], most_s)
@@ -303,7 +304,7 @@ def write(report: Report, device: str, small: bool) -> None:
         _row(report, COMPILED, device, peak, COMPILED_S)
 
 
-def _row(report: Report, step: Step, device: str, peak: dict[str, float], most_s: float = MOST_S) -> str:
+def _row(report: Report, step: Step, device: str, peak: dict[str, float], most_s: float | None = None) -> str:
     found, why = report.measured("step", most_s, step=asdict(step), device=device)
     if why:
         report.say(f"| {step.name} | {2 * step.clips} | {why.replace('|', '/')} | | | |")
@@ -348,7 +349,7 @@ def main(argv: list[str] | None = None) -> None:
     today = datetime.datetime.now(datetime.UTC).date()
     out = arguments.out or ROOT / "benchmarks" / "results" / f"gpu-{name}-{today}.md"
     partial = out.with_suffix(".partial")
-    write(Report(arguments.budget, partial), device, arguments.tiny)
+    write(Report(arguments.budget, partial, arguments.budget if arguments.tiny else MOST_S), device, arguments.tiny)
     os.replace(partial, out)
     print(f"\n{out}")
 
