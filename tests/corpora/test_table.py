@@ -514,6 +514,10 @@ def test_whatever_it_looks_like_every_label_comes_to_its_frame(
     if index:
         lines = [["" if at == 0 else at - 1, *line] for at, line in enumerate(lines)]
     (root / "labels.csv").write_text("\n".join(mark.join(map(str, line)) for line in lines))
+    if not any(column[k] in (0, 1) for column in codes.values() for k in kept):
+        with pytest.raises(IngestError, match="No cell of the action units holds a code"):
+            find(look(root / "labels.csv"), Options())
+        return
     (sequence,) = find(look(root / "labels.csv"), Options()).sequences
     assert isinstance(sequence.source, Film)
     assert (sequence.table.number_L - sequence.source.first).tolist() == kept
