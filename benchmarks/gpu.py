@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import math
 import os
 import re
 import signal
@@ -23,6 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from loss import AUS, WIDTH, now
+
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Seconds for all, below the ten minutes for which a machine is often lent, and the most for one measurement.
@@ -31,9 +34,6 @@ BUDGET_S, MOST_S = 540, 90
 #: Multiplications and additions of one forward pass of Swin-B at 224 pixels (torchvision's figure). With the backward
 #: pass there are three times as many; each is two operations.
 SWIN_B_MACS = 15.43e9
-
-#: Shape of a contrast set whose loss is measured: action units and length of an embedding.
-AUS, WIDTH = 12, 256
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,13 @@ def measure_step(step: Step, device: str) -> dict[str, float]:
 
         for number in range(2):
             learn(number)
-        begun = _now(device)
+        begun = now(device)
         losses = [learn(2 + number) for number in range(step.steps)]
-        seconds = (_now(device) - begun) / step.steps
+        seconds = (now(device) - begun) / step.steps
         mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
         engine.close()
         dist.destroy_process_group()
-    if not all(map(torch.isfinite, map(torch.tensor, losses))):
+    if not all(map(math.isfinite, losses)):
         raise SystemExit(f"The loss is not finite: {losses}")
     return {"images": 2 * step.clips / seconds, "mib": mib, "loss": losses[-1]}
 
@@ -153,10 +153,10 @@ def measure_products(device: str) -> dict[str, float]:
         a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
         for _ in range(3):
             a @ b
-        begun = _now(device)
+        begun = now(device)
         for _ in range(10):
             a @ b
-        found[name] = 10 * 2 * side**3 / (_now(device) - begun)
+        found[name] = 10 * 2 * side**3 / (now(device) - begun)
     return found
 
 
@@ -182,19 +182,11 @@ def measure_decode(device: str, count: int, side: int) -> dict[str, float]:
         raw = [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8) for jpeg in jpegs[:64]]
         decode_jpeg(raw, mode=ImageReadMode.RGB, device=place)  # fails where nvJPEG does; `on_gpu` would go to the CPU
         decode(jpegs[:64])
-        begun = _now(device)
+        begun = now(device)
         for first in range(0, count, 256):
             decode(jpegs[first : first + 256])
-        found["gpu"] = count / (_now(device) - begun)
+        found["gpu"] = count / (now(device) - begun)
     return found
-
-
-def _now(device: str) -> float:
-    if device == "cuda":
-        import torch
-
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 class Report:

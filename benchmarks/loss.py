@@ -53,13 +53,13 @@ def measure(form: str, candidates: int, kind: str, repeats: int, device: str) ->
 
     def step() -> tuple[float, torch.Tensor]:
         z1.grad = z2.grad = None
-        begun = _now(device)
+        begun = now(device)
         if form == "dense":
             loss = dense_aunce(z1, z2, y, kinds_NA=kinds, temperature=TEMPERATURE)
         else:
             loss = aunce_loss(z1, z2, y, kinds_A=kinds, temperature=TEMPERATURE)
         loss.backward()
-        return _now(device) - begun, loss
+        return now(device) - begun, loss
 
     before = _peak(device)
     if form == "triton":
@@ -70,7 +70,8 @@ def measure(form: str, candidates: int, kind: str, repeats: int, device: str) ->
     return {"seconds": statistics.median(times), "mib": mib, "loss": losses[-1].item(), "gradient": norm}
 
 
-def _now(device: str) -> float:
+def now(device: str) -> float:
+    """Return the time when all that the device was asked for is done, in seconds."""
     if device == "cuda":
         import torch
 

@@ -11,8 +11,6 @@ from au_dist.corpora.options import Options
 from au_dist.corpora.own_recordings import OwnRecording, Who
 from au_dist.corpora.recordings import TOLERANCE
 from au_dist.corpora.timed import OVER_S
-from au_dist.corpora.tree import Entry
-from au_dist.video.video import probe
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def counted(recordings: Iterable[OwnRecording], options: Options) -> Counting:
         least.append(float(np.nanmin(number_R, initial=np.inf)))
         if least[-1] == 0:
             from_zero.append(recording.entry.name)
-        if float(np.nanmax(number_R, initial=0)) == _promised(recording.entry)[0]:
+        if float(np.nanmax(number_R, initial=0)) == recording.promised[0]:
             to_count.append(recording.entry.name)
     if from_zero and not to_count:
         return Counting(0, "there is a frame 0")
@@ -71,22 +69,10 @@ def counted(recordings: Iterable[OwnRecording], options: Options) -> Counting:
     )
 
 
-def _promised(entry: Entry) -> tuple[int | None, float | None]:
-    """Return how many frames and seconds a video promises, which is not always true; None where it does not.
-
-    That one cannot be opened comes out when it is read, and stops no other.
-    """
-    try:
-        info = probe(entry.path) if entry.member is None else None
-    except IngestError:
-        info = None
-    return (info.frames, info.duration) if info else (None, None)
-
-
 def beyond(recordings: Mapping[Who, OwnRecording], first: int) -> Iterator[str]:
     """Name the videos whose labels go on after the end that they promise."""
     for who, recording in recordings.items():
-        frames, seconds = _promised(recording.entry) if recording.filmed else (None, None)
+        frames, seconds = recording.promised if recording.filmed else (None, None)
         columns = recording.table.columns
         if recording.numbered:
             last = float(np.nanmax(recording.frames(), initial=0))

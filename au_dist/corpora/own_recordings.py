@@ -2,15 +2,18 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from au_dist.core.errors import IngestError
 from au_dist.corpora.folder import VIDEO_SUFFIXES
 from au_dist.corpora.own_codes import seconds
 from au_dist.corpora.own_tables import OwnTable
 from au_dist.corpora.rows import Rows
 from au_dist.corpora.tree import Entry
+from au_dist.video.video import probe
 
 
 @dataclass(frozen=True, order=True)
@@ -39,6 +42,18 @@ class OwnRecording:
     def filmed(self) -> bool:
         """Whether it is a video."""
         return self.entry.suffix in VIDEO_SUFFIXES
+
+    @cached_property
+    def promised(self) -> tuple[int | None, float | None]:
+        """How many frames and seconds the video promises, which is not always true; None where it does not.
+
+        That one cannot be opened comes out when it is read, and stops no other.
+        """
+        try:
+            info = probe(self.entry.path) if self.entry.member is None else None
+        except IngestError:
+            info = None
+        return (info.frames, info.duration) if info else (None, None)
 
     @property
     def numbered(self) -> bool:

@@ -98,9 +98,9 @@ def read_pictures(path: Path, notes: list[str] | None = None) -> Iterator[tuple[
     Raises:
         IngestError: The file is absent, is no picture, or is a single one whose pixels are all equal.
     """
-    greys = Greys([lambda: path], pages=True)
     with _opened(path, path) as picture:
         places, time = _places(picture), 0.0
+        greys = Greys([lambda: path], pages=True) if len(places) > 1 else None
         for place in places:
             picture.seek(place)
             upright_HWC, orientation = _upright(picture, notes, greys)
