@@ -74,6 +74,8 @@ class Interrupts:
 
     def end(self, words: str) -> NoReturn:
         """Say what was stopped, and end the process."""
+        # An interrupted `exec` of text, as `dataclass` does, has Python end `-m` by the signal unless one is run after.
+        exec("")
         sys.stdout.flush()
         sys.stderr.write(f"interrupted: {words}\n")
         sys.stderr.flush()

@@ -12,9 +12,14 @@ from au_dist.storage.store import Store
 LEASE = "owner.json"
 
 
-def acquire(run: Store) -> str:
-    """Take the lease on a run from whoever holds it; return a word that only this command knows."""
-    word = uuid.uuid4().hex
+def new_word() -> str:
+    """Return a word that only this command knows."""
+    return uuid.uuid4().hex
+
+
+def acquire(run: Store, word: str | None = None) -> str:
+    """Take the lease on a run from whoever holds it; return the word that it is held by, a new one if none is given."""
+    word = word or new_word()
     lease = {"word": word, "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
     run.write(LEASE, json.dumps(lease, indent=1).encode())
     return word

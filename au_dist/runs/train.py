@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from au_dist.core.errors import AuDistError, ResumeError, RunStoppedError, TrainError
 from au_dist.recipes.files import absolute
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.claims import FOLDER, claim, withdraw
+from au_dist.runs.claims import FOLDER, claimed
 from au_dist.runs.context import Context, make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.runs.leases import acquire
@@ -56,19 +56,17 @@ def train(
     for count in worker_counts(context.recipe):
         context.plan(count)
     done = context.run.exists(RESULT)
-    # What is there is not of this command alone, and stays.
-    fresh = not context.run.list()
     # All that can be refused is refused before the run has a name.
     notes = [] if done or checkpoint.steps(context.run) else label_notes(context)
     if not done:
         starting_point(context)
-    claim(context)
-    if done:
-        return json.loads(context.run.read(RESULT))
-    for words in notes:
-        show(Noted(words))
-    if not trained(context):
-        _fit(context, show, callbacks, stop or threading.Event(), fresh)
+    with claimed(context) as lease:
+        if done:
+            return json.loads(context.run.read(RESULT))
+        for words in notes:
+            show(Noted(words))
+        if not trained(context):
+            _fit(context, show, callbacks, stop or threading.Event(), lease)
     return finish(context)
 
 
@@ -78,12 +76,12 @@ def trained(context: Context) -> bool:
     return last in checkpoint.steps(context.run) and context.resume_step()[0] == last
 
 
-def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event, fresh: bool) -> None:
+def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threading.Event, lease: str) -> None:
     import ray
 
     from au_dist.runs.coordinator import RunMonitor, start_coordinator
 
-    lease = acquire(context.run)
+    acquire(context.run, lease)
     try:
         coordinator = start_coordinator()
         while True:
@@ -92,11 +90,7 @@ def _fit(context: Context, show: "Show", callbacks: tuple[Any, ...], stop: threa
             done = max(checkpoint.steps(context.run), default=0) == context.plan(1).steps
             if done or not ray.get(coordinator.moves.remote()):
                 return
-    except BaseException as error:
-        if fresh:
-            withdraw(context.run, lease)
-        if not isinstance(error, Exception):
-            raise
+    except Exception as error:
         raise _for_people(error, context) from error
 
 

@@ -67,6 +67,21 @@ def test_ctrl_c_ends_with_one_line_and_publishes_nothing(interrupted, tmp_path):
     assert not (tmp_path / "set/manifest.json").exists()
 
 
+def test_an_interrupted_piece_of_text_ends_with_the_same_exit_code(tmp_path):
+    """Python would end ``-m`` by the signal where text was executed as it came, as in the making of a dataclass."""
+    lines = (
+        "from au_dist.cli.interrupts import Interrupts",
+        "with Interrupts() as interrupts:",
+        "    try:",
+        "        exec('import signal; signal.raise_signal(signal.SIGINT)')",
+        "    except BaseException:",
+        "        interrupts.end('so')",
+    )
+    (tmp_path / "program.py").write_text("\n".join(lines))
+    ended = subprocess.run([sys.executable, "-m", "program"], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted: so\n")
+
+
 def pressed(command, cwd, until):
     """Start a command with a group of its own, as a shell does, and press Ctrl-C when a condition holds."""
     process = subprocess.Popen(

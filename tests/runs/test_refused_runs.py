@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from au_dist.core.errors import AuDistError, CheckpointError, RecipeError, ShardError
+from au_dist.core.errors import AuDistError, CheckpointError, RecipeError, ShardError, TrainError
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.claims import withdraw
+from au_dist.runs.claims import claimed, withdraw
 from au_dist.runs.context import make_context
 from au_dist.runs.label_needs import label_notes
 from au_dist.runs.leases import acquire
@@ -181,6 +181,34 @@ def test_a_run_that_began_or_belongs_to_another_keeps_its_name(tmp_path):
     hidden.unlink()
     withdraw(run, acquire(run))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("leased", [False, True])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, TrainError])
+def test_what_ends_before_a_step_leaves_no_name_wherever_it_comes(shards, tmp_path, leased, end):
+    def ends(context):
+        with claimed(context) as lease:
+            assert context.run.exists("recipe.yaml")
+            if leased:
+                acquire(context.run, lease)
+            raise end("as it comes")
+
+    with pytest.raises(end):
+        ends(make_context(recipe(shards, tmp_path / "runs")))
+    assert not (tmp_path / "runs/x").exists()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, TrainError])
+def test_a_name_that_was_there_stays(shards, tmp_path, end):
+    context = make_context(recipe(shards, tmp_path / "runs"))
+    with claimed(context):
+        pass
+    with pytest.raises(end), claimed(context):
+        raise end("as it comes")
+    assert context.run.list() == ["recipe.yaml"]
+    with pytest.raises(RecipeError), claimed(make_context(recipe(shards, tmp_path / "runs", seed=5))):
+        raise AssertionError
+    assert context.run.list() == ["recipe.yaml"]
 
 
 @pytest.mark.ray
