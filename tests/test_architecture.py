@@ -188,11 +188,21 @@ def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
+def loaded(*arguments: str) -> set[str]:
+    """Return the modules that Python loads for a command."""
+    run = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+
+
 @pytest.mark.parametrize("arguments", [["-c", "import au_dist"], ["-m", "au_dist", "--help"]])
 def test_nothing_heavy_is_imported_for_help(arguments):
-    run = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
-    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in run.stderr.splitlines()}
-    assert not loaded & {"torch", "ray", "deepspeed", "pyarrow", "numpy", "pydantic", "optuna"}
+    heavy = {"torch", "ray", "deepspeed", "pyarrow", "numpy", "pydantic", "optuna"}
+    assert not {module.split(".")[0] for module in loaded(*arguments)} & heavy
+
+
+def test_a_worker_loads_no_compiler_before_it_needs_one():
+    """torchvision loads torch's, which takes a third of the start of every process of a run."""
+    assert not loaded("-c", "import au_dist.runs.worker") & {"torchvision", "torch._dynamo", "deepspeed"}
 
 
 def house() -> str:

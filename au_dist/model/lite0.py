@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from au_dist.core.errors import CheckpointError
 
@@ -51,6 +50,8 @@ class _Conv(nn.Conv2d):
 
 
 def _normed(norm: str, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    from torchvision.ops import FrozenBatchNorm2d  # loads torch's compiler, a third of a worker's start
+
     # Never statistics of a rank's own batch: they would differ between worker counts.
     layer = FrozenBatchNorm2d(after, eps=EPSILON) if norm == "frozen" else nn.GroupNorm(8, after)
     return [_Conv(before, after, kernel, stride, groups), layer]
