@@ -91,6 +91,11 @@ def evaluate(
     table(["action unit", *columns.values(), "frames"], rows)
     if out:
         say(f"not in the average: {', '.join(out)}: the labels of the test subjects are of one kind, or absent")
+    for one in report["baselines"]:
+        verb = {True: "beats", False: "does NOT beat", None: "cannot be compared with"}[one["beaten"]]
+        say(f"{one['measure']} {number(one['this'])} {verb} {number(one['its'])} of {one['baseline']}")
+    if report["no_baseline"]:
+        say(f"no ridge regression beside it: {report['no_baseline']}")
     say(f"{report['stamp']} {report['rows_scored']} of {report['rows_expected']} frames scored.")
     if faults := report["unreadable"]:
         say(f"{len(faults)} frames do not decode and are left out, e.g. {faults[0]}")

@@ -95,7 +95,7 @@ def agreement(y_N: np.ndarray, found_N: np.ndarray) -> dict[str, float]:
 
 
 def intensity_per_au(y_NA: np.ndarray, valid_NA: np.ndarray, found_NA: np.ndarray) -> list[dict[str, float]]:
-    """Return `agreement`, mean intensity and known frames of each action unit.
+    """Return `agreement`, mean intensity, the error of the best constant, and known frames of each action unit.
 
     Where labels never vary, ``icc`` and ``pcc`` are NaN; where they do and the estimate does not, ``pcc`` is 0 as
     ``icc`` is: which action units have a value depends on the labels alone.
@@ -110,7 +110,8 @@ def intensity_per_au(y_NA: np.ndarray, valid_NA: np.ndarray, found_NA: np.ndarra
         elif np.isnan(row["pcc"]):
             row["pcc"] = 0.0
         mean = float(y.mean()) if len(y) else float("nan")
-        rows.append({**row, "mean": mean, "frames": float(len(y))})
+        constant = float(y.astype(np.float64).var()) if len(y) else float("nan")
+        rows.append({**row, "mean": mean, "constant_mse": constant, "frames": float(len(y))})
     return rows
 
 

@@ -105,6 +105,8 @@ class Scoring:
         measures: What a table shows of these rows, and under which title.
         thresholds: Whether scores are probabilities with a threshold that validation chose; otherwise intensities.
         scale: The largest score.
+        beside: Names of measures that a baseline is compared by: whether more is better.
+        knowing_nothing: The measure, the key of its value for a model that knows nothing, and what that model does.
     """
 
     scores: Callable[[Any, torch.Tensor, int], torch.Tensor]
@@ -113,6 +115,8 @@ class Scoring:
     measures: Mapping[str, str]
     thresholds: bool
     scale: float
+    beside: Mapping[str, bool]
+    knowing_nothing: tuple[str, str, str]
 
 
 def _nothing(section: Any, data: Data) -> Iterator[str]:

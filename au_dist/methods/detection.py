@@ -114,5 +114,7 @@ DETECTION = Method(
         measures={"f1": "F1", "auc": "AUC", "prevalence": "prevalence", "all_positive_f1": "F1 all positive"},
         thresholds=True,
         scale=1.0,
+        beside={"auc": True, "f1": True},
+        knowing_nothing=("f1", "all_positive_f1", "calling every frame positive"),
     ),
 )

@@ -36,6 +36,7 @@ class Frames:
         budget: The label budget.
         side: Side of the stored frames in pixels.
         per_clip: Frames of each clip, evenly spaced among the labelled ones; all when None.
+        intensities: Labels are intensities, not occurrence.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Frames:
         budget: Labels,
         side: int,
         per_clip: int | None = None,
+        *,
+        intensities: bool = False,
     ) -> None:
         self.side, self.faults = side, dict[str, str]()
         self.jpegs: list[tuple[bytes, str]] = []
@@ -54,7 +57,7 @@ class Frames:
         self.clips: list[str] = []
         y, valid = [], []
         for row in rows:
-            y_TA, valid_TA = known(row, columns, num_columns, budget)
+            y_TA, valid_TA = known(row, columns, num_columns, budget, intensities=intensities)
             labelled = np.flatnonzero(valid_TA.any(1))
             for frame in labelled if per_clip is None else labelled[_spread(len(labelled), per_clip)]:
                 self.jpegs.append((row["jpeg"][frame], f"{row['clip_id']} frame {frame}"))

@@ -118,5 +118,7 @@ INTENSITY = Method(
         measures={"icc": "ICC(3,1)", "pcc": "PCC", "mse": "MSE", "mae": "MAE", "mean": "mean intensity"},
         thresholds=False,
         scale=5.0,
+        beside={"icc": True, "mse": False},
+        knowing_nothing=("mse", "constant_mse", "the same intensity in every frame, the best there is"),
     ),
 )

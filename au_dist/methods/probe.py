@@ -40,8 +40,8 @@ def probe_metrics(
     for index in range(y_NA.shape[1]):
         known = valid_NA[:, index]
         if known.any() and len(validation_NAD):
-            fitted = fit_ridge(z_NAD[known, index], y_NA[known, index], subject_N[known])
-            ridge_NA[:, index] = fitted(validation_NAD[:, index])
+            fitted = fit_ridge(z_NAD[known, index], y_NA[known, index, None], subject_N[known])
+            ridge_NA[:, index] = fitted(validation_NAD[:, index])[:, 0]
             knn_NA[:, index] = nearest(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
     ridge_NA, knn_NA, judged_y_NA, judged_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
     _check_finite(ridge_NA)

@@ -14,21 +14,21 @@ USUAL, FOLDS = 10.0, 5
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """A fitted ridge regression.
+    """Fitted ridge regressions of several values K.
 
     Attributes:
-        weight_D: Weights, float64.
-        bias: What is added.
-        strength: The strength that was chosen.
+        weight_DK: Weights, float64.
+        bias_K: What is added.
+        strength_K: The strengths that were chosen.
     """
 
-    weight_D: np.ndarray
-    bias: float
-    strength: float
+    weight_DK: np.ndarray
+    bias_K: np.ndarray
+    strength_K: np.ndarray
 
     def __call__(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return predictions [N] of rows."""
-        return np.asarray(x_ND @ self.weight_D + self.bias)
+        """Return predictions [N, K] of rows."""
+        return np.asarray(x_ND @ self.weight_DK + self.bias_K)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,56 +37,75 @@ class _Sums:
 
     rows: int
     x_D: np.ndarray
-    y: float
+    y_K: np.ndarray
     xx_DD: np.ndarray
-    xy_D: np.ndarray
+    xy_DK: np.ndarray
 
     @classmethod
-    def of(cls, x_ND: np.ndarray, y_N: np.ndarray) -> "_Sums":
-        return cls(len(x_ND), x_ND.sum(0), float(y_N.sum()), x_ND.T @ x_ND, x_ND.T @ y_N)
+    def of(cls, x_ND: np.ndarray, y_NK: np.ndarray) -> "_Sums":
+        return cls(len(x_ND), x_ND.sum(0), y_NK.sum(0), x_ND.T @ x_ND, x_ND.T @ y_NK)
 
     def without(self, part: "_Sums") -> "_Sums":
         return _Sums(
             self.rows - part.rows,
             self.x_D - part.x_D,
-            self.y - part.y,
+            self.y_K - part.y_K,
             self.xx_DD - part.xx_DD,
-            self.xy_D - part.xy_D,
+            self.xy_DK - part.xy_DK,
         )
 
-    def solved(self, strengths: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Return weights [L, D] and biases [L] for L strengths."""
-        mean_D, mean = self.x_D / self.rows, self.y / self.rows
+    def solved(self, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights [L, D, K] and biases [L, K] for each of `STRENGTHS`; the rows had so many columns."""
+        mean_D, mean_K = self.x_D / self.rows, self.y_K / self.rows
         value_D, vector_DD = np.linalg.eigh(self.xx_DD - self.rows * np.outer(mean_D, mean_D))
-        penalty_L1 = np.array(strengths)[:, None] * max(value_D.mean(), 0.0) + 1e-9
-        along_D = vector_DD.T @ (self.xy_D - self.rows * mean_D * mean)
-        weight_LD = (along_D / (value_D.clip(min=0) + penalty_L1)) @ vector_DD.T
-        return weight_LD, mean - weight_LD @ mean_D
+        value_D = value_D.clip(min=0)
+        penalty_L1 = np.array(STRENGTHS)[:, None] * value_D.sum() / columns + 1e-9
+        along_DK = vector_DD.T @ (self.xy_DK - self.rows * np.outer(mean_D, mean_K))
+        weight_LDK = vector_DD @ (along_DK / (value_D + penalty_L1)[:, :, None])
+        return weight_LDK, mean_K - mean_D @ weight_LDK
 
 
-def fit_ridge(x_ND: np.ndarray, y_N: np.ndarray, groups: Sequence[str] | np.ndarray) -> Ridge:
-    """Fit a ridge regression, with the strength that predicts groups best which were held out.
+def fit_ridge(x_ND: np.ndarray, y_NK: np.ndarray, groups: Sequence[str] | np.ndarray) -> Ridge:
+    """Fit ridge regressions, each with the strength that predicts groups best which were held out.
 
     Frames of one subject are so alike that leaving out frames instead would choose hardly any strength. Groups are
     dealt into `FOLDS` parts; each is predicted from the others with every strength, and the least squared error wins.
 
     Args:
         x_ND: Rows; not centred.
-        y_N: Their values.
+        y_NK: Their values.
         groups: The group of each row, such as its subject.
     """
+    columns = x_ND.shape[1]
     centre_D = x_ND.mean(0, dtype=np.float64)
-    x_ND, y_N = x_ND - centre_D, np.asarray(y_N, np.float64)
-    whole = _Sums.of(x_ND, y_N)
+    x_ND, y_NK = x_ND - centre_D, np.asarray(y_NK, np.float64)
+    basis_DR = None
+    if columns > len(x_ND):
+        x_ND, basis_DR = _within(x_ND)
+    whole = _Sums.of(x_ND, y_NK)
     fold_N = np.unique(groups, return_inverse=True)[1] % FOLDS
     folds = [fold_N == fold for fold in np.unique(fold_N)]
-    strength = USUAL
+    chosen_K = np.full(y_NK.shape[1], STRENGTHS.index(USUAL))
     if len(folds) > 1:
-        error_L = np.zeros(len(STRENGTHS))
+        error_LK = np.zeros((len(STRENGTHS), y_NK.shape[1]))
         for held_N in folds:
-            weight_LD, bias_L = whole.without(_Sums.of(x_ND[held_N], y_N[held_N])).solved(STRENGTHS)
-            error_L += ((x_ND[held_N] @ weight_LD.T + bias_L - y_N[held_N, None]) ** 2).sum(0)
+            weight_LDK, bias_LK = whole.without(_Sums.of(x_ND[held_N], y_NK[held_N])).solved(columns)
+            error_LK += ((x_ND[held_N] @ weight_LDK + bias_LK[:, None] - y_NK[held_N]) ** 2).sum(1)
         # Of equals, which occur where nothing can be learnt, the strongest.
-        strength = STRENGTHS[len(STRENGTHS) - 1 - int(error_L[::-1].argmin())]
-    (weight_D,), (bias,) = whole.solved((strength,))
-    return Ridge(weight_D, float(bias - weight_D @ centre_D), strength)
+        chosen_K = len(STRENGTHS) - 1 - error_LK[::-1].argmin(0)
+    weight_LDK, bias_LK = whole.solved(columns)
+    each_K = np.arange(len(chosen_K))
+    weight_DK = weight_LDK[chosen_K, :, each_K].T
+    weight_DK = weight_DK if basis_DR is None else basis_DR @ weight_DK
+    return Ridge(weight_DK, bias_LK[chosen_K, each_K] - centre_D @ weight_DK, np.array(STRENGTHS)[chosen_K])
+
+
+def _within(x_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows by their coordinates [N, R] in the space that they span, and a basis [D, R] of it.
+
+    A ridge regression has no weight outside of it, so nothing is lost where there are more columns than rows.
+    """
+    value_R, vector_NR = np.linalg.eigh(x_ND @ x_ND.T)
+    kept_R = value_R > 1e-10 * max(value_R[-1], 1e-300)
+    length_R, vector_NR = value_R[kept_R] ** 0.5, vector_NR[:, kept_R]
+    return vector_NR * length_R, x_ND.T @ vector_NR / length_R

@@ -15,7 +15,8 @@ from au_dist.dist.world import World
 from au_dist.methods.base import Held
 from au_dist.methods.frames import unreadable
 from au_dist.runs.context import Context
-from au_dist.shards.format import read_row_group
+from au_dist.shards.format import Manifest, read_row_group
+from au_dist.storage.store import Store
 from au_dist.train.plan import BatchPlan
 
 #: What validation reads of a row.
@@ -54,7 +55,7 @@ def validation_of(context: Context, module: nn.Module, world: World) -> Callable
     recipe, manifest = context.recipe, context.manifest
     subjects = {"train": context.split.train, "validation": context.split.validation}
     held = Held(
-        rows=lambda part, clips: _rows(context, subjects[part], world, clips),
+        rows=lambda part, clips: read_rows(context.store, manifest, subjects[part], world, clips),
         columns=context.columns,
         num_columns=len(manifest.aus),
         labels=recipe.data.labels,
@@ -76,14 +77,16 @@ def validation_of(context: Context, module: nn.Module, world: World) -> Callable
     return judge
 
 
-def _rows(context: Context, subjects: tuple[str, ...], world: World, clips: int | None) -> list[dict[str, Any]]:
+def read_rows(
+    store: Store, manifest: Manifest, subjects: tuple[str, ...], world: World, clips: int | None
+) -> list[dict[str, Any]]:
     """Read this rank's share of some subjects' row groups, evenly thinned to about `clips` clips over all ranks."""
-    groups = training_groups(context.manifest, subjects)
+    groups = training_groups(manifest, subjects)
     if clips is not None:
         step = max(1, sum(group.clips for group in groups) // clips)
         groups = groups[::step]
     rows: list[dict[str, Any]] = []
     for group in groups[world.rank :: world.size]:
-        shard = context.manifest.shards[group.shard]
-        rows += read_row_group(context.store, shard, group.group, COLUMNS).to_pylist()
+        shard = manifest.shards[group.shard]
+        rows += read_row_group(store, shard, group.group, COLUMNS).to_pylist()
     return rows

@@ -1,17 +1,21 @@
 """Score a model on the test subjects: every labelled frame; a detector's thresholds are from validation subjects."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from au_dist.core.errors import ShardError
+from au_dist.config.running import Workers
+from au_dist.core.errors import CheckpointError, ShardError
 from au_dist.core.metrics import average, judged
 from au_dist.core.schema import au_name
 from au_dist.data.pipeline import quiet, score
+from au_dist.methods.base import Scoring
 from au_dist.recipes.recipe import Recipe
-from au_dist.scoring.model import load_model, scoring_of, thresholds_of
+from au_dist.scoring.baseline import RIDGE, Baseline, FrozenScorer, comparisons, fit_baseline, titles
+from au_dist.scoring.model import CHUNK, load_model, scoring_of, thresholds_of
 from au_dist.scoring.report import write_report
 from au_dist.shards.format import read_manifest
 from au_dist.storage.store import Store, open_store
@@ -34,13 +38,19 @@ class Scorer:
         columns: Label columns of the model's action units.
         num_columns: Label columns of the set.
         side: Side of the stored frames in pixels.
+        baseline: What scores them too; None where there is none.
     """
 
-    def __init__(self, place: str, columns: list[int], num_columns: int, side: int) -> None:
+    def __init__(
+        self, place: str, columns: list[int], num_columns: int, side: int, baseline: Baseline | None = None
+    ) -> None:
         self.model, self.columns, self.num_columns, self.side = load_model(place), columns, num_columns, side
+        self.baseline = FrozenScorer(baseline, self.model.device) if baseline else None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return a row a frame: score, label and mask of each action unit, what is wrong with it, whether it is scored.
+
+        With a baseline its score too.
 
         Where a network reads clips, a frame that does not decode takes its whole clip with it.
         """
@@ -60,8 +70,10 @@ class Scorer:
             for part in zip(*(labels(r, self.columns, self.num_columns) for r in rows), strict=True)
         )
         valid_BA[~scored_B] = False
+        beside = {"baseline": list(self.baseline(frame_BHWC, CHUNK))} if self.baseline else {}
         return pa.table(
-            {
+            beside
+            | {
                 "score": list(self.model.scores(frame_BHWC, frames).astype(np.float32)),
                 "y": list(y_BA.astype(np.float32)),
                 "valid": list(valid_BA),
@@ -107,6 +119,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
             "The run's protocol has no test subjects", where=place.uri, fix="Use a data.protocol.kind other than all."
         )
     quiet()
+    baseline, lacking = _baseline(state, scoring)
     columns = [manifest.aus.index(au) for au in state.aus]
     workers = recipe.workers
     expected = sum(manifest.subjects[name].frames for name in test)
@@ -115,7 +128,13 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         manifest,
         test,
         Scorer,
-        {"place": place.uri, "columns": columns, "num_columns": len(manifest.aus), "side": manifest.crop_recipe.size},
+        {
+            "place": place.uri,
+            "columns": columns,
+            "num_columns": len(manifest.aus),
+            "side": manifest.crop_recipe.size,
+            "baseline": baseline,
+        },
         workers=min(workers.least, -(-expected // FRAMES_PER_SCORER)),
         cpus=workers.cpus,
         gpus=workers.gpus,
@@ -128,13 +147,33 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     refuse_unreadable(faults, expected, recipe.data.unreadable, store.uri)
     score_NA, y_NA, valid_NA = (np.stack(table[name].to_pylist()) for name in ("score", "y", "valid"))
     rows = scoring.judge(y_NA, valid_NA, score_NA, threshold_A)
+    if baseline:
+        theirs = scoring.judge(y_NA, valid_NA, np.stack(table["baseline"].to_pylist()), baseline.threshold_A)
+        pairs = zip(rows, theirs, strict=True)
+        rows = [row | {f"{RIDGE}{key}": other[key] for key in scoring.beside} for row, other in pairs]
     scored = int(np.sum(table["scored"].to_numpy()))
     report = _report(place, state, recipe, rows, expected, scored) | {"unreadable": faults}
-    report["measures"] = dict(scoring.measures)
+    report["baselines"], report["no_baseline"] = comparisons(report["average"], scoring, baseline), lacking
+    report["measures"] = {**scoring.measures, **(titles(scoring) if baseline else {})}
     run = open_store(report["run"])
     plain = _plain(report)
     run.write(REPORT, json.dumps(plain, indent=1).encode())
     return {**report, "html": write_report(run.at(FOLDER), plain)}
+
+
+def _baseline(state: CheckpointState, scoring: Scoring) -> tuple[Baseline | None, str | None]:
+    """Fit the baseline where the workers of the run would be; or return why there is none."""
+    try:
+        return _apart(fit_baseline, state.run_recipe.workers, state, scoring), None
+    except CheckpointError as error:
+        return None, str(error)
+
+
+def _apart(function: Callable[..., Any], workers: Workers, *arguments: Any) -> Any:
+    """Call a function where one of a run's workers would be, which may have a GPU; raise what it raises."""
+    import ray
+
+    return ray.get(ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(function).remote(*arguments))
 
 
 def refuse_unreadable(faults: list[str], frames: int, share: float, where: str) -> None:

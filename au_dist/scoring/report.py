@@ -79,11 +79,14 @@ def render(report: dict[str, Any]) -> str:
         "stamp",
         "subjects",
         "comparison",
+        "baselines",
+        "no_baseline",
         "rows_scored",
         "rows_expected",
         "averaged",
     )
     derived = {
+        "ridge": any(key.startswith("ridge_") for key in report.get("average") or {}),
         "aus": [{"facs": NAMES.get(row.get("au"), ""), **row} for row in report.get("aus", [])],
         "plots": plots(report.get("curves") or {}, report.get("step")),
         "pictures": [_inlined(picture) for picture in report.get("pictures") or []],

@@ -28,13 +28,15 @@ def people(subjects, frames, size, who, noise=0.5, seed=0):
 def test_a_linear_label_is_found():
     x_ND, _, groups = people(8, 40, 6, who=0.0)
     new = people(3, 20, 6, who=0.0, seed=1)[0]
-    found = fit_ridge(x_ND, 2 * x_ND[:, 2] - 5, groups)
-    assert found.strength == STRENGTHS[0]
-    assert np.corrcoef(found(new), new[:, 2])[0, 1] > 0.998
+    found = fit_ridge(x_ND, 2 * x_ND[:, [2]] - 5, groups)
+    assert found.strength_K == [STRENGTHS[0]]
+    assert np.corrcoef(found(new)[:, 0], new[:, 2])[0, 1] > 0.998
 
 
-def test_it_is_the_closed_form_at_the_strength_with_the_least_error_on_held_out_groups():
-    x_ND, y_N, groups = people(9, 12, 30, who=1.0)
+@pytest.mark.parametrize("size", [30, 400])
+def test_it_is_the_closed_form_at_the_strength_with_the_least_error_on_held_out_groups(size):
+    """With fewer columns than rows, and with more."""
+    x_ND, y_N, groups = people(9, 12, size, who=1.0)
     fold_N = np.unique(groups, return_inverse=True)[1] % FOLDS
     errors = []
     for strength in STRENGTHS:
@@ -43,10 +45,22 @@ def test_it_is_the_closed_form_at_the_strength_with_the_least_error_on_held_out_
             weight, bias = by_hand(x_ND[fold_N != fold], y_N[fold_N != fold], strength)
             error += ((x_ND[fold_N == fold] @ weight + bias - y_N[fold_N == fold]) ** 2).sum()
         errors.append(error)
-    found = fit_ridge(x_ND.astype(np.float32), y_N, groups)
-    assert found.strength == STRENGTHS[int(np.argmin(errors))]
-    weight, bias = by_hand(x_ND, y_N, found.strength)
-    np.testing.assert_allclose(found(x_ND), x_ND @ weight + bias, rtol=1e-5)
+    found = fit_ridge(x_ND.astype(np.float32), y_N[:, None], groups)
+    assert found.strength_K == [STRENGTHS[int(np.argmin(errors))]]
+    weight, bias = by_hand(x_ND, y_N, found.strength_K[0])
+    np.testing.assert_allclose(found(x_ND)[:, 0], x_ND @ weight + bias, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [20, 300])
+def test_values_that_are_fitted_together_are_as_those_fitted_alone(size):
+    x_ND, y_N, groups = people(9, 12, size, who=1.0)
+    y_NK = np.stack([y_N, x_ND[:, 1], np.random.default_rng(3).standard_normal(len(y_N))], 1)
+    together = fit_ridge(x_ND, y_NK, groups)
+    assert len(set(together.strength_K)) > 1
+    for k in range(3):
+        alone = fit_ridge(x_ND, y_NK[:, [k]], groups)
+        assert together.strength_K[k] == alone.strength_K[0]
+        np.testing.assert_allclose(together(x_ND)[:, k], alone(x_ND)[:, 0], rtol=1e-9)
 
 
 @pytest.mark.parametrize(("who", "size"), [(1.0, 30), (1.0, 400), (3.0, 100)])
@@ -58,7 +72,7 @@ def test_people_whom_it_has_not_seen_are_served(who, size):
     for strength in (1e-3, *STRENGTHS):
         weight, bias = by_hand(x_ND, y_N, strength)
         errors[strength] = ((new_ND @ weight + bias - new_y_N) ** 2).mean()
-    chosen = errors[fit_ridge(x_ND, y_N, groups).strength]
+    chosen = errors[fit_ridge(x_ND, y_N[:, None], groups).strength_K[0]]
     assert chosen < 1.05 * min(errors.values())
     assert chosen < 0.6 * errors[1e-3]
 
@@ -66,14 +80,14 @@ def test_people_whom_it_has_not_seen_are_served(who, size):
 @pytest.mark.parametrize("size", [3, 200])
 def test_one_group_or_few_rows_have_the_usual_strength(size):
     x_ND, y_N, _ = people(1, 10, size, who=0.0)
-    found = fit_ridge(x_ND, y_N, ["S0"] * 10)
-    assert found.strength == USUAL
+    found = fit_ridge(x_ND, y_N[:, None], ["S0"] * 10)
+    assert found.strength_K == [USUAL]
     assert np.isfinite(found(x_ND)).all()
     weight, bias = by_hand(x_ND, y_N, USUAL)
-    np.testing.assert_allclose(found(x_ND), x_ND @ weight + bias, rtol=1e-6)
+    np.testing.assert_allclose(found(x_ND)[:, 0], x_ND @ weight + bias, rtol=1e-6)
 
 
 def test_where_nothing_differs_the_mean_is_told():
-    found = fit_ridge(np.ones((6, 4)), np.array([0, 1, 1, 0, 0, 0.0]), list("aabbcc"))
-    np.testing.assert_allclose(found(np.ones((2, 4))), [1 / 3, 1 / 3], atol=1e-6)
-    assert found.strength == STRENGTHS[-1]
+    found = fit_ridge(np.ones((6, 4)), np.array([[0, 1, 1, 0, 0, 0.0]]).T, list("aabbcc"))
+    np.testing.assert_allclose(found(np.ones((2, 4))), [[1 / 3], [1 / 3]], atol=1e-6)
+    assert found.strength_K == [STRENGTHS[-1]]

@@ -64,6 +64,8 @@ TOY = Method(
         labels=occurrence,
         judge=DETECTION.scoring.judge,
         measures=DETECTION.scoring.measures,
+        beside=DETECTION.scoring.beside,
+        knowing_nothing=DETECTION.scoring.knowing_nothing,
         thresholds=True,
         scale=1.0,
     ),

@@ -80,6 +80,7 @@ def asked(context, monkeypatch) -> list[tuple]:
         return table(sum(manifest.subjects[name].frames for name in subjects))
 
     monkeypatch.setattr(job, "score", score)
+    monkeypatch.setattr(job, "_baseline", lambda *_: (None, "not asked for"))
     return made
 
 
@@ -108,6 +109,7 @@ def test_frames_that_are_missing_or_do_not_decode_are_not_passed_over(context, m
     whole = sum(context.manifest.subjects[name].frames for name in context.split.test)
     for answer, match in ((table(whole - 1), "Not every test frame"), (table(whole, whole // 2), "do not decode")):
         monkeypatch.setattr(job, "score", lambda *_, answer=answer, **__: answer)
+        monkeypatch.setattr(job, "_baseline", lambda *_: (None, "not asked for"))
         with pytest.raises(ShardError, match=match):
             evaluate("x", runs=context.run.parent)
         assert not context.run.exists(job.REPORT)
