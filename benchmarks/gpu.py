@@ -101,7 +101,7 @@ def measure_step(step: Step, device: str) -> dict[str, float]:
     from au_dist.config.sections import Model
     from au_dist.dist.deepspeed_engine import DeepSpeedEngine
     from au_dist.dist.world import World
-    from au_dist.methods.aunce import Aunce, AunceTask
+    from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
     from au_dist.model.encoders import recompute
     from au_dist.model.network import AUNetwork
 
@@ -118,7 +118,7 @@ def measure_step(step: Step, device: str) -> dict[str, float]:
         recompute(network, step.recompute)
         if step.compiled:
             network.compile()
-        task = AunceTask(network, Aunce(), torch.ones(AUS), 0, 1, world)
+        task = AunceTask(network, AunceLoss(Aunce(), torch.ones(AUS), 0, 1, world))
         settings = Engine(precision=step.precision, zero=step.zero)
         engine = DeepSpeedEngine(task, settings, Optim(), micro=step.clips, accumulate=1, world=world)
         views = tuple(torch.randn(step.clips, 3, step.size, step.size, device=place) for _ in range(2))

@@ -13,7 +13,7 @@ def show_preview(preview: "Preview") -> None:
     """Print a measured preview of a run."""
     plan, recipe, own = preview.plan, preview.context.recipe, preview.measured[0]
     device = "GPU" if recipe.workers.gpus else "CPU"
-    views = f" in {recipe.learns.views} views" if recipe.learns.views > 1 else ""
+    views = f" in {recipe.views} views" if recipe.views > 1 else ""
     subjects = len(preview.context.split.train)
     say(f"epoch     {plan.epoch_clips} clips of {subjects} subjects, {recipe.frames} frame(s) of each")
     say(

@@ -10,10 +10,15 @@ import typer
 
 
 def attributes_of(described: type) -> dict[str, str]:
-    """Return attribute → what a class says of it in its docstring (section ``Attributes``, Google style)."""
-    text = (inspect.getdoc(described) or "").partition("\n\nAttributes:\n")[2]
-    said = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(words.split()) for name, words in said}
+    """Return attribute → what a class says of it in its docstring (section ``Attributes``, Google style).
+
+    What it has of another class is said there.
+    """
+    said = dict[str, str]()
+    for one in reversed(described.__mro__):
+        text = inspect.cleandoc(one.__doc__ or "").partition("\n\nAttributes:\n")[2]
+        said |= dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE))
+    return {name: " ".join(words.split()) for name, words in said.items()}
 
 
 def options_of(

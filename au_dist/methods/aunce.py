@@ -50,12 +50,11 @@ class Aunce(Section):
         return self
 
 
-class AunceTask(nn.Module):
-    """AUNCE pretraining.
+class AunceLoss(nn.Module):
+    """The contrastive loss of a contrast set, gathered over all workers.
 
     Args:
-        network: The action-unit network.
-        config: The method's section of the recipe.
+        config: Its section of the recipe.
         minority_A: The rarer label of each action unit among the training subjects.
         seed: The run's seed; the kinds of positives belong to (seed, contrast set).
         lanes: Lanes that a contrast set is dealt from.
@@ -64,26 +63,22 @@ class AunceTask(nn.Module):
 
     minority_A: torch.Tensor
 
-    def __init__(
-        self, network: AUNetwork, config: Aunce, minority_A: torch.Tensor, seed: int, lanes: int, world: World
-    ) -> None:
+    def __init__(self, config: Aunce, minority_A: torch.Tensor, seed: int, lanes: int, world: World) -> None:
         super().__init__()
-        self.network, self.config, self.seed, self.lanes, self.world = network, config, seed, lanes, world
-        share(network, lambda x: all_reduce_sum(x, world))
+        self.config, self.seed, self.lanes, self.world = config, seed, lanes, world
         self.register_buffer("minority_A", minority_A, persistent=False)
 
     def forward(
-        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+        self, z_MAD: torch.Tensor, y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
     ) -> torch.Tensor:
         """Return this rank's loss of one contrast set.
 
         Args:
-            views: Two views, each [B, 3, H, W].
+            z_MAD: Embeddings of length one of two views, float32; those of the first view first.
             y_BA: Occurrence in {0, 1}.
             valid_BA: Whether it is known.
             contrast_set: Number of the contrast set in the run.
         """
-        z_MAD = self.network(torch.cat(views)).float()
         anchor = Candidates(z_MAD, y_BA.repeat(2, 1), valid_BA.repeat(2, 1))
         everyone = Candidates(
             all_gather(z_MAD, self.world),
@@ -122,10 +117,41 @@ class AunceTask(nn.Module):
         )
 
 
-def _module(parts: Parts) -> nn.Module:
-    network = AUNetwork(parts.model, parts.num_aus, parts.size)
+class AunceTask(nn.Module):
+    """AUNCE pretraining.
+
+    Args:
+        network: The action-unit network.
+        loss: The loss of its embeddings.
+    """
+
+    def __init__(self, network: AUNetwork, loss: AunceLoss) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+        share(network, lambda x: all_reduce_sum(x, loss.world))
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's loss of one contrast set.
+
+        Args:
+            views: Two views, each [B, 3, H, W].
+            y_BA: Occurrence in {0, 1}.
+            valid_BA: Whether it is known.
+            contrast_set: Number of the contrast set in the run.
+        """
+        return self.loss(self.network(torch.cat(views)).float(), y_BA, valid_BA, contrast_set)
+
+
+def loss_of(parts: Parts, config: Aunce) -> AunceLoss:
+    """Return the loss of a run."""
     minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in parts.rates])
-    return AunceTask(network, parts.section, minority_A, parts.seed, parts.lanes, parts.world)
+    return AunceLoss(config, minority_A, parts.seed, parts.lanes, parts.world)
+
+
+def _module(parts: Parts) -> nn.Module:
+    return AunceTask(AUNetwork(parts.model, parts.num_aus, parts.size), loss_of(parts, parts.section))
 
 
 def _validation(module: AunceTask, held: Held) -> Validation:
@@ -150,7 +176,7 @@ AUNCE = Method(
     supervised=False,
     section=Aunce,
     metrics=("val_auc", "val_f1"),
-    views=2,
+    views=lambda _: 2,
     module=_module,
     validation=_validation,
 )

@@ -123,6 +123,10 @@ def _nothing(section: Any, data: Data) -> Iterator[str]:
     yield from ()
 
 
+def _one(section: Any) -> int:
+    return 1
+
+
 def _drawn(section: Any, data: Data) -> int:
     return data.frames_per_clip
 
@@ -136,7 +140,7 @@ class Method:
         supervised: A recipe asks for it with ``task``; otherwise with ``method``.
         section: Its section of a recipe; None where it has none.
         metrics: The validation metrics it has; the first is its own.
-        views: Random views of each clip.
+        views: Maps its section to the random views of each clip.
         clips: Whether its network reads frames in a row, with a memory; otherwise frames by themselves.
         labels: What it learns from.
         frames: Maps its section and that of the data to the frames of a clip.
@@ -151,7 +155,7 @@ class Method:
     supervised: bool
     section: type[Section] | None
     metrics: tuple[str, ...]
-    views: int = 1
+    views: Callable[[Any], int] = _one
     clips: bool = False
     labels: Literal["occurrence", "intensity"] | None = "occurrence"
     frames: Callable[[Any, Data], int] = _drawn

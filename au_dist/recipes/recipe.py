@@ -93,6 +93,11 @@ class Recipe(Section):
         """Frames of each clip."""
         return self.learns.frames(self.section, self.data)
 
+    @property
+    def views(self) -> int:
+        """Random views of each clip."""
+        return self.learns.views(self.section)
+
     def parts(self, num_aus: int, rates: Sequence[float], world: World, *, fresh: bool) -> Parts:
         """Return what the module is made of.
 

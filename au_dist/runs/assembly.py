@@ -44,7 +44,7 @@ def idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, .
     view = torch.zeros(frames, 3, size, size, device=world.device)
     num_aus = max(1, len(context.aus))
     y_BA = (torch.arange(frames, device=world.device) % 2)[:, None].float().expand(-1, num_aus).contiguous()
-    return (view,) * context.recipe.learns.views, y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
+    return (view,) * context.recipe.views, y_BA, torch.ones_like(y_BA, dtype=torch.bool), 0
 
 
 def validation_of(context: Context, module: nn.Module, world: World) -> Callable[[], dict[str, Any]]:

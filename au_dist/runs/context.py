@@ -74,7 +74,7 @@ class Context:
             run=recipe.learns.clips,
             intensities=recipe.learns.intensities,
             labels=data.labels,
-            views=recipe.learns.views,
+            views=recipe.views,
             draws=data.views,
         )
         return Source(

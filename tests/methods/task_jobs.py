@@ -7,8 +7,8 @@ from au_dist.config.running import Optim
 from au_dist.config.sections import Model
 from au_dist.data.order import lanes_of
 from au_dist.dist.world import World
-from au_dist.methods.aunce import Aunce, AunceTask
-from au_dist.methods.detection import DetectionTask
+from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
+from au_dist.methods.detection import DetectionTask, Joint
 from au_dist.methods.intensity import IntensityTask
 from au_dist.methods.predictive import Predictive, PredictiveTask
 from au_dist.model.clip_network import ClipNetwork
@@ -29,12 +29,16 @@ def module_of(kind: str, world: World) -> torch.nn.Module:
             return PredictiveTask(reader, Predictive(blocks=FRAMES, frames=1, steps=2), world)
         return IntensityTask(reader, config, AUS, FRAMES, world)
     network = AUNetwork(Model(embed_dim=8, bottleneck_channels=4, num_neighbors=2), AUS, SIZE)
+    rare_A, weight_A = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([1.0, 2.0, 3.0])
     if kind == "detect":
-        return DetectionTask(network, False, torch.tensor([1.0, 2.0, 3.0]), world)
+        return DetectionTask(network, False, weight_A, world)
+    if kind == "joint":
+        loss = AunceLoss(Joint(draw="anchor"), rare_A, 5, LANES, world)
+        return DetectionTask(network, False, weight_A, world, joint=(loss, 0.7))
     odds = {"highest": (1, 0, 0, 0), "mean": (0, 1, 0, 0), "view": (0, 0, 1, 0), "mixed": (1, 1, 1, 1)}
     mode, name, draw = kind.split("/")
     config = Aunce(mode=mode, positive_weights=odds[name], draw=draw)
-    return AunceTask(network, config, torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world)
+    return AunceTask(network, AunceLoss(config, rare_A, 5, LANES, world))
 
 
 def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dict:

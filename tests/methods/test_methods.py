@@ -31,6 +31,20 @@ def test_a_recipe_knows_every_method_and_its_section():
             assert Recipe.model_fields[method.name].annotation is method.section
 
 
+def test_who_asks_for_how_many_views():
+    places = {"name": "x", "shards": "s", "runs": "r"}
+    for asked, views in (
+        ({"method": "aunce"}, 2),
+        ({"task": "detection"}, 1),
+        ({"task": "detection", "detection": {"views": 2}}, 2),
+        ({"task": "detection", "detection": {"train": "all", "aunce": {}}}, 2),
+        ({"method": "predictive"}, 1),
+    ):
+        assert Recipe.model_validate({**places, **asked}).views == views
+    with pytest.raises(ValueError, match="use train: all"):
+        Recipe.model_validate({**places, "task": "detection", "detection": {"aunce": {"temperature": 0.2}}})
+
+
 def test_an_unknown_method_is_refused_with_those_there_are():
     with pytest.raises(RecipeError, match="aunce, predictive, detection, intensity"):
         method_of("nonsense")

@@ -7,6 +7,7 @@ from task_jobs import AUS, CLIPS, FRAMES, SIZE, gradients, module_of
 
 from au_dist.config.sections import Model
 from au_dist.dist.world import World
+from au_dist.methods.aunce import AunceLoss
 from au_dist.methods.detection import DetectionTask
 from au_dist.model.network import AUNetwork
 
@@ -18,10 +19,13 @@ KINDS = [
     "released/mean/action_unit",
     "released/view/action_unit",
     "detect",
+    "joint",
     "predict",
     "regress",
 ]
-TWO = [(kind, 0) for kind in KINDS] + [(kind, stage) for kind in (PER_ANCHOR, "predict") for stage in (1, 2, 3)]
+TWO = [(kind, 0) for kind in KINDS] + [
+    (kind, stage) for kind in (PER_ANCHOR, "joint", "predict") for stage in (1, 2, 3)
+]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +96,24 @@ def test_a_frozen_network_that_settles_keeps_its_statistics_while_it_is_not_trai
     assert (network.norm.variance != before).any()
 
 
-@pytest.mark.parametrize("kind", ["predict", "regress", "detect", PER_AU])
+def test_two_views_weigh_as_one_and_the_contrast_is_added():
+    world = World(0, 1, torch.device("cpu"))
+    plain, joint = module_of("detect", world), module_of("joint", world)
+    generator = torch.Generator().manual_seed(2)
+    one, two = (torch.randn(CLIPS, 3, SIZE, SIZE, generator=generator) for _ in range(2))
+    y_BA, valid_BA = (torch.rand(2, CLIPS, AUS, generator=generator) < 0.6).unbind()
+    with torch.no_grad():
+        twice = plain((one, one), y_BA.float(), valid_BA, 3)
+        torch.testing.assert_close(twice, plain((one,), y_BA.float(), valid_BA, 3))
+        both = plain((one, two), y_BA.float(), valid_BA, 3)
+        z_MAD = joint.network(torch.cat([one, two])).float()
+        contrast = joint.contrast(z_MAD, y_BA.float(), valid_BA, 3)
+        assert contrast > 0.1
+        torch.testing.assert_close(joint((one, two), y_BA.float(), valid_BA, 3), both + 0.7 * contrast)
+    assert {*plain.state_dict()} == {*joint.state_dict()}
+
+
+@pytest.mark.parametrize("kind", ["predict", "regress", "detect", "joint", PER_AU])
 def test_a_clip_without_a_known_label_is_as_if_it_were_not_there(kind):
     """What stands for a clip that does not decode: a grey picture, nothing of which is known."""
     world = World(0, 1, torch.device("cpu"))
@@ -104,9 +125,9 @@ def test_a_clip_without_a_known_label_is_as_if_it_were_not_there(kind):
     valid_BA = torch.ones_like(y_BA, dtype=torch.bool)
     gone = slice(3 * each, 4 * each)
     left = [index for index in range(CLIPS * each) if not gone.start <= index < gone.stop]
-    if "/" in kind:
+    for loss in (part for part in module.modules() if isinstance(part, AunceLoss)):
         # Kinds are drawn by place: one kind for all keeps them.
-        module.config = module.config.model_copy(update={"positive_weights": (0, 1, 0, 0)})
+        loss.config = loss.config.model_copy(update={"positive_weights": (0, 1, 0, 0), "draw": "action_unit"})
     without = module(tuple(view[left] for view in views), y_BA[left], valid_BA[left], 7)
     valid_BA[gone] = False
     masked = module(tuple(view * valid_BA[:, :1, None, None] for view in views), y_BA, valid_BA, 7)

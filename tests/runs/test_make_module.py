@@ -69,7 +69,10 @@ def test_the_minority_is_the_rarer_label():
     module = made(method="aunce")
     assert isinstance(module, AunceTask)
     # Only the second action unit is present more often than not.
-    assert module.minority_A.tolist() == [1, 0, 1, 1, 1, 1]
+    joint = made(task="detection", detection={"train": "all", "aunce": {"weight": 0.2}})
+    assert joint.contrast.minority_A.tolist() == module.loss.minority_A.tolist()
+    assert (joint.contrast_weight, made(task="detection").contrast) == (0.2, None)
+    assert module.loss.minority_A.tolist() == [1, 0, 1, 1, 1, 1]
 
 
 def test_a_network_belongs_to_its_seed_and_leaves_other_draws_alone():

@@ -11,7 +11,7 @@ from au_dist.data.batches import ClipBatch
 from au_dist.data.order import lanes_of
 from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.aunce import Aunce, AunceTask
+from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
 from au_dist.model.norm import SharedBatchNorm
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
@@ -58,7 +58,7 @@ def contrast(world: World, config: dict[str, Any]) -> dict[str, Any]:
     # Uneven: the first rank knows fewer labels than the others, so a mean of rank means would be wrong.
     valid_BA = torch.rand(CLIPS, AUS, generator=generator) < torch.linspace(0.3, 1.2, CLIPS)[:, None]
     mine = [clip for lane in lanes_of(world.rank, world.size, LANES) for clip in (2 * lane, 2 * lane + 1)]
-    module = AunceTask(Small(), Aunce(**config), torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world)
+    module = AunceTask(Small(), AunceLoss(Aunce(**config), torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world))
     return averaged(module, module(tuple(view[mine] for view in views), y_BA[mine], valid_BA[mine], 7), world)
 
 
