@@ -148,8 +148,8 @@ MUTANTS = (
     Mutant(
         "the-probe-is-fitted-on-whom-it-is-judged-by",
         "au_dist/methods/ridge.py",
-        "whole.without(_Sums.of(x_ND[held_N], y_N[held_N])).solved(STRENGTHS)",
-        "whole.solved(STRENGTHS)",
+        "whole.without(_Sums.of(x_ND[held_N], y_NK[held_N])).solved(columns)",
+        "whole.solved(columns)",
         ("tests/methods/test_ridge.py",),
     ),
     Mutant(

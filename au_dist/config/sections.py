@@ -127,6 +127,8 @@ class Model(Section):
         weights: File of encoder weights (safetensors, torchvision's or our names), ``torchvision`` to fetch its best
             ImageNet weights, ``package`` for those of `lite0` in the extra ``au-dist[lite0]``, or None for random
             initialisation.
+        stages: Stages of the encoder that are used, the first next to the pixels. Each of the later ones halves the
+            grid: of small crops, fewer keep more of where something is. All of a Swin's are needed.
         norm: Normalisation of a ResNet and of `lite0`: ``group``, or ``frozen`` statistics, which ImageNet weights
             bring and need.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
@@ -138,6 +140,7 @@ class Model(Section):
 
     encoder: Literal["tiny", "lite0", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
     weights: str | None = None
+    stages: int = Field(5, ge=1, le=5)
     norm: Literal["group", "frozen"] = "group"
     embed_dim: int = Field(64, ge=4)
     bottleneck_channels: int = Field(24, ge=0)
@@ -150,6 +153,8 @@ class Model(Section):
             raise ValueError(f"torchvision has no weights for the encoder `{self.encoder}`")
         if self.weights == PACKAGE and self.encoder != "lite0":
             raise ValueError(f"no package has weights for the encoder `{self.encoder}`, only for `lite0`")
+        if self.stages < 5 and self.encoder.startswith("swin"):
+            raise ValueError("the last layers of a Swin belong to its last stage: set model.stages to 5")
         batch_normed = self.encoder.startswith("resnet") or self.encoder == "lite0"
         if self.weights in NO_FILES and batch_normed and self.norm != "frozen":
             raise ValueError(f"ImageNet's weights of `{self.encoder}` need their statistics: set model.norm to frozen")

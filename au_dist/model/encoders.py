@@ -1,5 +1,6 @@
 """Image encoders: pixels to a grid of tokens. Normalisation never mixes samples, so N workers equal one."""
 
+from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
@@ -30,6 +31,10 @@ class Encoder(nn.Module):
 
     def parts(self) -> list[nn.Module]:
         """Return the stages."""
+        raise NotImplementedError
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages but the first ones."""
         raise NotImplementedError
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -73,6 +78,10 @@ class Tiny(Encoder):
     def parts(self) -> list[nn.Module]:
         """Return the stem and the four that follow."""
         return [self.stem, *self.stages]
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages but the first ones."""
+        self.stages = self.stages[: stages - 1]
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
@@ -120,7 +129,7 @@ class _Torchvision(Encoder):
             self.channels = body.fc.in_features
             _load(body, state, "fc.")
             self.body = nn.Sequential(*list(body.children())[:-2])
-            self._ends = (4, 5, 6, 7, 8)  # convolution to pooling, then one layer each
+            self._ends: tuple[int, ...] = (4, 5, 6, 7, 8)  # convolution to pooling, then one layer each
         else:
             body = build()
             self.channels = body.head.in_features
@@ -132,6 +141,11 @@ class _Torchvision(Encoder):
         """Return the layers that lie between two reductions of the grid."""
         rows = [*self.body[0], *self.body[1:]] if isinstance(self.body[0], nn.Sequential) else [*self.body]
         return [nn.Sequential(*rows[begin:end]) for begin, end in pairwise((0, *self._ends))]
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages of a ResNet but the first ones."""
+        self._ends = self._ends[:stages]
+        self.body = self.body[: self._ends[-1]]
 
 
 class _Lite0(Encoder):
@@ -146,10 +160,16 @@ class _Lite0(Encoder):
     def __init__(self, norm: str) -> None:
         super().__init__()
         self.rows = nn.ModuleList(lite0.rows(norm))
+        self._ends: tuple[int, ...] = (2, 3, 4, 6, 8)
 
     def parts(self) -> list[nn.Module]:
         """Return the rows of blocks that lie between two reductions of the grid."""
-        return [nn.Sequential(*self.rows[begin:end]) for begin, end in pairwise((0, 2, 3, 4, 6, 8))]
+        return [nn.Sequential(*self.rows[begin:end]) for begin, end in pairwise((0, *self._ends))]
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages but the first ones."""
+        self._ends = self._ends[:stages]
+        self.rows = self.rows[: self._ends[-1]]
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
@@ -175,6 +195,16 @@ def make_encoder(config: Model) -> Encoder:
     Raises:
         CheckpointError: The weights are absent, cannot be fetched or do not fit the encoder.
     """
+    encoder = _whole(config)
+    if config.stages < STAGES:
+        encoder.keep(config.stages)
+        with torch.no_grad():
+            encoder.channels = encoder.eval()(torch.zeros(1, 3, 64, 64)).shape[2]
+    return encoder.train()
+
+
+def _whole(config: Model) -> Encoder:
+    """Return an encoder with all of its stages; of weights by our names, those of fewer are enough."""
     if config.weights is None:
         return _fresh(config)
     if config.weights == PACKAGE:
@@ -185,7 +215,11 @@ def make_encoder(config: Model) -> Encoder:
         if config.encoder not in ("tiny", "lite0") and not any(name.startswith("body.") for name in state):
             return _Torchvision(config.encoder, config.norm, state)
         encoder = _fresh(config)
-        encoder.load_state_dict(state)
+        used = deepcopy(encoder)
+        if config.stages < STAGES:
+            used.keep(config.stages)
+        beyond = {name: tensor for name, tensor in encoder.state_dict().items() if name not in used.state_dict()}
+        encoder.load_state_dict({**beyond, **state})
     except RuntimeError as error:
         mismatch = str(error).splitlines()[-1].strip()[:200]
         what = f"The weights do not fit the encoder `{config.encoder}`"

@@ -58,6 +58,27 @@ def test_a_file_with_torchvisions_names(network, tmp_path, classes):
             torch.testing.assert_close(encoder(x_BCHW), features(name, there, x_BCHW), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["tiny", "resnet18"])
+def test_fewer_stages_come_from_the_weights_of_all_and_from_their_own(name, tmp_path):
+    torch.manual_seed(0)
+    whole = make_encoder(Model(encoder=name)).eval()
+    save_file(whole.state_dict(), tmp_path / "all.safetensors")
+    fewer = make_encoder(Model(encoder=name, weights=str(tmp_path / "all.safetensors"), stages=3)).eval()
+    save_file(fewer.state_dict(), tmp_path / "own.safetensors")
+    again = make_encoder(Model(encoder=name, weights=str(tmp_path / "own.safetensors"), stages=3)).eval()
+    x_BCHW = expected_BCHW = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        for part in whole.parts()[:3]:
+            expected_BCHW = part(expected_BCHW)
+        for encoder in (fewer, again):
+            torch.testing.assert_close(encoder(x_BCHW), expected_BCHW.flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-5)
+            assert encoder.channels == expected_BCHW.shape[1]
+    with pytest.raises(CheckpointError, match="do not fit"):
+        make_encoder(Model(encoder=name, weights=str(tmp_path / "own.safetensors"), stages=4))
+    with pytest.raises(ValidationError, match="Swin belong to its last stage"):
+        Model(encoder="swin_t", stages=4)
+
+
 def test_weights_that_were_asked_for_come_from_torchvision(tmp_path, monkeypatch):
     """Its cache stands for its site: the same code finds the file there."""
     torch.manual_seed(0)

@@ -45,6 +45,20 @@ def test_the_grid_is_a_32nd_of_the_side(encoder, size, cells):
         assert encoder(torch.zeros(1, 3, size, size)).shape == (1, cells, 320)
 
 
+@pytest.mark.parametrize(("used", "cells", "channels"), [(4, 16, 112), (2, 256, 24), (1, 1024, 16)])
+def test_fewer_stages_are_the_first_of_all(encoder, used, cells, channels):
+    x_BCHW = expected_BCHW = torch.randn(2, 3, 64, 64)
+    fewer = make_encoder(PRETRAINED.model_copy(update={"stages": used})).eval()
+    with torch.no_grad():
+        for part in encoder.parts()[:used]:
+            expected_BCHW = part(expected_BCHW)
+        token_BSC = fewer(seen(x_BCHW))
+    torch.testing.assert_close(token_BSC, expected_BCHW.flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-4)
+    assert token_BSC.shape == (2, cells, channels)
+    assert fewer.channels == channels
+    assert set(stages(fewer).values()) == set(range(used))
+
+
 def test_frames_of_a_batch_do_not_see_each_other_and_every_parameter_has_a_stage():
     for norm, weights in (("frozen", "package"), ("group", None)):
         encoder = make_encoder(Model(encoder="lite0", norm=norm, weights=weights)).train()
