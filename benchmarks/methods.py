@@ -1,5 +1,7 @@
 """Which method helps on synthetic faces, with three seeds and their spread; test subjects choose nothing.
 
+    python benchmarks/methods.py grid        methods x what is wrong with labels x what the network starts from
+    python benchmarks/methods.py grid --labels right "30 % turned" --starts lite0      a part of it
     python benchmarks/methods.py noise       AUNCE and cross-entropy at 0, 10, 20 and 30 % label noise
     python benchmarks/methods.py modes       AUNCE corrected and released
     python benchmarks/methods.py intensity   intensity with few labels: from scratch, and after predictive coding
@@ -9,10 +11,13 @@ Every run is what `au-dist train` does. Run again, it goes on where it stopped. 
 """
 
 import argparse
+import itertools
 import json
 import os
+import re
 import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +56,31 @@ TINY = Scale(
 )
 
 
+#: What is wrong with the labels of training and validation subjects.
+LABELS: dict[str, dict[str, Any]] = {
+    "right": {},
+    "15 % turned": {"data__labels__noise": 0.15},
+    "30 % turned": {"data__labels__noise": 0.3},
+    "30 % of positives missed": {"data__labels__missed": 0.3},
+    "shifted by up to 2 frames": {"data__labels__shifted": 2},
+}
+
+#: What the network starts from, and how long it is trained.
+STARTING: dict[str, dict[str, Any]] = {
+    "random": {"optim__epochs": 10},
+    "lite0": {
+        "model__encoder": "lite0",
+        "model__weights": "package",
+        "model__norm": "frozen",
+        "model__stages": 4,
+        "optim__epochs": 8,
+    },
+}
+
+#: Ways to a detector; all learn from two views, and what is fine-tuned or trained with labels is trained as long.
+WAYS = ("cross-entropy", "AUNCE beside it", "AUNCE, linear probe", "AUNCE, then fine-tuned")
+
+
 @dataclass(frozen=True)
 class Study:
     """Where runs are stored and how much is trained.
@@ -58,10 +88,16 @@ class Study:
     Attributes:
         base: Holds shards and runs.
         scale: How much.
+        labels: Which of `LABELS` the grid has.
+        starts: Which of `STARTING`.
+        ways: Which of `WAYS`.
     """
 
     base: Store
     scale: Scale = FULL
+    labels: Sequence[str] = tuple(LABELS)
+    starts: Sequence[str] = tuple(STARTING)
+    ways: Sequence[str] = WAYS
 
 
 #: What an intensity run starts from.
@@ -106,6 +142,45 @@ def noise(study: Study) -> list[list[str]]:
             found["cross-entropy"].append(run(study, plain))
         rows += [[f"{level:.0%}", name, *cells(values, "auc", "f1")] for name, values in found.items()]
     return [["labels turned", "", *titles("AUC", "F1")], *rows]
+
+
+def grid(study: Study) -> list[list[str]]:
+    """Ways to a detector, with the baselines of every evaluation; each is compared with cross-entropy, seed by seed."""
+    rows = []
+    for labels, start in itertools.product(study.labels, study.starts):
+        found: dict[str, list[dict[str, Any]]] = {way: [] for way in study.ways}
+        for way, seed in itertools.product(study.ways, study.scale.seeds):
+            values = {**STARTING[start], **LABELS[labels], "data__labels__seed": seed}
+            found[way].append(detector(study, way, f"{start}-{labels}-{way}-{seed}", seed, values))
+        frozen = [{key: one[f"ridge_{key}"] for key in ("auc", "f1")} for one in next(iter(found.values()))]
+        found = {"ridge on the encoder as it began": frozen, **found}
+        plain = found.get("cross-entropy", [])
+        rows += [
+            [labels, start, way, *cells(ones, "auc", "f1"), paired(ones, plain, "auc")] for way, ones in found.items()
+        ]
+    return [["labels", "from", "", *titles("AUC", "F1"), "AUC less that of cross-entropy"], *rows]
+
+
+def detector(study: Study, way: str, name: str, seed: int, values: dict[str, Any]) -> dict[str, Any]:
+    """Train a detector in one of `WAYS`; return its averages over action units on test subjects."""
+    name = re.sub("[^a-z0-9]+", "-", name.lower())
+    labels = {key: value for key, value in values.items() if key.startswith("data__labels")}
+    network = {key: value for key, value in values.items() if key.startswith("model__")}
+    contrast = {f"detection__aunce__{key}": value for key, value in CONTRAST.items()}
+    if way in ("cross-entropy", "AUNCE beside it"):
+        joint = contrast if way == "AUNCE beside it" else {}
+        return run(
+            study, recipe(study, "faces", "finetune", name, seed, init="null", detection__views=2, **joint, **values)
+        )
+    before = re.sub("-aunce-.*-", "-aunce-", name)
+    run(study, recipe(study, "faces", "pretrain", before, seed, **values))
+    if way == "AUNCE, linear probe":
+        return run(study, recipe(study, "faces", "probe", name, seed, init__run=before, **network, **labels))
+    return run(study, recipe(study, "faces", "finetune", name, seed, init__run=before, detection__views=2, **values))
+
+
+#: AUNCE beside cross-entropy: as in examples/pretrain.yaml.
+CONTRAST = {"weight": 0.3, "temperature": 0.2, "positive_weights": [0, 1, 0, 0]}
 
 
 def modes(study: Study) -> list[list[str]]:
@@ -162,6 +237,14 @@ def cells(found: list[dict[str, Any]], *keys: str) -> list[str]:
     return texts
 
 
+def paired(found: list[dict[str, Any]], plain: list[dict[str, Any]], key: str) -> str:
+    """Return mean and standard deviation of the differences from another way, seed by seed."""
+    if found is plain or len(found) != len(plain):
+        return "–"
+    (difference, *_) = cells([{key: a[key] - b[key]} for a, b in zip(found, plain, strict=True)], key)
+    return difference if difference.startswith("-") else f"+{difference}"
+
+
 def faces(study: Study) -> None:
     """Make the faces: videos in clips of 4 frames to detect, in clips of 8 frames to foresee."""
     from au_dist.ingest.synthetic import ingest_synthetic
@@ -186,14 +269,18 @@ def main(argv: list[str] | None = None) -> None:
     """Run one comparison and print its table."""
     from au_dist.runs.session import ray_session
 
-    comparisons = {"noise": noise, "modes": modes, "intensity": intensity}
+    comparisons = {"grid": grid, "noise": noise, "modes": modes, "intensity": intensity}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparison", choices=comparisons)
     parser.add_argument("--out", help="folder or address for shards and runs (.demo/methods, .demo/methods-tiny)")
     parser.add_argument("--tiny", action="store_true", help="one seed, one level or share, few steps of few faces")
+    parser.add_argument("--labels", nargs="+", choices=LABELS, default=list(LABELS), help="rows of the grid")
+    parser.add_argument("--starts", nargs="+", choices=STARTING, default=list(STARTING), help="rows of the grid")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="rows of the grid")
     chosen = parser.parse_args(argv)
     out = chosen.out or (".demo/methods-tiny" if chosen.tiny else ".demo/methods")
-    study = Study(open_store(out), TINY if chosen.tiny else FULL)
+    scale = TINY if chosen.tiny else FULL
+    study = Study(open_store(out), scale, chosen.labels, chosen.starts, chosen.ways)
     faces(study)
     with ray_session():
         head, *rows = comparisons[chosen.comparison](study)

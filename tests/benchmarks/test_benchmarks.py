@@ -266,25 +266,34 @@ def test_methods_side_by_side(ray_here, monkeypatch, tmp_path, capsys):
     assert 0 < float(rows[1][3]) < 1
 
 
+def test_differences_are_taken_seed_by_seed():
+    mine, plain = [{"auc": 0.7}, {"auc": 0.9}], [{"auc": 0.5}, {"auc": 0.8}]
+    assert methods.paired(mine, plain, "auc") == "+0.150 ± 0.071"
+    assert methods.paired(plain, mine, "auc") == "-0.150 ± 0.071"
+    assert methods.paired(plain, plain, "auc") == methods.paired(mine, [], "auc") == "–"
+
+
 @pytest.mark.parametrize(
-    ("name", "scale", "runs", "rows"),
+    ("name", "scale", "runs", "again", "rows"),
     [
-        ("noise", methods.FULL, 36, 8),
-        ("modes", methods.FULL, 12, 2),
-        ("modes", methods.TINY, 4, 2),
-        ("intensity", methods.FULL, 21, 6),
-        ("intensity", methods.TINY, 3, 2),
+        ("grid", methods.FULL, 150, 30, 50),  # a pretraining is probed and fine-tuned
+        ("grid", methods.TINY, 50, 10, 50),
+        ("noise", methods.FULL, 36, 0, 8),
+        ("modes", methods.FULL, 12, 0, 2),
+        ("modes", methods.TINY, 4, 0, 2),
+        ("intensity", methods.FULL, 21, 0, 6),
+        ("intensity", methods.TINY, 3, 0, 2),
     ],
 )
-def test_the_recipes_of_each_comparison_are_whole(monkeypatch, tmp_path, name, scale, runs, rows):
+def test_the_recipes_of_each_comparison_are_whole(monkeypatch, tmp_path, name, scale, runs, again, rows):
     seen = []
 
     def run(study, recipe):
         seen.append(recipe.name)
-        return dict.fromkeys(("auc", "f1", "icc", "mse", "mae"), 0.5)
+        return dict.fromkeys(("auc", "f1", "icc", "mse", "mae", "ridge_auc", "ridge_f1"), 0.5)
 
     monkeypatch.setattr(methods, "run", run)
     head, *found = getattr(methods, name)(methods.Study(open_store(tmp_path), scale))
-    assert len(set(seen)) == len(seen) == runs
+    assert (len(set(seen)), len(seen) - len(set(seen))) == (runs, again)
     assert len(found) == rows
     assert {len(row) for row in found} == {len(head)}
