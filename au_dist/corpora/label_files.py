@@ -263,8 +263,7 @@ def unread_columns(header: Sequence[str], read: Iterable[int]) -> tuple[str, ...
     """Name the columns of a header that are not read; row numbers, which have no name, are none."""
     known = set(read)
     names = [cell for k, cell in enumerate(header) if k not in known and not is_unnamed(cell)]
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return (f"columns that are not read: {', '.join(names[:MOST_NAMED])}{more}",) if names else ()
+    return (f"columns that are not read: {first_few(names, MOST_NAMED)}",) if names else ()
 
 
 def _codes(rows: Rows, columns: Sequence[int], names: Sequence[str]) -> np.ndarray:

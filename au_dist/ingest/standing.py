@@ -12,6 +12,7 @@ from typing import Any
 
 from au_dist.core.errors import ShardError
 from au_dist.core.schema import Clip
+from au_dist.core.words import first_few
 from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Found, Sequence
 from au_dist.ingest.how import IngestRecipe
@@ -81,7 +82,7 @@ class Changes:
     def words(self) -> str:
         """Say what changed, and of which recordings."""
         options = [f"other options: {', '.join(name for name, *_ in self.options)}"] if self.options else []
-        kinds = [f"{kind}: {_named(names)}" for kind, names in self.recordings.items()]
+        kinds = [f"{kind}: {first_few(names, MOST_NAMED)}" for kind, names in self.recordings.items()]
         return "; ".join([*options, *kinds]) or "what was set aside, or not compared, is read again"
 
     def error(self, out: Store) -> ShardError:
@@ -166,8 +167,8 @@ def _compare_recordings(
         kinds["gone"] = gone
     if touched:
         changes.notes.append(
-            f"The video or pictures of {_named(touched)} have other times than when they were read; sizes and samples "
-            "of the content are the same, so they count as unchanged."
+            f"The video or pictures of {first_few(touched, MOST_NAMED)} have other times than when they were read; "
+            "sizes and samples of the content are the same, so they count as unchanged."
         )
     if not before:
         changes.notes.append(
@@ -193,11 +194,6 @@ def clips_of(there: Standing, out: Store, sequence: Sequence) -> Iterator[Clip]:
             for clip in read_clips(out, shard, index, len(there.manifest.aus)) if mine else ():
                 if sequence.subject is None or clip.video.rpartition("#")[0] == sequence.name:
                     yield clip
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _json(out: Store, path: str) -> dict[str, Any]:
