@@ -226,22 +226,6 @@ def iterate(shard: DataIterator, prefetch: int) -> Iterator[pa.Table]:
         yield pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
-class _Scoring:
-    """A scorer whose arguments, which may be large, wait in the object store.
-
-    Args:
-        scorer: Its class.
-        arguments: Where they are.
-    """
-
-    def __init__(self, scorer: Callable[..., Callable[[pa.Table], pa.Table]], arguments: ray.ObjectRef) -> None:
-        self.score = scorer(**ray.get(arguments))
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """Return what the scorer says of rows."""
-        return self.score(table)
-
-
 def score(
     store: Store,
     manifest: Manifest,
@@ -284,8 +268,8 @@ def score(
             read, batch_size=None, zero_copy_batch=True, num_cpus=cpus / 4, concurrency=READING_TASKS * workers
         )
         .map_batches(
-            _Scoring,
-            fn_constructor_kwargs={"scorer": scorer, "arguments": ray.put(arguments)},
+            scorer,
+            fn_constructor_kwargs=arguments,
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=workers),

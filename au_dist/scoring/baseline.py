@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.numpy import load, save
 
 from au_dist.config.sections import Model
 from au_dist.core.metrics import thresholds
@@ -20,7 +21,7 @@ from au_dist.model.encoders import Encoder, make_encoder
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import read_rows
 from au_dist.shards.format import read_manifest
-from au_dist.storage.store import open_store
+from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.train.state import CheckpointState
 
@@ -64,6 +65,10 @@ class Start:
         return f"`{self.model.encoder}` with {given.get(self.model.weights, self.model.weights)}"
 
 
+#: Where the numbers of an evaluation's baseline are kept, below its folder.
+FILE = "baseline.safetensors"
+
+
 @dataclass(frozen=True, eq=False)
 class Baseline:
     """A fitted baseline.
@@ -90,6 +95,25 @@ class Baseline:
         """Return the scores float32 [B, A] of network inputs; the encoder is that of `start`."""
         found_BA = features(encoder, x_BCHW).double().cpu().numpy() @ self.weight_DA + self.bias_A
         return found_BA.clip(0, self.scale).astype(np.float32)
+
+    def write(self, folder: Store) -> str:
+        """Store the numbers of this baseline; return their address."""
+        arrays = {name: getattr(self, name) for name in ("weight_DA", "bias_A", "strength_A", "threshold_A")}
+        folder.write(FILE, save(arrays))
+        return folder.at(FILE).uri
+
+
+def read_baseline(address: str, state: CheckpointState, scoring: Scoring) -> Baseline:
+    """Return a baseline that was stored; the arguments besides its address are those of `fit_baseline`.
+
+    Raises:
+        CheckpointError: The encoder that the run began with is not there any more.
+        StorageError: The store fails.
+    """
+    place, recipe = open_store(address), state.run_recipe
+    return Baseline(
+        start=start_of(recipe), size=recipe.data.size, scale=scoring.scale, **load(place.parent.read(place.name))
+    )
 
 
 class FrozenScorer:

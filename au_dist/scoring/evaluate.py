@@ -14,7 +14,7 @@ from au_dist.core.schema import au_name
 from au_dist.data.pipeline import quiet, score
 from au_dist.methods.base import Scoring
 from au_dist.recipes.recipe import Recipe
-from au_dist.scoring.baseline import RIDGE, Baseline, FrozenScorer, comparisons, fit_baseline, titles
+from au_dist.scoring.baseline import RIDGE, Baseline, FrozenScorer, comparisons, fit_baseline, read_baseline, titles
 from au_dist.scoring.model import CHUNK, load_model, scoring_of, thresholds_of
 from au_dist.scoring.report import write_report
 from au_dist.shards.format import read_manifest
@@ -38,14 +38,17 @@ class Scorer:
         columns: Label columns of the model's action units.
         num_columns: Label columns of the set.
         side: Side of the stored frames in pixels.
-        baseline: What scores them too; None where there is none.
+        baseline: Address of what scores them too; None where there is none.
     """
 
     def __init__(
-        self, place: str, columns: list[int], num_columns: int, side: int, baseline: Baseline | None = None
+        self, place: str, columns: list[int], num_columns: int, side: int, baseline: str | None = None
     ) -> None:
         self.model, self.columns, self.num_columns, self.side = load_model(place), columns, num_columns, side
-        self.baseline = FrozenScorer(baseline, self.model.device) if baseline else None
+        model = self.model
+        self.baseline = (
+            FrozenScorer(read_baseline(baseline, model.state, model.scoring), model.device) if baseline else None
+        )
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return a row a frame: score, label and mask of each action unit, what is wrong with it, whether it is scored.
@@ -119,6 +122,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
             "The run's protocol has no test subjects", where=place.uri, fix="Use a data.protocol.kind other than all."
         )
     quiet()
+    run = place.parent.parent if place.parent.name == "checkpoints" else place
     baseline, lacking = _baseline(state, scoring)
     columns = [manifest.aus.index(au) for au in state.aus]
     workers = recipe.workers
@@ -133,7 +137,7 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
             "columns": columns,
             "num_columns": len(manifest.aus),
             "side": manifest.crop_recipe.size,
-            "baseline": baseline,
+            "baseline": baseline.write(run.at(FOLDER)) if baseline else None,
         },
         workers=min(workers.least, -(-expected // FRAMES_PER_SCORER)),
         cpus=workers.cpus,
@@ -152,10 +156,9 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
         pairs = zip(rows, theirs, strict=True)
         rows = [row | {f"{RIDGE}{key}": other[key] for key in scoring.beside} for row, other in pairs]
     scored = int(np.sum(table["scored"].to_numpy()))
-    report = _report(place, state, recipe, rows, expected, scored) | {"unreadable": faults}
+    report = _report(place, run, state, recipe, rows, expected, scored) | {"unreadable": faults}
     report["baselines"], report["no_baseline"] = comparisons(report["average"], scoring, baseline), lacking
     report["measures"] = {**scoring.measures, **(titles(scoring) if baseline else {})}
-    run = open_store(report["run"])
     plain = _plain(report)
     run.write(REPORT, json.dumps(plain, indent=1).encode())
     return {**report, "html": write_report(run.at(FOLDER), plain)}
@@ -193,9 +196,14 @@ def refuse_unreadable(faults: list[str], frames: int, share: float, where: str) 
 
 
 def _report(
-    place: Store, state: CheckpointState, recipe: Recipe, rows: list[dict[str, float]], frames: int, scored: int
+    place: Store,
+    run: Store,
+    state: CheckpointState,
+    recipe: Recipe,
+    rows: list[dict[str, float]],
+    frames: int,
+    scored: int,
 ) -> dict[str, Any]:
-    run = place.parent.parent if place.parent.name == "checkpoints" else place
     subjects = {name: len(names) for name, names in state.subjects}
     lines = run.read(METRICS).decode().splitlines() if run.exists(METRICS) else []
     curve = [json.loads(line) for line in lines]

@@ -143,7 +143,7 @@ def test_a_scorer_scores_the_baseline_beside_the_model(context, shards):  # noqa
     found = fit_baseline(checkpoint.state(place), DETECTION.scoring, CPU)
     rows = read_row_group(context.store, context.manifest.shards[0], 0)
     columns = [context.manifest.aus.index(au) for au in AUS]
-    both = Scorer(place.uri, columns, 12, 32, found)(rows)
+    both = Scorer(place.uri, columns, 12, 32, found.write(context.run.at("evaluation")))(rows)
     alone = Scorer(place.uri, columns, 12, 32)(rows)
     assert both.drop_columns("baseline") == alone
     frames = np.stack([pixels(jpeg, 32) for clip in rows["jpeg"].to_pylist() for jpeg in clip])
