@@ -78,7 +78,7 @@ STARTING: dict[str, dict[str, Any]] = {
 }
 
 #: Ways to a detector; all learn from two views, and what is fine-tuned or trained with labels is trained as long.
-WAYS = ("cross-entropy", "AUNCE beside it", "AUNCE, linear probe", "AUNCE, then fine-tuned")
+WAYS = ("cross-entropy", "AUNCE beside it", "AUNCE, ridge", "AUNCE, then fine-tuned")
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,9 @@ def detector(study: Study, way: str, name: str, seed: int, values: dict[str, Any
         )
     before = re.sub("-aunce-.*-", "-aunce-", name)
     run(study, recipe(study, "faces", "pretrain", before, seed, **values))
-    if way == "AUNCE, linear probe":
-        return run(study, recipe(study, "faces", "probe", name, seed, init__run=before, **network, **labels))
+    if way == "AUNCE, ridge":
+        ridge = {"init__run": before, "detection__train": "ridge", **network, **labels}
+        return run(study, recipe(study, "faces", "probe", name, seed, **ridge))
     return run(study, recipe(study, "faces", "finetune", name, seed, init__run=before, detection__views=2, **values))
 
 

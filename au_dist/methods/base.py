@@ -119,8 +119,12 @@ class Scoring:
     knowing_nothing: tuple[str, str, str]
 
 
-def _nothing(section: Any, data: Data) -> Iterator[str]:
+def _nothing(section: Any, data: Data, started: bool) -> Iterator[str]:
     yield from ()
+
+
+def _all(section: Any, steps: int) -> int:
+    return steps
 
 
 def _one(section: Any) -> int:
@@ -145,7 +149,9 @@ class Method:
         labels: What it learns from.
         frames: Maps its section and that of the data to the frames of a clip.
         frames_key: Keys of the recipe that these come from.
-        refusals: Yields what does not fit in its section and that of the data, a sentence each.
+        refusals: Yields what does not fit in its section and that of the data, a sentence each; the last argument says
+            whether the network starts from another run.
+        steps: Maps its section and the steps that the data would take to the steps that it takes.
         module: Makes the module whose forward pass (views, labels, mask, number of the contrast set) is the loss.
         validation: Reads what the module is judged by.
         scoring: How it calls action units; None where it calls none.
@@ -160,7 +166,8 @@ class Method:
     labels: Literal["occurrence", "intensity"] | None = "occurrence"
     frames: Callable[[Any, Data], int] = _drawn
     frames_key: str = "data.frames_per_clip"
-    refusals: Callable[[Any, Data], Iterator[str]] = _nothing
+    refusals: Callable[[Any, Data, bool], Iterator[str]] = _nothing
+    steps: Callable[[Any, int], int] = _all
     module: Callable[[Parts], nn.Module]
     validation: Callable[[Any, Held], Validation]
     scoring: Scoring | None = None

@@ -1,25 +1,32 @@
 """Occurrence detection: binary cross-entropy on known labels, as a linear probe or through the whole network."""
 
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 from au_dist.config.section import Section
+from au_dist.config.sections import Data
 from au_dist.core.metrics import per_au
 from au_dist.data.labels import occurrence
 from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.aunce import Aunce, AunceLoss, loss_of
 from au_dist.methods.base import Held, Method, Parts, Scoring, Validation
-from au_dist.methods.frames import Frames, detection_metrics, outputs
+from au_dist.methods.frames import Frames, detection_metrics, joined, outputs
+from au_dist.methods.ridge import fit_units
 from au_dist.model.losses import detection_terms
 from au_dist.model.network import AUNetwork, LinearHeads
 from au_dist.model.norm import share
 
 #: Contrast sets in which a frozen network that was never trained collects its running statistics.
 BN_WARMUP = 30
+
+#: Training clips that a ridge regression is fitted on, over all ranks, and frames of each.
+RIDGE_CLIPS, RIDGE_FRAMES = 1024, 2
 
 #: The largest weight of the positive frames of an action unit.
 MOST_WEIGHT = 10.0
@@ -39,21 +46,27 @@ class Detection(Section):
     """Occurrence detection on top of a pretrained or fresh network.
 
     Attributes:
-        train: ``probe`` trains one linear layer per action unit on a frozen network, ``all`` fine-tunes everything.
+        train: ``probe`` trains one linear layer per action unit on a frozen network, ``all`` fine-tunes everything;
+            ``ridge`` is a ridge regression of the embeddings of a trained network (`init`) in closed form, as strong as
+            predicts held-out training subjects best: one step, and nothing to tune.
+        embeddings: For ``ridge``: an action unit is read off its ``own`` embeddings, or off those of ``all`` units.
         balance: Weight the positive frames of an action unit by its training odds (capped at 10).
         views: Random views of each clip that are learnt from.
         aunce: The contrastive loss beside the cross-entropy, over two views; none when None.
     """
 
-    train: Literal["probe", "all"] = "probe"
+    train: Literal["probe", "all", "ridge"] = "probe"
+    embeddings: Literal["own", "all"] = "own"
     balance: bool = True
     views: Literal[1, 2] = 1
     aunce: Joint | None = None
 
     @model_validator(mode="after")
     def _something_is_contrasted(self) -> "Detection":
-        if self.aunce and self.train == "probe":
-            raise ValueError("aunce trains the network, which train: probe leaves as it is: use train: all")
+        if self.aunce and self.train != "all":
+            raise ValueError(f"aunce trains the network, which train: {self.train} leaves as it is: use train: all")
+        if self.embeddings == "all" and self.train != "ridge":
+            raise ValueError(f"embeddings: all is for train: ridge; train: {self.train} reads each unit's own")
         return self
 
 
@@ -108,13 +121,82 @@ class DetectionTask(nn.Module):
         """Return logits [B, A]."""
         return self.heads(self._embeddings(x_BCHW))
 
+    def probabilities(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return the probability [B, A] of each action unit."""
+        return torch.sigmoid(self.logits(x_BCHW).float())
+
     def _embeddings(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.probe):
             return self.network(x_BCHW)
 
 
+class RidgeTask(nn.Module):
+    """Occurrence detection by ridge regression of a frozen network's embeddings, fitted when it is validated.
+
+    Args:
+        network: The action-unit network.
+        shared: Each action unit is read off the embeddings of all of them.
+        world: This process among the workers.
+    """
+
+    weight_FA: torch.Tensor
+    bias_A: torch.Tensor
+    strength_A: torch.Tensor
+
+    def __init__(self, network: AUNetwork, shared: bool, world: World) -> None:
+        super().__init__()
+        self.network, self.shared, self.world = network.requires_grad_(False), shared, world
+        num_aus, width = network.num_aus, network.width
+        self.register_buffer("weight_FA", torch.zeros(width * (num_aus if shared else 1), num_aus))
+        self.register_buffer("bias_A", torch.zeros(num_aus))
+        self.register_buffer("strength_A", torch.full((num_aus,), torch.nan))
+        self.eval()
+
+    def train(self, mode: bool = True) -> "RidgeTask":
+        """Stay as it is: statistics of the network's normalisation are its own."""
+        return super().train(False)
+
+    def forward(
+        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
+    ) -> torch.Tensor:
+        """Return this rank's share of the mean squared error of one micro-batch; arguments as for `AunceTask`."""
+        error_BA = (self.estimates(views[0]) - y_BA).square() * valid_BA
+        return self.world.size * error_BA.sum() / all_reduce_sum(valid_BA.float().sum(), self.world).clamp(min=1)
+
+    def estimates(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return what the regression gives [B, A]."""
+        z_BAD = self.network(x_BCHW).float()
+        if self.shared:
+            return z_BAD.flatten(1) @ self.weight_FA + self.bias_A
+        return torch.einsum("bad,da->ba", z_BAD, self.weight_FA) + self.bias_A
+
+    def probabilities(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return the estimates [B, A] as probabilities."""
+        return self.estimates(x_BCHW).clamp(0, 1)
+
+    def fit(self, z_NAD: np.ndarray, train: Frames) -> None:
+        """Fit the regressions; all ranks come to the same.
+
+        Args:
+            z_NAD: Embeddings of this rank's training frames.
+            train: These frames.
+        """
+        arrays = joined((z_NAD, np.array(train.subjects), train.y_NA, train.valid_NA), self.world)
+        z_NAD, subject_N, y_NA, valid_NA = arrays
+        if self.shared:
+            found = [fit_units(z_NAD.reshape(len(z_NAD), -1), y_NA, valid_NA, subject_N)]
+        else:
+            units = (slice(au, au + 1) for au in range(y_NA.shape[1]))
+            found = [fit_units(z_NAD[:, u.start], y_NA[:, u], valid_NA[:, u], subject_N) for u in units]
+        fitted = (np.concatenate(part, -1) for part in zip(*found, strict=True))
+        for buffer, values in zip((self.weight_FA, self.bias_A, self.strength_A), fitted, strict=True):
+            buffer.copy_(torch.from_numpy(values))
+
+
 def _module(parts: Parts) -> nn.Module:
     network = AUNetwork(parts.model, parts.num_aus, parts.size)
+    if parts.section.train == "ridge":
+        return RidgeTask(network, parts.section.embeddings == "all", parts.world)
     odds = [min(MOST_WEIGHT, (1 - rate) / rate) if rate > 0 else 1.0 for rate in parts.rates]
     weight_A = torch.tensor(odds if parts.section.balance else [1.0] * parts.num_aus)
     bn_warmup, section = 0 if parts.pretrained else BN_WARMUP, parts.section
@@ -126,19 +208,40 @@ def _views(section: Detection) -> int:
     return 2 if section.aunce else section.views
 
 
-def _validation(module: DetectionTask, held: Held) -> Validation:
+def _refusals(section: Detection, data: Data, started: bool) -> Iterator[str]:
+    if section.train == "ridge" and not started:
+        yield "detection.train: ridge reads embeddings of a trained network: give init"
+
+
+def _steps(section: Detection, steps: int) -> int:
+    return 1 if section.train == "ridge" else steps
+
+
+def _validation(module: DetectionTask | RidgeTask, held: Held) -> Validation:
     judged, labels = held.rows("validation", None), held.labels.of_validation
     validation = Frames(judged, held.columns, held.num_columns, labels, held.side)
 
+    def judge(function: Callable[[torch.Tensor], torch.Tensor], frames: Frames) -> np.ndarray:
+        return outputs(function, frames, held.size, len(held.columns), held.world)
+
     def metrics() -> dict[str, Any]:
-        logits_NA = torch.from_numpy(outputs(module.logits, validation, held.size, len(held.columns), held.world))
-        return detection_metrics(torch.sigmoid(logits_NA).numpy(), validation, held.world)
+        return detection_metrics(judge(module.probabilities, validation), validation, held.world)
 
-    return Validation((validation,), metrics)
+    if isinstance(module, DetectionTask):
+        return Validation((validation,), metrics)
+    rows = held.rows("train", RIDGE_CLIPS)
+    train = Frames(rows, held.columns, held.num_columns, held.labels, held.side, per_clip=RIDGE_FRAMES)
+
+    def fitted() -> dict[str, Any]:
+        module.fit(judge(module.network, train), train)
+        strengths = module.strength_A[torch.isfinite(module.strength_A)]
+        return {**metrics(), "ridge_strength": float(strengths.median()) if len(strengths) else float("nan")}
+
+    return Validation((train, validation), fitted)
 
 
-def _scores(module: DetectionTask, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
-    return torch.sigmoid(module.logits(x_BCHW).float())
+def _scores(module: DetectionTask | RidgeTask, x_BCHW: torch.Tensor, frames: int) -> torch.Tensor:
+    return module.probabilities(x_BCHW)
 
 
 DETECTION = Method(
@@ -146,6 +249,8 @@ DETECTION = Method(
     supervised=True,
     section=Detection,
     views=_views,
+    refusals=_refusals,
+    steps=_steps,
     metrics=("val_auc", "val_f1"),
     module=_module,
     validation=_validation,

@@ -79,7 +79,7 @@ def intensity_metrics(module: IntensityTask, clips: Clips, size: int, world: Wor
     return {**means, "val_units": len(rows)}
 
 
-def _refusals(section: None, data: Data) -> Iterator[str]:
+def _refusals(section: None, data: Data, started: bool) -> Iterator[str]:
     if data.labels.spoils:
         yield "data.labels.noise, missed, shifted and coder spoil occurrence labels; task: intensity has none"
     if data.frames_per_clip < 2:

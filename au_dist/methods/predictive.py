@@ -120,7 +120,7 @@ def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world
     return {"val_accuracy": right / max(1.0, asked), "val_chance": chance / max(1.0, asked)}
 
 
-def _refusals(section: Predictive, data: Data) -> Iterator[str]:
+def _refusals(section: Predictive, data: Data, started: bool) -> Iterator[str]:
     if data.balance or data.labels != Labels(seed=data.labels.seed):
         yield "method: predictive looks at no labels: data.balance and data.labels have no effect"
 

@@ -67,7 +67,7 @@ class Recipe(Section):
             raise ValueError(f"checkpoint.metric is {self.metric}, but {method.name} has {', '.join(method.metrics)}")
         if self.data.decode == "gpu" and not self.workers.gpus:
             raise ValueError("data.decode: gpu needs workers.gpus")
-        for refusal in method.refusals(self.section, self.data):
+        for refusal in method.refusals(self.section, self.data, self.init is not None):
             raise ValueError(refusal)
         if self.model.norm == "frozen" and self.model.weights is None and self.init is None:
             raise ValueError("model.norm: frozen has no statistics of its own: give model.weights or init")

@@ -14,7 +14,7 @@ import ray.train
 import torch
 
 from au_dist.dist.collectives import all_gather
-from au_dist.dist.deepspeed_engine import DeepSpeedEngine
+from au_dist.dist.engine import Engine
 from au_dist.dist.world import World
 from au_dist.runs.context import Context
 from au_dist.runs.coordinator import Heartbeat
@@ -53,7 +53,7 @@ class RunHost:
         plan: BatchPlan,
         start: int,
         world: World,
-        engine: DeepSpeedEngine,
+        engine: Engine,
         ledger: Ledger,
         coordinator: Any,
         lease: str,

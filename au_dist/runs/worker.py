@@ -15,6 +15,7 @@ from au_dist.data.decode import already, in_threads, on_gpu
 from au_dist.data.order import lanes_of
 from au_dist.data.pipeline import iterate
 from au_dist.dist.deepspeed_engine import DeepSpeedEngine
+from au_dist.dist.engine import Engine, StillEngine
 from au_dist.dist.world import World
 from au_dist.model.encoders import recompute, stages
 from au_dist.recipes.recipe import Recipe
@@ -52,15 +53,7 @@ def train_worker(config: dict[str, Any]) -> None:
     else:
         module.load_state_dict(initial_weights(context), strict=False)
 
-    engine = DeepSpeedEngine(
-        module,
-        recipe.engine,
-        recipe.optim,
-        micro=plan.micro,
-        accumulate=plan.accumulate,
-        world=world,
-        shares=rate_shares(stages(module), recipe.optim),
-    )
+    engine = _engine(module, recipe, plan, world)
     if resumed is not None and start < plan.steps:
         moments = checkpoint.tensors(resumed, checkpoint.OPTIMIZER)
         engine.restore(weights, moments, start, *idle_inputs(context, plan, world))
@@ -100,6 +93,20 @@ def train_worker(config: dict[str, Any]) -> None:
     batches.close()
     host.close()
     engine.close()
+
+
+def _engine(module: torch.nn.Module, recipe: Recipe, plan: BatchPlan, world: World) -> Engine:
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        return StillEngine(module, world)
+    return DeepSpeedEngine(
+        module,
+        recipe.engine,
+        recipe.optim,
+        micro=plan.micro,
+        accumulate=plan.accumulate,
+        world=world,
+        shares=rate_shares(stages(module), recipe.optim),
+    )
 
 
 def _world(recipe: Recipe) -> World:

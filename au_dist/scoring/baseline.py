@@ -16,7 +16,7 @@ from au_dist.data.views import plain_views
 from au_dist.dist.world import World
 from au_dist.methods.base import Scoring
 from au_dist.methods.frames import Frames, outputs
-from au_dist.methods.ridge import fit_ridge
+from au_dist.methods.ridge import fit_units
 from au_dist.model.encoders import Encoder, make_encoder
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import read_rows
@@ -185,33 +185,13 @@ def fit_baseline(state: CheckpointState, scoring: Scoring, device: torch.device 
 
     train, judged = frames(state.subjects.train, False), frames(state.subjects.validation, True)
     x_ND = outputs(lambda x: features(encoder, x), train, size, len(columns), world)
-    weight_DA, bias_A, strength_A = _fitted(x_ND, train.y_NA, train.valid_NA, np.array(train.subjects))
+    weight_DA, bias_A, strength_A = fit_units(x_ND, train.y_NA, train.valid_NA, np.array(train.subjects))
     made = Baseline(start, size, weight_DA, bias_A, strength_A, np.zeros(0), scoring.scale)
     if not scoring.thresholds:
         return made
     score_NA = outputs(lambda x: torch.from_numpy(made.scores(encoder, x)), judged, size, len(columns), world)
     threshold_A = thresholds(judged.y_NA, judged.valid_NA, score_NA)
     return Baseline(start, size, weight_DA, bias_A, strength_A, threshold_A, scoring.scale)
-
-
-def _fitted(
-    x_ND: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray, subject_N: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights, biases and strengths; action units whose labels are known in the same frames at once."""
-    num_aus = y_NA.shape[1]
-    weight_DA, bias_A = np.zeros((x_ND.shape[1] if x_ND.ndim > 1 else 0, num_aus)), np.zeros(num_aus)
-    strength_A = np.full(num_aus, np.nan)
-    patterns, which_A = np.unique(valid_NA, axis=1, return_inverse=True)
-    for index, known_N in enumerate(patterns.T):
-        units = np.flatnonzero(which_A.ravel() == index)
-        if known_N.any():
-            fitted = fit_ridge(x_ND[known_N], y_NA[np.ix_(known_N, units)], subject_N[known_N])
-            weight_DA[:, units], bias_A[units], strength_A[units] = (
-                fitted.weight_DK,
-                fitted.bias_K,
-                fitted.strength_K,
-            )
-    return weight_DA, bias_A, strength_A
 
 
 def titles(scoring: Scoring) -> dict[str, str]:

@@ -11,7 +11,7 @@ import torch
 from au_dist.core.errors import TrainError
 from au_dist.data.batches import ClipBatch
 from au_dist.dist.collectives import all_reduce_sum
-from au_dist.dist.deepspeed_engine import DeepSpeedEngine
+from au_dist.dist.engine import Engine
 from au_dist.dist.world import World
 from au_dist.train.error_budget import ErrorBudget
 from au_dist.train.events import Recorded, StepDone, Validated
@@ -98,7 +98,7 @@ class Loop:
     plan: BatchPlan
     start: int
     batches: Iterator[ClipBatch]
-    engine: DeepSpeedEngine
+    engine: Engine
     lr: float
     skip: float
     unreadable: float

@@ -87,7 +87,7 @@ def plan_batches(recipe: Recipe, epoch_clips: int, world: int) -> BatchPlan:
             found=f"{epoch_clips} clips",
             fix="Lower batch.clips or ingest more clips.",
         )
-    steps = math.ceil(recipe.optim.epochs * epoch_clips / clips)
+    steps = recipe.learns.steps(recipe.section, math.ceil(recipe.optim.epochs * epoch_clips / clips))
     return BatchPlan(
         clips=clips,
         contrast=contrast,

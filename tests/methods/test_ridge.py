@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from au_dist.methods.ridge import FOLDS, STRENGTHS, USUAL, fit_ridge
+from au_dist.methods.ridge import FOLDS, STRENGTHS, USUAL, fit_ridge, fit_units
 
 
 def by_hand(x_ND, y_N, strength):
@@ -91,3 +91,18 @@ def test_where_nothing_differs_the_mean_is_told():
     found = fit_ridge(np.ones((6, 4)), np.array([[0, 1, 1, 0, 0, 0.0]]).T, list("aabbcc"))
     np.testing.assert_allclose(found(np.ones((2, 4))), [[1 / 3], [1 / 3]], atol=1e-6)
     assert found.strength_K == [STRENGTHS[-1]]
+
+
+def test_units_known_in_other_frames_are_fitted_on_those():
+    random = np.random.default_rng(0)
+    x_ND, subjects = random.standard_normal((60, 5)), np.repeat(list("abcdef"), 10)
+    y_NA = (x_ND[:, :4] > 0).astype(np.float64)
+    valid_NA = np.ones((60, 4), bool)
+    valid_NA[:20, 1] = valid_NA[:, 3] = False
+    y_NA[:20, 1] = 7.0  # never looked at
+    weight_DA, bias_A, strength_A = fit_units(x_ND, y_NA, valid_NA, subjects)
+    alone = fit_units(x_ND[20:], y_NA[20:, [1]], valid_NA[20:, [1]], subjects[20:])
+    np.testing.assert_allclose(weight_DA[:, 1], alone[0][:, 0])
+    assert (bias_A[1], strength_A[1]) == (alone[1][0], alone[2][0])
+    assert not weight_DA[:, 3].any()
+    assert np.isnan(strength_A).tolist() == [False, False, False, True]

@@ -192,6 +192,24 @@ def test_probe_evaluate_best_and_pull(probed, runs, tmp_path):
     )
 
 
+def test_ridge_regression_is_a_run_of_one_step(pretrained, shards, runs, tmp_path):
+    asked = {
+        "method": None,
+        "task": "detection",
+        "detection": {"train": "ridge"},
+        "init": {"run": str(runs / "pretrain")},
+    }
+    result = train(recipe(shards, tmp_path, "ridge", **asked))
+    assert (result["steps"], result["best_step"]) == (1, 1)
+    assert result["best"] == pytest.approx(pretrained[0]["last"]["val_auc"], abs=0.02)
+    report = evaluate("ridge", runs=open_store(tmp_path))
+    assert [one["baseline"] for one in report["baselines"]][::2] == [
+        "ridge regression on `tiny` with random weights, as it began",
+        "calling every frame positive",
+    ]
+    assert (tmp_path / "ridge/evaluation/baseline.safetensors").exists()
+
+
 def test_the_demo_tries_the_model_of_its_own_store(probed, runs, tmp_path):
     """As `make demo` and then `make demo STORE=s3`, or again after more training: same names, other checkpoints."""
     spec = importlib.util.spec_from_file_location("demo", Path(__file__).parents[2] / "examples/demo.py")

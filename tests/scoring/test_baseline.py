@@ -23,7 +23,7 @@ from au_dist.runs.context import make_context
 from au_dist.runs.host import checkpoint_state
 from au_dist.scoring import baseline as rooms
 from au_dist.scoring import evaluate as job
-from au_dist.scoring.baseline import FrozenScorer, _fitted, comparisons, features, fit_baseline, start_of
+from au_dist.scoring.baseline import FrozenScorer, comparisons, features, fit_baseline, start_of
 from au_dist.scoring.evaluate import Scorer, evaluate
 from au_dist.shards.format import read_row_group
 from au_dist.train import checkpoint
@@ -121,21 +121,6 @@ def test_training_subjects_teach_validation_subjects_choose_and_nobody_else_is_r
     score_NA = FrozenScorer(found, CPU)(frames[taken], 5)
     chosen = thresholds(y_NA[taken], np.ones((len(taken), 2), bool), score_NA)
     np.testing.assert_allclose(found.threshold_A, chosen, atol=1e-6)
-
-
-def test_units_known_in_other_frames_are_fitted_on_those():
-    random = np.random.default_rng(0)
-    x_ND, subjects = random.standard_normal((60, 5)), np.repeat(list("abcdef"), 10)
-    y_NA = (x_ND[:, :4] > 0).astype(np.float64)
-    valid_NA = np.ones((60, 4), bool)
-    valid_NA[:20, 1] = valid_NA[:, 3] = False
-    y_NA[:20, 1] = 7.0  # never looked at
-    weight_DA, bias_A, strength_A = _fitted(x_ND, y_NA, valid_NA, subjects)
-    alone = _fitted(x_ND[20:], y_NA[20:, [1]], valid_NA[20:, [1]], subjects[20:])
-    np.testing.assert_allclose(weight_DA[:, 1], alone[0][:, 0])
-    assert (bias_A[1], strength_A[1]) == (alone[1][0], alone[2][0])
-    assert not weight_DA[:, 3].any()
-    assert np.isnan(strength_A).tolist() == [False, False, False, True]
 
 
 def test_a_scorer_scores_the_baseline_beside_the_model(context, shards):  # noqa: F811
