@@ -75,6 +75,13 @@ STARTING: dict[str, dict[str, Any]] = {
         "model__stages": 4,
         "optim__epochs": 8,
     },
+    "mini_xception": {
+        "model__encoder": "mini_xception",
+        "model__weights": "package",
+        "model__norm": "frozen",
+        "model__stages": 4,
+        "optim__epochs": 10,
+    },
 }
 
 #: Ways to a detector; all learn from two views, and what is fine-tuned or trained with labels is trained as long.

@@ -114,6 +114,9 @@ class Data(Section):
 #: `model.weights` that are fetched: the only ones, and only when a recipe says so. And those of an installed package.
 TORCHVISION, PACKAGE = "torchvision", "package"
 
+#: Encoders that torchvision does not have, and those of them with weights in a package.
+OURS, PACKAGED = ("tiny", "lite0", "mini_xception"), ("lite0", "mini_xception")
+
 #: `model.weights` that are no file.
 NO_FILES = (TORCHVISION, PACKAGE)
 
@@ -122,15 +125,15 @@ class Model(Section):
     """The network.
 
     Attributes:
-        encoder: Image encoder: ``tiny`` for CPUs, ``lite0`` (EfficientNet-Lite0) for CPUs and pretrained, or one of
-            torchvision.
+        encoder: Image encoder: ``tiny`` for CPUs; for CPUs and pretrained ``lite0`` (EfficientNet-Lite0), which knows
+            ImageNet, and ``mini_xception`` (for crops of some 64 px), which knows expressions; or one of torchvision.
         weights: File of encoder weights (safetensors, torchvision's or our names), ``torchvision`` to fetch its best
-            ImageNet weights, ``package`` for those of `lite0` in the extra ``au-dist[lite0]``, or None for random
-            initialisation.
+            ImageNet weights, ``package`` for those of `lite0` in the extra ``au-dist[lite0]`` and of `mini_xception`,
+            or None for random initialisation.
         stages: Stages of the encoder that are used, the first next to the pixels. Each of the later ones halves the
             grid: of small crops, fewer keep more of where something is. All of a Swin's are needed.
-        norm: Normalisation of a ResNet and of `lite0`: ``group``, or ``frozen`` statistics, which ImageNet weights
-            bring and need.
+        norm: Normalisation of a ResNet, of `lite0` and `mini_xception`: ``group``, or ``frozen`` statistics, which
+            pretrained weights bring and need.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
         bottleneck_channels: Channels that the branches see of each place on the face; 0 averages over places.
         num_neighbors: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
@@ -138,7 +141,7 @@ class Model(Section):
             None. Fewer are cheaper, and see less.
     """
 
-    encoder: Literal["tiny", "lite0", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
+    encoder: Literal["tiny", "lite0", "mini_xception", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
     weights: str | None = None
     stages: int = Field(5, ge=1, le=5)
     norm: Literal["group", "frozen"] = "group"
@@ -149,15 +152,15 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _weights_fit(self) -> "Model":
-        if self.weights == TORCHVISION and self.encoder in ("tiny", "lite0"):
+        if self.weights == TORCHVISION and self.encoder in OURS:
             raise ValueError(f"torchvision has no weights for the encoder `{self.encoder}`")
-        if self.weights == PACKAGE and self.encoder != "lite0":
-            raise ValueError(f"no package has weights for the encoder `{self.encoder}`, only for `lite0`")
+        if self.weights == PACKAGE and self.encoder not in PACKAGED:
+            raise ValueError(f"no package has weights for the encoder `{self.encoder}`, only for {', '.join(PACKAGED)}")
         if self.stages < 5 and self.encoder.startswith("swin"):
             raise ValueError("the last layers of a Swin belong to its last stage: set model.stages to 5")
-        batch_normed = self.encoder.startswith("resnet") or self.encoder == "lite0"
+        batch_normed = self.encoder.startswith("resnet") or self.encoder in PACKAGED
         if self.weights in NO_FILES and batch_normed and self.norm != "frozen":
-            raise ValueError(f"ImageNet's weights of `{self.encoder}` need their statistics: set model.norm to frozen")
+            raise ValueError(f"the weights of `{self.encoder}` need their statistics: set model.norm to frozen")
         return self
 
 

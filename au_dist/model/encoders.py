@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from au_dist.config.sections import PACKAGE, TORCHVISION, Model
+from au_dist.config.sections import OURS, PACKAGE, TORCHVISION, Model
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
-from au_dist.model import lite0
+from au_dist.model import lite0, mini_xception
 
 #: Every encoder is a row of so many stages, the first one next to the pixels.
 STAGES = 5
@@ -148,22 +148,20 @@ class _Torchvision(Encoder):
         self.body = self.body[: self._ends[-1]]
 
 
-class _Lite0(Encoder):
-    """EfficientNet-Lite0 without its classifier: stride 32, 320 channels.
+class _Rows(Encoder):
+    """A row of modules, cut into stages where they reduce the grid.
 
     Args:
-        norm: ``group`` or ``frozen``.
+        rows: The modules.
+        ends: Where the stages end.
     """
 
-    channels = 320
-
-    def __init__(self, norm: str) -> None:
+    def __init__(self, rows: list[nn.Module], ends: tuple[int, ...]) -> None:
         super().__init__()
-        self.rows = nn.ModuleList(lite0.rows(norm))
-        self._ends: tuple[int, ...] = (2, 3, 4, 6, 8)
+        self.rows, self._ends = nn.ModuleList(rows), ends
 
     def parts(self) -> list[nn.Module]:
-        """Return the rows of blocks that lie between two reductions of the grid."""
+        """Return the modules that lie between two reductions of the grid."""
         return [nn.Sequential(*self.rows[begin:end]) for begin, end in pairwise((0, *self._ends))]
 
     def keep(self, stages: int) -> None:
@@ -174,8 +172,46 @@ class _Lite0(Encoder):
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
         mean, std = (torch.tensor(values, device=x_BCHW.device)[:, None, None] for values in (MEAN_C, STD_C))
-        colour_BCHW = (x_BCHW * std + mean - lite0.MIDDLE) / lite0.SPAN
-        return super().forward(colour_BCHW.to(x_BCHW.dtype).contiguous(memory_format=torch.channels_last))
+        seen_BCHW = self.seen(x_BCHW * std + mean).to(x_BCHW.dtype)
+        return super().forward(seen_BCHW.contiguous(memory_format=torch.channels_last))
+
+    def seen(self, colour_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return colours from 0 to 1 as the network was trained on them."""
+        raise NotImplementedError
+
+
+class _Lite0(_Rows):
+    """EfficientNet-Lite0 without its classifier: stride 32, 320 channels.
+
+    Args:
+        norm: ``group`` or ``frozen``.
+    """
+
+    channels = 320
+
+    def __init__(self, norm: str) -> None:
+        super().__init__(lite0.rows(norm), (2, 3, 4, 6, 8))
+
+    def seen(self, colour_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return colours from 0 to 1 as the network was trained on them."""
+        return (colour_BCHW - lite0.MIDDLE) / lite0.SPAN
+
+
+class _MiniXception(_Rows):
+    """The small Xception without its classifier: stride 16, 128 channels; it sees grey.
+
+    Args:
+        norm: ``group`` or ``frozen``.
+    """
+
+    channels = mini_xception.CHANNELS[-1]
+
+    def __init__(self, norm: str) -> None:
+        super().__init__(mini_xception.rows(norm), (1, 2, 3, 4, 5))
+
+    def seen(self, colour_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return the grey of colours from 0 to 1."""
+        return mini_xception.grey(colour_BCHW)
 
 
 def _load(body: nn.Module, state: dict[str, torch.Tensor] | None, classifier: str) -> None:
@@ -208,11 +244,12 @@ def _whole(config: Model) -> Encoder:
     if config.weights is None:
         return _fresh(config)
     if config.weights == PACKAGE:
-        state = {f"rows.{name}": tensor for name, tensor in lite0.packaged().items()}
+        packaged = lite0.packaged() if config.encoder == "lite0" else _local(str(mini_xception.WEIGHTS))
+        state = {f"rows.{name}": tensor for name, tensor in packaged.items()}
     else:
         state = _fetched(config.encoder) if config.weights == TORCHVISION else _local(config.weights)
     try:
-        if config.encoder not in ("tiny", "lite0") and not any(name.startswith("body.") for name in state):
+        if config.encoder not in OURS and not any(name.startswith("body.") for name in state):
             return _Torchvision(config.encoder, config.norm, state)
         encoder = _fresh(config)
         used = deepcopy(encoder)
@@ -233,6 +270,8 @@ def _fresh(config: Model) -> Encoder:
             return Tiny()
         case "lite0":
             return _Lite0(config.norm)
+        case "mini_xception":
+            return _MiniXception(config.norm)
     return _Torchvision(config.encoder, config.norm)
 
 

@@ -8,10 +8,10 @@ import importlib.util
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from au_dist.core.errors import CheckpointError
+from au_dist.model.same_conv import SameConv, normalisation
 
 #: Blocks after the stem: how many, kernel, stride, expansion, channels in, channels out.
 BLOCKS = (
@@ -27,34 +27,12 @@ BLOCKS = (
 #: The layers of a block, by the package's names; the first three are not there where it does not widen.
 LAYERS = ("_expand_conv", "_bn0", "", "_depthwise_conv", "_bn1", "", "_project_conv", "_bn2")
 
-#: Of the normalisation, as it was trained.
-EPSILON = 1e-3
-
 #: Colours that it was trained on, from 0 to 1: less the one, divided by the other.
 MIDDLE, SPAN = 127 / 255, 128 / 255
 
 
-class _Conv(nn.Conv2d):
-    """A convolution padded as in TensorFlow: a stride of 2 begins at the second pixel where the sides are even."""
-
-    def __init__(self, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(before, after, kernel, stride, groups=groups, bias=False)
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        padding = []
-        for side in (x_BCHW.shape[3], x_BCHW.shape[2]):
-            whole = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-            padding += [whole // 2, whole - whole // 2]
-        return super().forward(F.pad(x_BCHW, padding))
-
-
 def _normed(norm: str, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    from torchvision.ops import FrozenBatchNorm2d  # loads torch's compiler, a third of a worker's start
-
-    # Never statistics of a rank's own batch: they would differ between worker counts.
-    layer = FrozenBatchNorm2d(after, eps=EPSILON) if norm == "frozen" else nn.GroupNorm(8, after)
-    return [_Conv(before, after, kernel, stride, groups), layer]
+    return [SameConv(before, after, kernel, stride, groups), normalisation(norm, after, 8)]
 
 
 class _Block(nn.Module):

@@ -276,8 +276,8 @@ def test_differences_are_taken_seed_by_seed():
 @pytest.mark.parametrize(
     ("name", "scale", "runs", "again", "rows"),
     [
-        ("grid", methods.FULL, 150, 30, 50),  # a pretraining is probed and fine-tuned
-        ("grid", methods.TINY, 50, 10, 50),
+        ("grid", methods.FULL, 225, 45, 75),  # a pretraining is probed and fine-tuned
+        ("grid", methods.TINY, 75, 15, 75),
         ("noise", methods.FULL, 36, 0, 8),
         ("modes", methods.FULL, 12, 0, 2),
         ("modes", methods.TINY, 4, 0, 2),
