@@ -28,7 +28,11 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return the convolved grid."""
-        return super().forward(F.pad(x_BCHW, padding(x_BCHW, self.kernel_size[0], self.stride[0])))
+        left, right, above, below = padding(x_BCHW, self.kernel_size[0], self.stride[0])
+        even = (above, left) if (left, above) == (right, below) else (0, 0)  # no copy is needed then
+        if even == (0, 0):
+            x_BCHW = F.pad(x_BCHW, (left, right, above, below))
+        return F.conv2d(x_BCHW, self.weight, None, self.stride, even, self.dilation, self.groups)
 
 
 def normalisation(norm: str, channels: int, groups: int) -> nn.Module:
