@@ -61,8 +61,16 @@ class Start:
     @property
     def words(self) -> str:
         """What it is, for people."""
-        given = {None: "random weights", "package": "ImageNet's weights", "torchvision": "ImageNet's weights"}
-        return f"`{self.model.encoder}` with {given.get(self.model.weights, self.model.weights)}"
+        match self.model.weights, self.model.encoder:
+            case None, _:
+                given = "random weights"
+            case "package", "mini_xception":
+                given = "weights that know expressions"
+            case (("package" | "torchvision"), _):
+                given = "ImageNet's weights"
+            case _:
+                given = f"the weights {self.model.weights}"
+        return f"`{self.model.encoder}` with {given}"
 
 
 #: Where the numbers of an evaluation's baseline are kept, below its folder.

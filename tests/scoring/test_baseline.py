@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_evaluate import AUS, context, recipe  # noqa: F401 - a fixture
 
+from au_dist.config.sections import Model
 from au_dist.core.errors import CheckpointError
 from au_dist.core.metrics import auc, thresholds
 from au_dist.data.jpeg import pixels
@@ -23,7 +24,7 @@ from au_dist.runs.context import make_context
 from au_dist.runs.host import checkpoint_state
 from au_dist.scoring import baseline as rooms
 from au_dist.scoring import evaluate as job
-from au_dist.scoring.baseline import FrozenScorer, comparisons, features, fit_baseline, start_of
+from au_dist.scoring.baseline import FrozenScorer, Start, comparisons, features, fit_baseline, start_of
 from au_dist.scoring.evaluate import Scorer, evaluate
 from au_dist.shards.format import read_row_group
 from au_dist.train import checkpoint
@@ -55,6 +56,23 @@ def test_the_encoder_is_as_the_run_began(shards, tmp_path):
     for name, tensor in module.network.encoder.state_dict().items():
         torch.testing.assert_close(began.state_dict()[name], tensor, rtol=0, atol=0)
     assert not any(parameter.requires_grad for parameter in began.parameters())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({}, "`tiny` with random weights"),
+        ({"encoder": "lite0", "weights": "package", "norm": "frozen"}, "`lite0` with ImageNet's weights"),
+        ({"encoder": "swin_t", "weights": "torchvision"}, "`swin_t` with ImageNet's weights"),
+        (
+            {"encoder": "mini_xception", "weights": "package", "norm": "frozen"},
+            "`mini_xception` with weights that know expressions",
+        ),
+        ({"weights": "mine.safetensors"}, "`tiny` with the weights mine.safetensors"),
+    ],
+)
+def test_what_an_encoder_began_with_is_said(model, words):
+    assert Start(Model(**model), 0).words == words
 
 
 def test_a_run_from_another_has_the_start_of_that_one(shards, tmp_path):
