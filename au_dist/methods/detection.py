@@ -188,9 +188,9 @@ class RidgeTask(nn.Module):
         else:
             units = (slice(au, au + 1) for au in range(y_NA.shape[1]))
             found = [fit_units(z_NAD[:, u.start], y_NA[:, u], valid_NA[:, u], subject_N) for u in units]
-        fitted = (np.concatenate(part, -1) for part in zip(*found, strict=True))
-        for buffer, values in zip((self.weight_FA, self.bias_A, self.strength_A), fitted, strict=True):
-            buffer.copy_(torch.from_numpy(values))
+        self.weight_FA.copy_(torch.from_numpy(np.concatenate([one.weight_DK for one in found], 1)))
+        self.bias_A.copy_(torch.from_numpy(np.concatenate([one.bias_K for one in found])))
+        self.strength_A.copy_(torch.from_numpy(np.concatenate([one.strength_K for one in found])))
 
 
 def _module(parts: Parts) -> nn.Module:

@@ -100,34 +100,27 @@ def fit_ridge(x_ND: np.ndarray, y_NK: np.ndarray, groups: Sequence[str] | np.nda
     return Ridge(weight_DK, bias_LK[chosen_K, each_K] - centre_D @ weight_DK, np.array(STRENGTHS)[chosen_K])
 
 
-def fit_units(
-    x_ND: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fit_units(x_ND: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray, groups: np.ndarray) -> Ridge:
     """Fit a ridge regression an action unit on the same rows, each where its label is known.
+
+    Where nothing is known of one, its weights and bias are 0, and its strength is NaN.
 
     Args:
         x_ND: Rows; not centred.
         y_NA: Labels.
         valid_NA: Whether they are known; units that are known in the same rows are fitted at once.
         groups: The group of each row.
-
-    Returns:
-        Weights [D, A], biases [A] and strengths [A]; zeros, and NaN for the strength, where nothing is known.
     """
     num_aus = y_NA.shape[1]
-    weight_DA, bias_A = np.zeros((x_ND.shape[1] if x_ND.ndim > 1 else 0, num_aus)), np.zeros(num_aus)
-    strength_A = np.full(num_aus, np.nan)
+    found = Ridge(np.zeros((x_ND.shape[1], num_aus)), np.zeros(num_aus), np.full(num_aus, np.nan))
     patterns, which_A = np.unique(valid_NA, axis=1, return_inverse=True)
     for index, known_N in enumerate(patterns.T):
         units = np.flatnonzero(which_A.ravel() == index)
         if known_N.any():
             fitted = fit_ridge(x_ND[known_N], y_NA[np.ix_(known_N, units)], groups[known_N])
-            weight_DA[:, units], bias_A[units], strength_A[units] = (
-                fitted.weight_DK,
-                fitted.bias_K,
-                fitted.strength_K,
-            )
-    return weight_DA, bias_A, strength_A
+            found.weight_DK[:, units] = fitted.weight_DK
+            found.bias_K[units], found.strength_K[units] = fitted.bias_K, fitted.strength_K
+    return found
 
 
 def _within(x_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

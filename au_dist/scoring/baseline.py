@@ -1,7 +1,7 @@
 """What a trained model must beat: ridge regression on the encoder that its network began with, never trained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -193,13 +193,12 @@ def fit_baseline(state: CheckpointState, scoring: Scoring, device: torch.device 
 
     train, judged = frames(state.subjects.train, False), frames(state.subjects.validation, True)
     x_ND = outputs(lambda x: features(encoder, x), train, size, len(columns), world)
-    weight_DA, bias_A, strength_A = fit_units(x_ND, train.y_NA, train.valid_NA, np.array(train.subjects))
-    made = Baseline(start, size, weight_DA, bias_A, strength_A, np.zeros(0), scoring.scale)
+    ridge = fit_units(x_ND, train.y_NA, train.valid_NA, np.array(train.subjects))
+    made = Baseline(start, size, ridge.weight_DK, ridge.bias_K, ridge.strength_K, np.zeros(0), scoring.scale)
     if not scoring.thresholds:
         return made
     score_NA = outputs(lambda x: torch.from_numpy(made.scores(encoder, x)), judged, size, len(columns), world)
-    threshold_A = thresholds(judged.y_NA, judged.valid_NA, score_NA)
-    return Baseline(start, size, weight_DA, bias_A, strength_A, threshold_A, scoring.scale)
+    return replace(made, threshold_A=thresholds(judged.y_NA, judged.valid_NA, score_NA))
 
 
 def titles(scoring: Scoring) -> dict[str, str]:

@@ -100,9 +100,9 @@ def test_units_known_in_other_frames_are_fitted_on_those():
     valid_NA = np.ones((60, 4), bool)
     valid_NA[:20, 1] = valid_NA[:, 3] = False
     y_NA[:20, 1] = 7.0  # never looked at
-    weight_DA, bias_A, strength_A = fit_units(x_ND, y_NA, valid_NA, subjects)
+    found = fit_units(x_ND, y_NA, valid_NA, subjects)
     alone = fit_units(x_ND[20:], y_NA[20:, [1]], valid_NA[20:, [1]], subjects[20:])
-    np.testing.assert_allclose(weight_DA[:, 1], alone[0][:, 0])
-    assert (bias_A[1], strength_A[1]) == (alone[1][0], alone[2][0])
-    assert not weight_DA[:, 3].any()
-    assert np.isnan(strength_A).tolist() == [False, False, False, True]
+    np.testing.assert_allclose(found.weight_DK[:, 1], alone.weight_DK[:, 0])
+    assert (found.bias_K[1], found.strength_K[1]) == (alone.bias_K[0], alone.strength_K[0])
+    assert not found.weight_DK[:, 3].any()
+    assert np.isnan(found.strength_K).tolist() == [False, False, False, True]

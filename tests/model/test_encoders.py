@@ -79,6 +79,16 @@ def test_fewer_stages_come_from_the_weights_of_all_and_from_their_own(name, tmp_
         Model(encoder="swin_t", stages=4)
 
 
+@pytest.mark.parametrize("name", ["lite0", "mini_xception"])
+def test_frames_of_a_batch_do_not_see_each_other_and_every_parameter_has_a_stage(name):
+    for norm, weights in (("frozen", "package"), ("group", None)):
+        encoder = make_encoder(Model(encoder=name, norm=norm, weights=weights)).train()
+        x_BCHW = torch.randn(3, 3, 64, 64)
+        torch.testing.assert_close(encoder(x_BCHW)[:1], encoder(x_BCHW[:1]), rtol=1e-4, atol=1e-4)
+        assert set(stages(encoder).values()) == set(range(STAGES))
+        assert len(stages(encoder)) == len(list(encoder.parameters()))
+
+
 def test_weights_that_were_asked_for_come_from_torchvision(tmp_path, monkeypatch):
     """Its cache stands for its site: the same code finds the file there."""
     torch.manual_seed(0)
