@@ -124,7 +124,14 @@ def load_campaign(
     space = parse_space(raw.get("space"), path)
     campaign = parse(Campaign, {**raw, "space": space}, path)
     recipe = _own_recipe(campaign, path)
-    parse(Recipe, recipe, f"{path}, recipe")
+    if not parse(Recipe, recipe, f"{path}, recipe").data.protocol.validation:
+        raise RecipeError(
+            "Trials are compared on validation subjects, and this recipe sets none aside",
+            where=f"{path}, recipe.data.protocol.validation",
+            expected="a share above 0",
+            found=0,
+            fix="Search with a share of them, then train the best recipe once with validation: 0.",
+        )
     check_space(space, recipe, path)
     return campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
 

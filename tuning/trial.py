@@ -115,7 +115,7 @@ class Training:
         except Exception as error:  # noqa: BLE001
             self.outcome = {OUTCOME: "interrupted", "error": f"{type(error).__name__}: {error}"[:500]}
         else:
-            if math.isfinite(result["best"]):
+            if result["best"] is not None:
                 self.outcome = {OUTCOME: "finished", result["metric"]: result["best"]}
             else:
                 self.outcome = {OUTCOME: "failed", "error": f"{result['metric']} is no number at any validation."}

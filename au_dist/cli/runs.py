@@ -46,10 +46,9 @@ def train(
 
         check_fits(loaded)
         result = run(loaded, Progress(), stop=stop)
-    say(
-        f"run  {result['run']}  {result['steps']} steps, best {result['metric']} {number(result['best'])} "
-        f"at step {result['best_step']}"
-    )
+    best = f"best {result['metric']} {number(result['best'])} at step {result['best_step']}"
+    judged = best if loaded.data.protocol.validation else "the last counts: nobody validated"
+    say(f"run  {result['run']}  {result['steps']} steps, {judged}")
 
 
 @app.command()

@@ -21,7 +21,8 @@ class Protocol(Section):
             ``file`` tests part 3, as the list files of ME-GraphAU and AUNCE do, whose fold 1 is fold 0 here.
         corpora: The corpora that test, for ``corpora``.
         subjects: The subjects that test, for ``subjects``.
-        validation: Share of the training subjects that is set aside to choose checkpoints and thresholds.
+        validation: Share of the training subjects that is set aside to choose checkpoints and thresholds. 0: nobody is,
+            as where published training sets are used whole; the last checkpoint counts then, and thresholds are 0.5.
         seed: Seed of the dealing; independent of the run's seed, so that seeds share their test subjects.
     """
 
@@ -31,7 +32,7 @@ class Protocol(Section):
     numbering: Literal["part", "file"] = "part"
     corpora: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
-    validation: float = Field(0.25, gt=0, lt=1)
+    validation: float = Field(0.25, ge=0, lt=1)
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

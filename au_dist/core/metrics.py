@@ -30,13 +30,17 @@ def auc(y_N: np.ndarray, score_N: np.ndarray) -> float:
     return float((rank_N[y_N].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+#: The threshold of probabilities for which nobody chose one.
+UNCHOSEN = 0.5
+
+
 def best_threshold(y_N: np.ndarray, score_N: np.ndarray) -> float:
     """Return the threshold with the highest F1: call positive where the score is at least this.
 
-    Of equally good ones the highest is taken, half-way to the score below it; 0.5 when no label is positive.
+    Of equally good ones the highest is taken, half-way to the score below it; `UNCHOSEN` when no label is positive.
     """
     if not y_N.any():
-        return 0.5
+        return UNCHOSEN
     order = np.argsort(-score_N, kind="stable")
     y_N, score_N = y_N[order], score_N[order].astype(np.float64)
     last: np.ndarray = np.append(np.diff(score_N) != 0, True)

@@ -37,7 +37,7 @@ def split_subjects(
 
     The dealing is a pure function of the names, the protocol and the corpora's own partitions. Folds of ``kfold`` are
     filled in the order of a hash of (protocol seed, name), so that they differ by at most one subject; validation
-    subjects are cut from the training subjects.
+    subjects are cut from the training subjects, none where the protocol wants none.
 
     Args:
         subjects: All subjects of the set.
@@ -51,13 +51,13 @@ def split_subjects(
     test = _tested(names, protocol, partitions or {})
     # A hash of its own: the validation subjects must not be the head of the order that made the folds.
     rest = sorted(set(names) - test, key=lambda name: (word(f"{protocol.seed}/validation/{name}"), name))
-    cut = max(1, round(len(rest) * protocol.validation))
+    cut = max(1, round(len(rest) * protocol.validation)) if protocol.validation else 0
     split = Split(tuple(sorted(rest[cut:])), tuple(sorted(rest[:cut])), tuple(sorted(test)))
     if not split.train or (protocol.kind != "all" and not split.test):
         raise RecipeError(
             "There are too few subjects for this protocol",
             where="data.protocol",
-            expected="at least one subject each to train, validate and test",
+            expected=f"at least one subject each to train, {'validate ' if protocol.validation else ''}and test",
             found=f"{len(split.train)} to train, {len(split.validation)} to validate, {len(test)} to test",
         )
     return split

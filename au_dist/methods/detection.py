@@ -209,6 +209,8 @@ def _views(section: Detection) -> int:
 
 
 def _refusals(section: Detection, data: Data, started: bool) -> Iterator[str]:
+    if section.train == "ridge" and not data.protocol.validation:
+        yield "detection.train: ridge is fitted when it is validated: data.protocol.validation must not be 0"
     if section.train == "ridge" and not started:
         yield "detection.train: ridge reads embeddings of a trained network: give init"
 

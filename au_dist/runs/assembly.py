@@ -48,11 +48,13 @@ def idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, .
 
 
 def validation_of(context: Context, module: nn.Module, world: World) -> Callable[[], dict[str, Any]]:
-    """Return a function that computes the validation metrics; its frames are read once.
+    """Return a function that computes the validation metrics, none without validation subjects; frames are read once.
 
     Dropout and stochastic depth are off meanwhile, and what could not be read is said.
     """
     recipe, manifest = context.recipe, context.manifest
+    if not context.split.validation:
+        return dict
     subjects = {"train": context.split.train, "validation": context.split.validation}
     held = Held(
         rows=lambda part, clips: read_rows(context.store, manifest, subjects[part], world, clips),

@@ -16,13 +16,15 @@ def label_notes(context: Context) -> list[str]:
     """Refuse a run that no action unit could be learnt or judged in; return what some of them lack, a sentence each.
 
     Raises:
-        RecipeError: There is no action unit of which both training and validation subjects have frames with it and
-            frames without it; of intensities, frames with it.
+        RecipeError: There is no action unit of which both training and validation subjects (if any) have frames with it
+            and frames without it; of intensities, frames with it.
     """
     if context.recipe.learns.labels is None:
         return []
     names = au_names(context.aus)
-    parts = {"training": _of_training(context), "validation": _of_validation(context)}
+    parts = {"training": _of_training(context)}
+    if context.split.validation:
+        parts["validation"] = _of_validation(context)
     lacking = {part: [k for k, one in enumerate(counts) if not _tells(context, one)] for part, counts in parts.items()}
     useless = {index for some in lacking.values() for index in some}
     if len(useless) == len(names):
@@ -38,7 +40,7 @@ def label_notes(context: Context) -> list[str]:
         )
     consequence = {
         "training": "nothing is learnt of",
-        "validation": f"averages hold the other {len(names) - len(lacking['validation'])} action units, without",
+        "validation": f"averages hold the other {len(names) - len(lacking.get('validation', ()))} action units, without",
     }
     return [
         f"Of {part} subjects: {', '.join(_counted(names[k], parts[part][k]) for k in some)}; {consequence[part]} "

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -217,7 +218,7 @@ def finish(context: Context) -> dict[str, Any]:
         "steps": state.step,
         "metric": metric,
         "best_step": checkpoint.state(best).step,
-        "best": checkpoint.value(best, metric),
+        "best": number if math.isfinite(number := checkpoint.value(best, metric)) else None,
         "last": state.metrics,
     }
     context.run.write(RESULT, json.dumps(result, indent=1).encode())

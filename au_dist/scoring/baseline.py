@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.numpy import load, save
 
 from au_dist.config.sections import Model
-from au_dist.core.metrics import thresholds
+from au_dist.core.metrics import UNCHOSEN, thresholds
 from au_dist.core.seeds import torch_seed
 from au_dist.data.views import plain_views
 from au_dist.dist.world import World
@@ -87,7 +87,7 @@ class Baseline:
         weight_DA: Weights of the features.
         bias_A: What is added.
         strength_A: Strengths of the regressions; NaN where an action unit has no label to learn from.
-        threshold_A: Thresholds that validation subjects chose; empty for intensities.
+        threshold_A: Thresholds that validation subjects chose, `UNCHOSEN` without; empty for intensities.
         scale: Scores lie between 0 and this.
     """
 
@@ -191,12 +191,15 @@ def fit_baseline(state: CheckpointState, scoring: Scoring, device: torch.device 
         side, some = manifest.crop_recipe.size, FRAMES
         return Frames(rows, columns, len(manifest.aus), budget, side, some, intensities=recipe.learns.intensities)
 
-    train, judged = frames(state.subjects.train, False), frames(state.subjects.validation, True)
+    train = frames(state.subjects.train, False)
     x_ND = outputs(lambda x: features(encoder, x), train, size, len(columns), world)
     ridge = fit_units(x_ND, train.y_NA, train.valid_NA, np.array(train.subjects))
     made = Baseline(start, size, ridge.weight_DK, ridge.bias_K, ridge.strength_K, np.zeros(0), scoring.scale)
     if not scoring.thresholds:
         return made
+    if not state.subjects.validation:
+        return replace(made, threshold_A=np.full(len(columns), UNCHOSEN))
+    judged = frames(state.subjects.validation, True)
     score_NA = outputs(lambda x: torch.from_numpy(made.scores(encoder, x)), judged, size, len(columns), world)
     return replace(made, threshold_A=thresholds(judged.y_NA, judged.valid_NA, score_NA))
 

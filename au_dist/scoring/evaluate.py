@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from au_dist.config.running import Workers
 from au_dist.core.errors import CheckpointError, ShardError
-from au_dist.core.metrics import average, judged
+from au_dist.core.metrics import UNCHOSEN, average, judged
 from au_dist.core.schema import au_name
 from au_dist.data.pipeline import quiet, score
 from au_dist.methods.base import Scoring
@@ -215,9 +215,7 @@ def _report(
         "step": state.step,
         "recipe": state.recipe,
         "protocol": state.recipe["data"]["protocol"],
-        "stamp": f"Checkpoint{'' if recipe.learns.intensities else ' and thresholds'} chosen on "
-        f"{subjects['validation']} validation subjects{_budget(recipe)}; the {subjects['test']} test subjects chose "
-        "nothing.",
+        "stamp": _stamp(recipe, subjects),
         "subjects": subjects,
         "rows_scored": scored,
         "rows_expected": frames,
@@ -232,6 +230,16 @@ def _report(
     }
 
 
+def _stamp(recipe: Recipe, subjects: dict[str, int]) -> str:
+    """Return who chose what is judged, and who did not."""
+    thresholds, budget = not recipe.learns.intensities, _budget(recipe)
+    if subjects["validation"]:
+        chosen = f"Checkpoint{' and thresholds' if thresholds else ''} chosen on {subjects['validation']} validation "
+        return f"{chosen}subjects{budget}; the {subjects['test']} test subjects chose nothing."
+    fixed = f"the last checkpoint{f', thresholds of {UNCHOSEN}' if thresholds else ''}"
+    return f"No validation subjects: {fixed}{budget}; the {subjects['test']} test subjects chose nothing."
+
+
 def _budget(recipe: Recipe) -> str:
     labels = recipe.data.labels
     used = f"{100 * labels.share:.3g} % of their labels" if labels.share < 1 else "their labels"
@@ -243,7 +251,8 @@ def _budget(recipe: Recipe) -> str:
     ]
     clean = ["in training alone"] if errors and labels.validation == "clean" else []
     told = ", ".join([used, *errors, *clean])
-    return f" (training and validation used {told})" if labels.share < 1 or errors else ""
+    who = "training and validation" if recipe.data.protocol.validation else "training"
+    return f" ({who} used {told})" if labels.share < 1 or errors else ""
 
 
 def _plain(value: Any) -> Any:

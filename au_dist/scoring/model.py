@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from au_dist.core.errors import CheckpointError
+from au_dist.core.metrics import UNCHOSEN
 from au_dist.core.schema import CropRecipe
 from au_dist.data.views import plain_views
 from au_dist.dist.world import World
@@ -29,7 +30,7 @@ class TrainedModel:
         scoring: How the task calls action units.
         aus: Action units, in the order of the scores.
         threshold_A: An action unit is called present where its score is at least this; float64. Chosen on the
-            validation subjects of the run. Empty for intensities.
+            validation subjects of the run, `UNCHOSEN` where it had none. Empty for intensities.
         clip_frames: Frames that a regressor reads in a row; 1 for a detector.
         crop: How faces must be cut out for this model.
         size: Side of the network's input in pixels.
@@ -138,13 +139,15 @@ def scoring_of(place: Store, state: CheckpointState) -> Scoring:
 
 
 def thresholds_of(place: Store, state: CheckpointState) -> np.ndarray:
-    """Return the thresholds [A] that a checkpoint's validation chose; empty for intensities.
+    """Return the thresholds [A] that a checkpoint's validation chose, `UNCHOSEN` without; empty for intensities.
 
     Raises:
         CheckpointError: It has none, or is of a pretraining.
     """
     if not scoring_of(place, state).thresholds:
         return np.zeros(0)
+    if not state.subjects.validation:
+        return np.full(len(state.aus), UNCHOSEN)
     thresholds, num_aus = state.thresholds, len(state.aus)
     if thresholds is None or len(thresholds) != num_aus or not np.isfinite(thresholds).all():
         raise CheckpointError(

@@ -188,6 +188,7 @@ def compute(
         title=video.name,
         note=_note(model, scored, several),
         intensities=model.intensities,
+        chosen=bool(model.state.subjects.validation),
         texts={RECORD: made.text()},
     )
     score_TA = scored.score_of(scored.of_tracks(main_tracks(scored)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from au_dist.core.facs import NAMES
+from au_dist.core.metrics import UNCHOSEN
 from au_dist.core.schema import au_name
 from au_dist.storage.pictures import SOFTWARE
 
@@ -57,6 +58,7 @@ def draw_timeline(
     title: str,
     note: str = "",
     intensities: bool = False,
+    chosen: bool = True,
     texts: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the picture as PNG.
@@ -68,6 +70,7 @@ def draw_timeline(
         title: Usually the video's name.
         note: Small print beside it.
         intensities: Scores and thresholds are intensities over 5.
+        chosen: Validation subjects chose the thresholds.
         texts: What the file says of itself beside the picture, by keyword.
     """
     from matplotlib.figure import Figure
@@ -86,7 +89,7 @@ def draw_timeline(
         else:
             _block(figure, face, aus, threshold_A, at, total)
         at -= FACES + ROW * len(aus) + 0.42
-    _legend(figure, total, still, intensities)
+    _legend(figure, total, still, intensities, chosen)
     file = io.BytesIO()
     with warnings.catch_warnings():
         # A title in letters that the font lacks is drawn as boxes; the file's name says it.
@@ -249,14 +252,18 @@ def _share(score_TA: np.ndarray, threshold_A: np.ndarray) -> np.ndarray:
     return (known >= threshold_A).mean(0) if len(known) else np.full(score_TA.shape[1], np.nan)
 
 
-def _legend(figure: "Figure", total: float, still: bool, intensities: bool) -> None:
+def _legend(figure: "Figure", total: float, still: bool, intensities: bool, chosen: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     present, absent, limit = (
         ("intensity 0 to 5, present", "intensity, below 1", "intensity 1")
         if intensities
-        else ("probability, present", "probability, below threshold", "threshold (validation subjects)")
+        else (
+            "probability, present",
+            "probability, below threshold",
+            f"threshold ({'validation subjects' if chosen else UNCHOSEN})",
+        )
     )
     entries = [
         Patch(color=PRESENT, label=present),

@@ -199,9 +199,17 @@ def value(place: Store, metric: str) -> float:
 
 
 def best(run: Store, metric: str) -> Store | None:
-    """Return the complete checkpoint of a run with the largest metric (the earlier of equals), None without any."""
-    places = [run.at(folder(step)) for step in steps(run)]
-    return max(places, key=lambda place: value(place, metric), default=None)
+    """Return the best complete checkpoint of a run, None without any."""
+    return next((run.at(folder(step)) for step in _ranked(run, metric)), None)
+
+
+def _ranked(run: Store, metric: str) -> list[int]:
+    """Return the steps of the complete checkpoints, best first: the larger metric, and the earlier of equals.
+
+    Those without it come last, the newest of them first: what nobody judged is best at its end.
+    """
+    values = {step: value(run.at(folder(step)), metric) for step in steps(run)}
+    return sorted(values, key=lambda step: (-values[step], step if math.isfinite(values[step]) else -step))
 
 
 def find(address: str, which: str, base: Store | None = None) -> Store:
@@ -229,9 +237,8 @@ def find(address: str, which: str, base: Store | None = None) -> Store:
 
 def prune(run: Store, keep: Checkpoints, metric: str) -> None:
     """Delete the checkpoints that are neither among the newest nor among the best by a metric nor kept for good."""
-    complete = steps(run)
-    # The earlier of equals first, as `best` has it.
-    ranked = sorted(complete, key=lambda step: -value(run.at(folder(step)), metric))
+    ranked = _ranked(run, metric)
+    complete = sorted(ranked)
     good = {step for step in complete if keep.keep_multiples_of and step % keep.keep_multiples_of == 0}
     for step in set(complete) - {*complete[-keep.last_k :], *ranked[: keep.top_k], *good}:
         # Unsealed first: a deletion cut short must not look complete.

@@ -25,7 +25,7 @@ class Host(Protocol):
         """Return inputs of the engine that nothing is wrong with."""
 
     def validate(self) -> dict[str, Any]:
-        """Return validation metrics; called by all ranks together."""
+        """Return validation metrics, none without validation subjects; called by all ranks together."""
 
     def record(self, event: Recorded) -> None:
         """Take what stands in the record."""
@@ -131,8 +131,8 @@ class Loop:
             if done % plan.every == 0 or done == plan.steps:
                 host.at("validates", number)
                 saved[done] = host.validate()
-                shown = {name: value for name, value in saved[done].items() if name != "thresholds"}
-                host.record(Validated(step=done, metrics=shown))
+                if shown := {name: value for name, value in saved[done].items() if name != "thresholds"}:
+                    host.record(Validated(step=done, metrics=shown))
             if done in saved or tally.leaving:
                 host.at("waits for the store", number)
                 host.save(done, saved.get(done, {}))

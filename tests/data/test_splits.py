@@ -54,6 +54,14 @@ def test_all_has_no_test_subjects():
     assert len(split.validation) == 2
 
 
+def test_without_validation_the_training_set_is_whole():
+    subjects = [f"c/S{i}" for i in range(10)]
+    with_some, whole = (split_subjects(subjects, Protocol(validation=share)) for share in (0.25, 0))
+    assert whole.test == with_some.test
+    assert whole.validation == ()
+    assert whole.train == tuple(sorted({*with_some.train, *with_some.validation}))
+
+
 def test_too_few_subjects_are_refused():
     with pytest.raises(RecipeError, match="too few subjects"):
         split_subjects(["a", "b"], Protocol())

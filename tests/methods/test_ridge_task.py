@@ -122,6 +122,10 @@ def test_it_does_not_settle_while_it_is_trained(pretrained, shards, tmp_path):
         ({"detection": {"train": "ridge"}}, "trained network: give init"),
         ({"detection": {"train": "ridge", "aunce": {}}, "init": {"run": "a"}}, "use train: all"),
         ({"detection": {"embeddings": "all"}}, "is for train: ridge"),
+        (
+            {"detection": {"train": "ridge"}, "init": {"run": "a"}, "data": {"protocol": {"validation": 0}}},
+            "fitted when it is validated",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):

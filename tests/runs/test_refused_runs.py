@@ -110,6 +110,13 @@ def test_no_unit_that_both_sides_know_is_none(relabelled, shards, tmp_path):
         label_notes(context)
 
 
+def test_nobody_to_validate_lacks_nothing(relabelled, shards, tmp_path):
+    data = {"size": 32, "lanes": 2, "protocol": {"validation": 0}}
+    whole = make_context(recipe(relabelled(never(0)), tmp_path, data=data))
+    (note,) = label_notes(whole)
+    assert note.startswith("Of training subjects:")
+
+
 def test_some_units_without_are_named(relabelled, shards, tmp_path):
     aus = read_manifest(shards).aus
     split = split_of(shards, tmp_path)

@@ -96,6 +96,27 @@ def test_thresholds_are_those_that_validation_chose(context, asked):
     assert json.loads(context.run.read(job.REPORT))["aus"][0]["threshold"] == CHOSEN[0]
 
 
+def test_without_validation_the_last_checkpoint_counts_at_one_half(shards, tmp_path, monkeypatch):
+    whole = {"size": 32, "lanes": 2, "aus": AUS, "protocol": {"validation": 0}}
+    made = make_context(recipe(shards, tmp_path, data=whole))
+    module = make_module(made, World(0, 1, torch.device("cpu")))
+    metrics = validation_of(made, module, World(0, 1, torch.device("cpu")))()
+    assert metrics == {}
+    assert made.split.validation == ()
+    for step in (1, 2):
+        checkpoint.write(made.run, module.state_dict(), {}, checkpoint_state(made, made.plan(1), step, metrics))
+    frames = sum(made.manifest.subjects[name].frames for name in made.split.test)
+    monkeypatch.setattr(job, "_apart", lambda function, workers, *rest: function(*rest))
+    beside = table(frames).append_column("baseline", table(frames)["score"])
+    monkeypatch.setattr(job, "score", lambda *_, **__: beside)
+    report = evaluate("x", runs=made.run.parent)
+    assert report["step"] == 2
+    assert [row["threshold"] for row in report["aus"]] == [0.5, 0.5]
+    assert [row["f1"] for row in report["aus"]] == [row["ridge_f1"] for row in report["aus"]] == [1, 1]
+    fixed = "No validation subjects: the last checkpoint, thresholds of 0.5; the 4 test subjects chose nothing."
+    assert report["stamp"] == fixed.replace("4", str(len(made.split.test)))
+
+
 def test_test_subjects_are_scored_and_no_others(context, asked):
     report = evaluate("x", runs=context.run.parent)
     ((subjects, arguments),) = asked

@@ -30,6 +30,12 @@ def test_newest_and_best(run):
     assert checkpoint.find("run", "last", run.parent).name == "step-00000006"
 
 
+def test_what_nobody_judged_is_best_at_its_end(run):
+    assert checkpoint.state(checkpoint.best(run, "val_icc")).step == 6
+    checkpoint.prune(run, Checkpoints(last_k=1, top_k=1), "val_icc")
+    assert checkpoint.steps(run) == [6]
+
+
 def sealed_are_whole(run: Store) -> Callable[[], None]:
     """Return what looks whether every checkpoint that counts as complete has all of its bytes."""
 

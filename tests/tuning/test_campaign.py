@@ -53,6 +53,7 @@ def test_a_recipe_file_is_found_beside_the_campaign(tmp_path: Path, monkeypatch:
         ("recipe.init={run: pretrain}", "cannot be found by its name alone"),
         ("recipe.task=detection", "exactly one of"),
         ("name=../elsewhere", "name"),
+        ("recipe.data.protocol={validation: 0}", "compared on validation subjects"),
     ],
 )
 def test_a_campaign_that_does_not_fit_is_refused(tmp_path: Path, change: str, message: str) -> None:
