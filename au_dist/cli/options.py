@@ -37,6 +37,14 @@ class Checkpoint(StrEnum):
     LAST = "last"
 
 
+class ReleasedAs(StrEnum):
+    """Projects whose weights can be imported."""
+
+    ME_GRAPHAU = "me-graphau"
+    OPENGRAPHAU = "opengraphau"
+    AUNCE = "aunce"
+
+
 class Faces(StrEnum):
     """Which faces of a video."""
 

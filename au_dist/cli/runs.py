@@ -12,6 +12,7 @@ from au_dist.cli.options import (
     Faces,
     Overrides,
     RecipeFile,
+    ReleasedAs,
     Runs,
     Which,
     check_fits,
@@ -149,6 +150,29 @@ def pull(
 
     pulled = copy(run, to, which=which.value, base=store(runs))
     say(f"model  {to}  step {pulled['step']} of {pulled['checkpoint']}: {', '.join(pulled['files'])}, hashes verified")
+
+
+@app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Released weights: .pth, .pt or .safetensors.")],
+    kind: Annotated[ReleasedAs, typer.Option("--as", help="What they were released as.")],
+    to: Annotated[Path, typer.Option("--to", "--out", help="Folder for the model.")] = Path("model"),
+    trained_on: Annotated[str | None, typer.Option(help="Corpus of its training: bp4d, disfa, …")] = None,
+    fold: Annotated[int | None, typer.Option(min=1, help="Published fold of its training, as its lists count.")] = None,
+    aus: Annotated[str | None, typer.Option(help="Action units in the order of its classes, e.g. 1,2,4.")] = None,
+    neighbors: Annotated[int, typer.Option(min=1, help="Edges of each action unit in its relation graph.")] = 4,
+) -> None:
+    """Turn released weights of another project into a model: `predict` takes it, `init` starts from it."""
+    from au_dist.corpora.options import action_units
+    from au_dist.runs.imported import TrainedOn, import_checkpoint
+
+    training = TrainedOn(trained_on, fold, action_units(aus) if aus else ())
+    done = import_checkpoint(file, kind.value, to, training, neighbors)
+    for text in done.notes:
+        note(text)
+    model = ", ".join(f"{key}: {value}" for key, value in done.recipe.model.model_dump(exclude_defaults=True).items())
+    say(f"model  {to}  {done.recipe.learns.name}; recipes that start from it need")
+    say(f"  init: {{run: {to}}}  data.size: {done.recipe.data.size}  model: {{{model}}}")
 
 
 @app.command()

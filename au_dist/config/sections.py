@@ -127,13 +127,16 @@ class Model(Section):
     Attributes:
         encoder: Image encoder: ``tiny`` for CPUs; for CPUs and pretrained ``lite0`` (EfficientNet-Lite0), which knows
             ImageNet, and ``mini_xception`` (for crops of some 64 px), which knows expressions; or one of torchvision.
-        weights: File of encoder weights (safetensors, torchvision's or our names), ``torchvision`` to fetch its best
+        weights: File of encoder weights (safetensors, torchvision's or our names; of a model's, its encoder's),
+            ``torchvision`` to fetch its best
             ImageNet weights, ``package`` for those of `lite0` in the extra ``au-dist[lite0]`` and of `mini_xception`,
             or None for random initialisation.
         stages: Stages of the encoder that are used, the first next to the pixels. Each of the later ones halves the
             grid: of small crops, fewer keep more of where something is. All of a Swin's are needed.
         norm: Normalisation of a ResNet, of `lite0` and `mini_xception`: ``group``, or ``frozen`` statistics, which
             pretrained weights bring and need.
+        shared_dim: Channels of a layer that all branches share before they part, as in the published networks (of
+            ME-GraphAU half of the encoder's, of AUNCE as many); 0 leaves it out.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
         bottleneck_channels: Channels that the branches see of each place on the face; 0 averages over places.
         num_neighbors: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
@@ -141,10 +144,13 @@ class Model(Section):
             None. Fewer are cheaper, and see less.
     """
 
-    encoder: Literal["tiny", "lite0", "mini_xception", "resnet18", "resnet50", "swin_t", "swin_s", "swin_b"] = "tiny"
+    encoder: Literal[
+        "tiny", "lite0", "mini_xception", "resnet18", "resnet50", "resnet101", "swin_t", "swin_s", "swin_b"
+    ] = "tiny"
     weights: str | None = None
     stages: int = Field(5, ge=1, le=5)
     norm: Literal["group", "frozen"] = "group"
+    shared_dim: int = Field(0, ge=0)
     embed_dim: int = Field(64, ge=4)
     bottleneck_channels: int = Field(24, ge=0)
     num_neighbors: int = Field(4, ge=0)

@@ -17,6 +17,9 @@ from au_dist.model import lite0, mini_xception
 #: Every encoder is a row of so many stages, the first one next to the pixels.
 STAGES = 5
 
+#: What names of an encoder's weights begin with in a checkpoint.
+OWN = "network.encoder."
+
 
 class Encoder(nn.Module):
     """A row of stages.
@@ -282,9 +285,11 @@ def _local(path: str) -> dict[str, torch.Tensor]:
     if not Path(path).is_file():
         raise CheckpointError("The encoder's weights are not there", where=path)
     try:
-        return load_file(path)
+        found = load_file(path)
     except SafetensorError as error:
         raise CheckpointError("The encoder's weights cannot be read", where=path, found=str(error)[:200]) from error
+    # Of a whole model, its encoder.
+    return {name.removeprefix(OWN): tensor for name, tensor in found.items() if name.startswith(OWN)} or found
 
 
 def _fetched(name: str) -> dict[str, torch.Tensor]:

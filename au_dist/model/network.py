@@ -38,6 +38,17 @@ class Relations(nn.Module):
         return F.relu(node_BAD + self.norm(heard_BAD.transpose(1, 2)).transpose(1, 2))
 
 
+class _Shared(nn.Module):
+    """A layer that all branches share, normalised over all tokens of the contrast set."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(before, after, bias=False), SharedBatchNorm(after)
+
+    def forward(self, token_BSC: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.norm(self.linear(token_BSC)))
+
+
 class AUNetwork(nn.Module):
     """Pixels to one embedding an action unit.
 
@@ -58,12 +69,12 @@ class AUNetwork(nn.Module):
         self.encoder = make_encoder(config)
         with torch.no_grad():
             places = self.encoder(torch.zeros(1, 3, size, size)).shape[1]
-        features = config.bottleneck_channels * places if config.bottleneck_channels else self.encoder.channels
+        channels = config.shared_dim or self.encoder.channels
+        features = config.bottleneck_channels * places if config.bottleneck_channels else channels
+        self.shared = _Shared(self.encoder.channels, config.shared_dim) if config.shared_dim else nn.Identity()
         # No biases before the normalisation: their gradient is nothing but rounding, which AdamW would make steps of.
         self.squeeze = (
-            nn.Linear(self.encoder.channels, config.bottleneck_channels, bias=False)
-            if config.bottleneck_channels
-            else None
+            nn.Linear(channels, config.bottleneck_channels, bias=False) if config.bottleneck_channels else None
         )
         self.branches = nn.Linear(features, num_aus * config.embed_dim, bias=False)
         self.norm = SharedBatchNorm(num_aus * config.embed_dim)
@@ -73,7 +84,7 @@ class AUNetwork(nn.Module):
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return embeddings z_BAD of length one."""
-        token_BSC = self.encoder(x_BCHW)
+        token_BSC = self.shared(self.encoder(x_BCHW))
         if self.squeeze is not None:
             token_BSC = self.squeeze(token_BSC).flatten(1)[:, None]
         node_BAD = F.relu(self.norm(self.branches(token_BSC))).mean(1).unflatten(1, (self.num_aus, self.width))

@@ -38,9 +38,10 @@ def label_notes(context: Context) -> list[str]:
             fix="`au-dist doctor` shows the labels of the set: correct them and ingest again, train on other action "
             "units (data.aus), deal subjects in another way (data.protocol), or allow more labels (data.labels).",
         )
+    judged = len(names) - len(lacking.get("validation", ()))
     consequence = {
         "training": "nothing is learnt of",
-        "validation": f"averages hold the other {len(names) - len(lacking.get('validation', ()))} action units, without",
+        "validation": f"averages hold the other {judged} action units, without",
     }
     return [
         f"Of {part} subjects: {', '.join(_counted(names[k], parts[part][k]) for k in some)}; {consequence[part]} "

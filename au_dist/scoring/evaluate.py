@@ -106,6 +106,12 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
     place = checkpoint.find(address, which, runs)
     state = checkpoint.state(place)
     scoring, threshold_A = scoring_of(place, state), thresholds_of(place, state)
+    if not state.manifest:
+        raise CheckpointError(
+            "This model was imported: it has neither shards nor test subjects",
+            where=place.uri,
+            fix="Train `task: detection` from it, with `init`, on a set of shards, and evaluate that run.",
+        )
     recipe = state.run_recipe
     store = open_store(recipe.shards).check()
     manifest = read_manifest(store)

@@ -68,13 +68,28 @@ def write(
         OPTIMIZER: save({name: tensor.contiguous() for name, tensor in optimizer.items()}),
         STATE: json.dumps(state.model_dump(), indent=1).encode(),
     }
+    _write_sealed(run.at(place), files, check)
+    return sum(len(data) for data in files.values())
+
+
+def write_folder(place: Store, weights: dict[str, torch.Tensor], state: CheckpointState) -> None:
+    """Write a model folder, as `pull` leaves one, ``COMPLETE`` last."""
+    from safetensors.torch import save
+
+    files = {
+        WEIGHTS: save({name: tensor.contiguous() for name, tensor in weights.items()}),
+        STATE: json.dumps(state.model_dump(), indent=1).encode(),
+    }
+    _write_sealed(place, files)
+
+
+def _write_sealed(place: Store, files: dict[str, bytes], check: Callable[[], None] = lambda: None) -> None:
     seal = {}
     for name, data in files.items():
-        run.write(f"{place}/{name}", data)
+        place.write(name, data)
         seal[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     check()
-    run.write(f"{place}/{COMPLETE}", json.dumps(seal, indent=1).encode())
-    return sum(len(data) for data in files.values())
+    place.write(COMPLETE, json.dumps(seal, indent=1).encode())
 
 
 def steps(run: Store) -> list[int]:

@@ -1,0 +1,168 @@
+"""Released checkpoints of other projects as model folders, for predictions and to start from."""
+
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from au_dist.core.errors import CheckpointError
+from au_dist.core.metrics import UNCHOSEN
+from au_dist.core.schema import CropRecipe, au_names
+from au_dist.corpora.list_names import HYBRID, ORDERS
+from au_dist.data.splits import published_lists
+from au_dist.dist.world import World
+from au_dist.recipes.recipe import Recipe
+from au_dist.runs.published import Kind, as_network, read_published
+from au_dist.storage.store import open_store
+from au_dist.train import checkpoint
+from au_dist.train.plan import BatchPlan
+from au_dist.train.state import CheckpointState, OrderPosition, Subjects
+
+#: Side in pixels of the crops that these networks were trained on; 224 of them are seen.
+CROP = 256
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What is known of the people whose faces trained a released network.
+
+    Attributes:
+        corpus: The corpus, whose action units and order of columns it has; None where they are listed.
+        fold: The published fold, from 1, as its lists count; None where it is not known.
+        aus: Action units in the order of its classes; those of the corpus when empty.
+    """
+
+    corpus: str | None = None
+    fold: int | None = None
+    aus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a released checkpoint.
+
+    Attributes:
+        recipe: What its network is, as a recipe has it.
+        aus: Its action units.
+        notes: What a person should know, a sentence each.
+    """
+
+    recipe: Recipe
+    aus: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def import_checkpoint(
+    path: Path, kind: Kind, target: Path, trained_on: TrainedOn = TrainedOn(), neighbors: int = 4
+) -> Imported:
+    """Write a released checkpoint as a model folder, which `predict` takes and `init.run` names.
+
+    Args:
+        path: The released file.
+        kind: What it was released as.
+        target: The folder; made, must be empty.
+        trained_on: What is known of its training.
+        neighbors: Edges that each action unit keeps in its relation graph.
+
+    Raises:
+        CheckpointError: The file cannot be read as tensors, is no such network, or the folder is not empty.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise CheckpointError("The folder to import into is not empty", where=target, fix="Choose another with --to.")
+    found = as_network(kind, read_published(path), neighbors)
+    aus = _aus(kind, found.num_aus, trained_on)
+    recipe = Recipe.model_validate(
+        {
+            "name": re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:100] or kind,
+            "shards": "none",
+            "runs": "none",
+            **({"task": "detection"} if found.calls else {"method": "aunce"}),
+            "data": {"size": found.size, "aus": aus, "protocol": {"validation": 0}},
+            "model": {**found.model.model_dump(), "weights": str((target / checkpoint.WEIGHTS).absolute())},
+        }
+    )
+    # Into a network, so that what does not fit is found now.
+    module = recipe.learns.module(
+        recipe.parts(len(aus), (0.5,) * len(aus), World(0, 1, torch.device("cpu")), fresh=False)
+    )
+    missing, strange = module.load_state_dict(found.weights, strict=False)
+    if strange or any(not name.startswith("heads.") or found.calls for name in missing):
+        raise CheckpointError(
+            "The weights do not fit the network", where=path, found=", ".join([*missing, *strange][:3])
+        )
+    subjects, known = _subjects(trained_on)
+    state = CheckpointState(
+        step=0,
+        order=OrderPosition(seed=0, contrast_sets=0),
+        plan=BatchPlan(*(1,) * 7, steps=0, warmup=0, every=1),
+        metrics={},
+        thresholds=(UNCHOSEN,) * len(aus) if found.calls else None,
+        clip_frames=1,
+        aus=aus,
+        crop=CropRecipe(size=CROP).known(),
+        subjects=subjects,
+        recipe=recipe.model_dump(mode="json"),
+        recipe_hash=recipe.hash(),
+        manifest="",
+        versions={"au-dist": importlib.metadata.version("au-dist"), kind: path.name},
+    )
+    checkpoint.write_folder(open_store(target), module.state_dict(), state)
+    notes = [
+        f"Action units: {', '.join(au_names(aus))}.",
+        known,
+        f"Faces are cut {CROP} px wide by au-dist's own alignment, of which {found.size} are seen; the released "
+        "networks saw crops of an aligner that was not released, so scores may differ from theirs.",
+        f"{neighbors} neighbours in the relation graph (--neighbors): no weight says how many.",
+        *found.notes,
+        *([f"Left out: {len(found.left)} weights, e.g. {', '.join(found.left[:3])}."] if found.left else []),
+    ]
+    return Imported(recipe, aus, tuple(notes))
+
+
+def _aus(kind: Kind, count: int, trained_on: TrainedOn) -> tuple[int, ...]:
+    """Return the action units of a network that tells so many apart.
+
+    Raises:
+        CheckpointError: They are not known, or are not so many.
+    """
+    if trained_on.aus:
+        fitting = [trained_on.aus]
+    elif kind == "opengraphau":
+        fitting = [tuple(au for au in HYBRID if au is not None)]
+    else:
+        fitting = list(ORDERS["occurrence"].get(trained_on.corpus or "", ()))
+    aus = next((some for some in fitting if len(some) == count), None)
+    if aus is None:
+        raise CheckpointError(
+            "Which action units this network calls is not known",
+            expected=f"{count} of them",
+            found=" or ".join(str(len(some)) for some in fitting) or "none named",
+            fix="Name the corpus (--trained-on bp4d) or the action units in the order of its classes (--aus 1,2,4,…).",
+        )
+    return aus
+
+
+def _subjects(trained_on: TrainedOn) -> tuple[Subjects, str]:
+    """Return who trained a network, and a sentence on it; nobody where that is not known."""
+    corpus, fold = trained_on.corpus, trained_on.fold
+    if corpus is None or fold is None:
+        return Subjects(train=(), validation=(), test=()), (
+            "Whose faces trained it is not known: without --trained-on and --fold, whoever tests a model that starts "
+            "from it may have trained it."
+        )
+    lists = published_lists().get(corpus, {})
+    if not 1 <= fold <= len(lists):
+        raise CheckpointError(
+            "No such fold is published",
+            where=f"--trained-on {corpus} --fold {fold}",
+            expected=f"a fold from 1 to {len(lists)}" if lists else f"one of {', '.join(sorted(published_lists()))}",
+        )
+    # The released lists number folds from the other end: the first tests the last part.
+    tested = f"part{len(lists) + 1 - fold}"
+    train = sorted(f"{corpus}/{name}" for part, names in lists.items() if part != tested for name in names)
+    return Subjects(train=tuple(train), validation=(), test=()), (
+        f"It counts as trained on the {len(train)} subjects of fold {fold} of {corpus}: a run that tests on one of "
+        "them cannot start from it."
+    )
