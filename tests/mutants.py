@@ -227,7 +227,7 @@ MUTANTS = (
         "complete-is-written-first",
         "au_dist/train/checkpoint.py",
         "    seal = {}\n    for name, data in files.items():\n",
-        '    run.write(f"{place}/{COMPLETE}", b"{}")\n    seal = {}\n    for name, data in files.items():\n',
+        '    run.write(f"{below}{COMPLETE}", b"{}")\n    seal = {}\n    for name, data in files.items():\n',
         ("tests/train/test_checkpoint.py",),
     ),
     Mutant(
@@ -268,15 +268,15 @@ MUTANTS = (
     Mutant(
         "one-who-was-taken-over-seals",
         "au_dist/train/checkpoint.py",
-        '    check()\n    run.write(f"{place}/{COMPLETE}"',
-        '    run.write(f"{place}/{COMPLETE}"',
+        '    check()\n    run.write(f"{below}{COMPLETE}"',
+        '    run.write(f"{below}{COMPLETE}"',
         ("tests/train/test_checkpoint.py",),
     ),
     Mutant(
         "the-worst-checkpoints-are-kept",
         "au_dist/train/checkpoint.py",
-        "key=lambda step: -value(run.at(folder(step)), metric)",
-        "key=lambda step: value(run.at(folder(step)), metric)",
+        "key=lambda step: (-values[step],",
+        "key=lambda step: (values[step],",
         ("tests/train/test_checkpoint.py",),
     ),
     Mutant(

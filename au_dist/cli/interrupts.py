@@ -25,6 +25,7 @@ WORDS = {
     "runs": f"the listing stopped; nothing was changed, {AGAIN}",
     "best": f"the search stopped; nothing was changed, {AGAIN}",
     "pull": "the copying stopped; files that were copied are kept: empty the folder before the same command",
+    "import": f"the import stopped; nothing without its file COMPLETE is a model: empty the folder, {AGAIN}",
     "predict": "the prediction stopped; results of videos that were done are kept, the same command makes the others",
     "tune run": "the campaign stopped; its trials are kept as far as they came, the same command goes on with it",
     "cluster up": f"the start stopped; nodes that had started are stopped too, {AGAIN}",

@@ -10,11 +10,11 @@ import torch
 from au_dist.core.errors import CheckpointError
 from au_dist.core.metrics import UNCHOSEN
 from au_dist.core.schema import CropRecipe, au_names
-from au_dist.corpora.list_names import HYBRID, ORDERS
+from au_dist.corpora.list_names import ORDERS
 from au_dist.data.splits import published_lists
 from au_dist.dist.world import World
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.published import Kind, as_network, read_published
+from au_dist.runs.published import Kind, Published, as_network, read_published
 from au_dist.storage.store import open_store
 from au_dist.train import checkpoint
 from au_dist.train.plan import BatchPlan
@@ -72,7 +72,7 @@ def import_checkpoint(
     if target.exists() and any(target.iterdir()):
         raise CheckpointError("The folder to import into is not empty", where=target, fix="Choose another with --to.")
     found = as_network(kind, read_published(path), neighbors)
-    aus = _aus(kind, found.num_aus, trained_on)
+    aus = _aus(found, trained_on)
     recipe = Recipe.model_validate(
         {
             "name": re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:100] or kind,
@@ -121,23 +121,23 @@ def import_checkpoint(
     return Imported(recipe, aus, tuple(notes))
 
 
-def _aus(kind: Kind, count: int, trained_on: TrainedOn) -> tuple[int, ...]:
-    """Return the action units of a network that tells so many apart.
+def _aus(found: Published, trained_on: TrainedOn) -> tuple[int, ...]:
+    """Return the action units of a network, in the order of its classes.
 
     Raises:
         CheckpointError: They are not known, or are not so many.
     """
     if trained_on.aus:
         fitting = [trained_on.aus]
-    elif kind == "opengraphau":
-        fitting = [tuple(au for au in HYBRID if au is not None)]
+    elif found.aus:
+        fitting = [found.aus]
     else:
         fitting = list(ORDERS["occurrence"].get(trained_on.corpus or "", ()))
-    aus = next((some for some in fitting if len(some) == count), None)
+    aus = next((some for some in fitting if len(some) == found.num_aus), None)
     if aus is None:
         raise CheckpointError(
             "Which action units this network calls is not known",
-            expected=f"{count} of them",
+            expected=f"{found.num_aus} of them",
             found=" or ".join(str(len(some)) for some in fitting) or "none named",
             fix="Name the corpus (--trained-on bp4d) or the action units in the order of its classes (--aus 1,2,4,…).",
         )

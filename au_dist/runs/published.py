@@ -16,36 +16,16 @@ import torch
 from au_dist.config.sections import Model
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
+from au_dist.corpora.list_names import HYBRID
+from au_dist.runs.published_encoders import Colour, Names, Tensors, encoder_of
 
 Kind = Literal["me-graphau", "opengraphau", "aunce"]
-
-#: Depths of a Swin's stages and channels of its first → its name.
-SWINS: dict[tuple[tuple[int, ...], int], str] = {
-    ((2, 2, 6, 2), 96): "swin_t",
-    ((2, 2, 18, 2), 96): "swin_s",
-    ((2, 2, 18, 2), 128): "swin_b",
-}
-
-#: Blocks of a ResNet's stages, and whether they have three convolutions → its name.
-RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
-    ((2, 2, 2, 2), False): "resnet18",
-    ((3, 4, 6, 3), True): "resnet50",
-    ((3, 4, 23, 3), True): "resnet101",
-}
-
-#: Where torchvision's ResNet keeps what these names begin with.
-RESNET_PLACES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
-
-#: Colours that AUNCE was trained on (those of CIFAR-10); the others know ImageNet's, as networks here do.
-AUNCE_MEAN_C, AUNCE_STD_C = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 #: What a name begins with where the network was wrapped: by DataParallel, by AUNCE's linear evaluation.
 WRAPPED = ("module.", "f.")
 
 #: Layers of networks that have none here.
 FOREIGN = {"edge": "the second stage of ME-GraphAU, with edges between action units"}
-
-Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,7 +35,8 @@ class Published:
     Attributes:
         model: The model section that makes it.
         size: Side of its input in pixels.
-        num_aus: Action units that it tells apart.
+        num_aus: How many action units it tells apart.
+        aus: Which, where that does not depend on a corpus; empty otherwise.
         weights: By the names of a detector here; without `heads.` where it has no classifier.
         calls: Whether it has one.
         left: Names of the file that were left out.
@@ -65,6 +46,7 @@ class Published:
     model: Model
     size: int
     num_aus: int
+    aus: tuple[int, ...]
     weights: Tensors
     calls: bool
     left: tuple[str, ...]
@@ -126,7 +108,7 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
     Raises:
         CheckpointError: Names or shapes are not those of such a network.
     """
-    names = _Names(_unwrapped(tensors))
+    names = Names(_unwrapped(tensors))
     for word, what in FOREIGN.items():
         if strange := [name for name in names.given if f".{word}" in name]:
             raise CheckpointError(
@@ -134,11 +116,12 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
                 where=strange[0],
                 expected="the first stage (node features alone)",
             )
-    linears = "head.main_class_linears" if kind == "opengraphau" else "head.class_linears"
+    released = _RELEASED[kind]
+    linears = released.linears
     num_aus = len({name.split(".")[2] for name in names.given if name.startswith(f"{linears}.")})
     if not num_aus:
         raise CheckpointError(f"This is no network of {kind}", expected=f"weights named {linears}.*", found=names.some)
-    encoder = _encoder(names, kind)
+    encoder = encoder_of(names, released.colours)
     shared = _linear_block(names, "global_linear")
     branches = [_linear_block(names, f"{linears}.{au}") for au in range(num_aus)]
     width = len(branches[0]["linear.weight"])
@@ -162,37 +145,12 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
         bottleneck_channels=0,
         num_neighbors=neighbors,
     )
-    heads, notes = _HEADS[kind](names, num_aus)
+    heads, notes = released.heads(names, num_aus)
     weights |= {f"heads.{name}": tensor for name, tensor in heads.items()}
     weights = {
         name: tensor.float().contiguous() if tensor.is_floating_point() else tensor for name, tensor in weights.items()
     }
-    return Published(model, 224, num_aus, weights, bool(heads), names.left, tuple(notes))
-
-
-class _Names:
-    """Weights by name, of which it is known which were taken."""
-
-    def __init__(self, tensors: Tensors) -> None:
-        self.given, self._taken = tensors, set[str]()
-
-    def take(self, name: str) -> torch.Tensor:
-        if name not in self.given:
-            raise CheckpointError("A weight is not in the checkpoint", where=name, found=self.some)
-        self._taken.add(name)
-        return self.given[name]
-
-    def drop(self, pattern: str) -> None:
-        """Count as taken what a network computes for itself."""
-        self._taken |= {name for name in self.given if re.search(pattern, name)}
-
-    @property
-    def left(self) -> tuple[str, ...]:
-        return tuple(sorted(set(self.given) - self._taken))
-
-    @property
-    def some(self) -> str:
-        return f"{len(self.given)} weights, e.g. {', '.join(list(self.given)[:3])}"
+    return Published(model, 224, num_aus, released.aus, weights, bool(heads), names.left, tuple(notes))
 
 
 def _unwrapped(tensors: Tensors) -> Tensors:
@@ -204,95 +162,29 @@ def _unwrapped(tensors: Tensors) -> Tensors:
 
 
 @dataclass(frozen=True)
-class _Found:
-    name: Any
-    weights: Tensors
+class _Released:
+    """How a project releases its networks.
+
+    Attributes:
+        linears: What the layers of one action unit each are called.
+        heads: Takes the classifiers; also returns what a person should know.
+        aus: Action units, where they do not depend on a corpus.
+        colours: Mean and deviation that its inputs were centred by.
+    """
+
+    linears: str
+    heads: Callable[[Names, int], tuple[Tensors, list[str]]]
+    aus: tuple[int, ...] = ()
+    colours: tuple[Colour, Colour] = (MEAN_C, STD_C)
 
 
-def _encoder(names: _Names, kind: Kind) -> _Found:
-    if "backbone.patch_embed.proj.weight" in names.given:
-        return _swin(names, kind)
-    if "backbone.layer1.0.conv1.weight" in names.given:
-        return _resnet(names)
-    raise CheckpointError(
-        "The encoder in this checkpoint is not known", expected="a Swin or a ResNet below `backbone.`", found=names.some
-    )
-
-
-def _swin(names: _Names, kind: Kind) -> _Found:
-    depths = tuple(_count(names, rf"backbone\.layers\.{stage}\.blocks\.(\d+)\.") for stage in range(4))
-    channels = len(names.given["backbone.patch_embed.proj.weight"])
-    name = SWINS.get((depths, channels))
-    if name is None:
-        raise CheckpointError(
-            "This Swin is of no known size",
-            expected="a tiny, small or base one",
-            found=f"{depths}, {channels} channels",
-        )
-    names.drop(r"attn_mask$")
-    found = {}
-    for there in [key for key in names.given if key.startswith("backbone.") and not key.endswith("attn_mask")]:
-        if (here := _swin_place(there.removeprefix("backbone."))) is not None:
-            tensor = names.take(there)
-            found[here] = tensor.flatten() if there.endswith("relative_position_index") else tensor
-    if kind == "aunce":
-        # Colours were centred otherwise: the first layer, which has no border, can do it.
-        mean_C, std_C, theirs_C, span_C = (torch.tensor(c) for c in (MEAN_C, STD_C, AUNCE_MEAN_C, AUNCE_STD_C))
-        weight = found["body.0.0.0.weight"].double()
-        shift_C = (mean_C - theirs_C).double() / span_C
-        found["body.0.0.0.bias"] = found["body.0.0.0.bias"] + torch.einsum("ocij,c->o", weight, shift_C)
-        found["body.0.0.0.weight"] = weight * (std_C / span_C)[:, None, None]
-    return _Found(name, found)
-
-
-#: Names of the published Swin → names below torchvision's `features`; 2i + 1 is stage i, 2i + 2 the merging after it.
-_SWIN_PLACES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
-    (r"patch_embed\.proj\.(\w+)", lambda m: f"0.0.{m[1]}"),
-    (r"patch_embed\.norm\.(\w+)", lambda m: f"0.2.{m[1]}"),
-    (r"layers\.(\d)\.blocks\.(\d+)\.mlp\.fc1\.(\w+)", lambda m: f"{2 * int(m[1]) + 1}.{m[2]}.mlp.0.{m[3]}"),
-    (r"layers\.(\d)\.blocks\.(\d+)\.mlp\.fc2\.(\w+)", lambda m: f"{2 * int(m[1]) + 1}.{m[2]}.mlp.3.{m[3]}"),
-    (r"layers\.(\d)\.blocks\.(\d+)\.(attn\..+|norm[12]\.\w+)", lambda m: f"{2 * int(m[1]) + 1}.{m[2]}.{m[3]}"),
-    (r"layers\.(\d)\.downsample\.(.+)", lambda m: f"{2 * int(m[1]) + 2}.{m[2]}"),
-)
-
-
-def _swin_place(name: str) -> str | None:
-    """Return where a weight of the published Swin belongs in an encoder here; None where it has no place."""
-    if last := re.fullmatch(r"norm\.(\w+)", name):
-        return f"body.1.{last[1]}"
-    for pattern, place in _SWIN_PLACES:
-        if match := re.fullmatch(pattern, name):
-            return f"body.0.{place(match)}"
-    return None
-
-
-def _resnet(names: _Names) -> _Found:
-    blocks = tuple(_count(names, rf"backbone\.layer{stage}\.(\d+)\.") for stage in range(1, 5))
-    name = RESNETS.get((blocks, "backbone.layer1.0.conv3.weight" in names.given))
-    if name is None:
-        raise CheckpointError(
-            "This ResNet is of no known size", expected="18, 50 or 101 layers", found=f"blocks {blocks}"
-        )
-    names.drop(r"num_batches_tracked$")
-    found = {}
-    for there in names.given:
-        first, _, rest = there.removeprefix("backbone.").partition(".")
-        if there.startswith("backbone.") and first in RESNET_PLACES and not there.endswith("num_batches_tracked"):
-            found[f"body.{RESNET_PLACES[first]}.{rest}"] = names.take(there)
-    return _Found(name, found)
-
-
-def _count(names: _Names, pattern: str) -> int:
-    return len({match[1] for name in names.given if (match := re.match(pattern, name))})
-
-
-def _norm(names: _Names, place: str) -> Tensors:
+def _norm(names: Names, place: str) -> Tensors:
     names.drop(rf"^{re.escape(place)}\.num_batches_tracked$")
     parts = {"weight": "weight", "bias": "bias", "mean": "running_mean", "variance": "running_var"}
     return {mine: names.take(f"{place}.{theirs}") for mine, theirs in parts.items()}
 
 
-def _linear_block(names: _Names, place: str) -> Tensors:
+def _linear_block(names: Names, place: str) -> Tensors:
     """Return a linear layer and the normalisation after it; what the layer adds goes into the mean."""
     norm = _norm(names, f"{place}.bn")
     norm["mean"] = norm["mean"] - names.take(f"{place}.fc.bias")
@@ -302,10 +194,10 @@ def _linear_block(names: _Names, place: str) -> Tensors:
     }
 
 
-def _cosine_heads(place: str) -> Callable[[_Names, int], tuple[Tensors, list[str]]]:
+def _cosine_heads(place: str) -> Callable[[Names, int], tuple[Tensors, list[str]]]:
     """Return what makes heads of class vectors, whose cosine with an embedding is called present from 0.5 on."""
 
-    def heads(names: _Names, num_aus: int) -> tuple[Tensors, list[str]]:
+    def heads(names: Names, num_aus: int) -> tuple[Tensors, list[str]]:
         names.drop(r"^head\.sub_sc$")
         class_AD = torch.nn.functional.normalize(names.take(place).float().relu(), dim=-1)
         notes = [
@@ -320,7 +212,7 @@ def _cosine_heads(place: str) -> Callable[[_Names, int], tuple[Tensors, list[str
     return heads
 
 
-def _softmax_heads(names: _Names, num_aus: int) -> tuple[Tensors, list[str]]:
+def _softmax_heads(names: Names, num_aus: int) -> tuple[Tensors, list[str]]:
     """Return heads of AUNCE's pairs of logits, the first of which is for presence; none of a pretraining."""
     names.drop(r"^head\.sc$")
     place = next((one for one in ("full_connect.fc", "fc") if f"{one}.0.0.weight" in names.given), None)
@@ -338,8 +230,13 @@ def _softmax_heads(names: _Names, num_aus: int) -> tuple[Tensors, list[str]]:
     return {"weight_AD": weight_AD / weight_AD.shape[1] ** 0.5, "bias_A": torch.stack([bias for _, bias in rows])}, []
 
 
-_HEADS: dict[str, Callable[[_Names, int], tuple[Tensors, list[str]]]] = {
-    "me-graphau": _cosine_heads("head.sc"),
-    "opengraphau": _cosine_heads("head.main_sc"),
-    "aunce": _softmax_heads,
+_RELEASED: dict[Kind, _Released] = {
+    "me-graphau": _Released("head.class_linears", _cosine_heads("head.sc")),
+    "opengraphau": _Released(
+        "head.main_class_linears", _cosine_heads("head.main_sc"), tuple(au for au in HYBRID if au is not None)
+    ),
+    # Centred by the statistics of CIFAR-10; the others by ImageNet's, as inputs are here.
+    "aunce": _Released(
+        "head.class_linears", _softmax_heads, colours=((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    ),
 }

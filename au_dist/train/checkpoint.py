@@ -68,7 +68,7 @@ def write(
         OPTIMIZER: save({name: tensor.contiguous() for name, tensor in optimizer.items()}),
         STATE: json.dumps(state.model_dump(), indent=1).encode(),
     }
-    _write_sealed(run.at(place), files, check)
+    _write_sealed(run, f"{place}/", files, check)
     return sum(len(data) for data in files.values())
 
 
@@ -80,16 +80,16 @@ def write_folder(place: Store, weights: dict[str, torch.Tensor], state: Checkpoi
         WEIGHTS: save({name: tensor.contiguous() for name, tensor in weights.items()}),
         STATE: json.dumps(state.model_dump(), indent=1).encode(),
     }
-    _write_sealed(place, files)
+    _write_sealed(place, "", files)
 
 
-def _write_sealed(place: Store, files: dict[str, bytes], check: Callable[[], None] = lambda: None) -> None:
+def _write_sealed(run: Store, below: str, files: dict[str, bytes], check: Callable[[], None] = lambda: None) -> None:
     seal = {}
     for name, data in files.items():
-        place.write(name, data)
+        run.write(f"{below}{name}", data)
         seal[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     check()
-    place.write(COMPLETE, json.dumps(seal, indent=1).encode())
+    run.write(f"{below}{COMPLETE}", json.dumps(seal, indent=1).encode())
 
 
 def steps(run: Store) -> list[int]:

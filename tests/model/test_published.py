@@ -157,7 +157,7 @@ def weights_of(change):
         (lambda w: [w.pop(k) for k in list(w) if "layers.2.blocks.5" in k], "no known size"),
         (lambda w: [w.pop(k) for k in list(w) if k.startswith("backbone")], "encoder in this checkpoint is not known"),
     ],
-    ids=str,
+    ids=["nothing", "a bias", "classes", "edges", "a block", "encoder"],
 )
 def test_what_is_no_such_network_is_refused(change, message):
     with pytest.raises(CheckpointError, match=message):

@@ -131,7 +131,7 @@ def test_it_has_nobody_to_test(imported):
     ("trained_on", "match"),
     [
         (TrainedOn(), "Which action units.*Expected 12 of them. Found none named"),
-        (TrainedOn("disfa", 1), "Found 8 or 12"),
+        (TrainedOn("disfa", 1), ""),
         (TrainedOn("bp4d", 4), "a fold from 1 to 3"),
         (TrainedOn("gft", 1, BP4D), "No such fold is published"),
         (TrainedOn(aus=(1, 2)), "12 of them. Found 2"),
@@ -140,9 +140,8 @@ def test_it_has_nobody_to_test(imported):
 )
 def test_what_is_not_known_is_asked_for(released, tmp_path, trained_on, match):
     if trained_on.corpus == "disfa":
-        assert import_checkpoint(released[0], "me-graphau", tmp_path / "a", trained_on).aus == (
-            *(1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26),
-        )
+        found = import_checkpoint(released[0], "me-graphau", tmp_path / "a", trained_on)
+        assert found.aus == (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
         return
     with pytest.raises(CheckpointError, match=match):
         import_checkpoint(released[0], "me-graphau", tmp_path / "a", trained_on)
