@@ -1,5 +1,7 @@
 """Verbs that train, score, find and use models."""
 
+import functools
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -217,19 +219,26 @@ def predict(
         from au_dist.scoring.predict_many import check_all, predict_many
 
         at_once = parallel or default_parallel(address)
-        many = predict_many(model, videos, out, parallel=at_once, show=_show_video, **options)
+        show = functools.partial(_show_video, said=set())
+        many = predict_many(model, videos, out, parallel=at_once, show=show, **options)
     for text in many.notes:
         note(text)
+    for text, count in Counter(text for row in many.rows if row.made for text in row.made.notes).items():
+        if count > 1:
+            note(f"of {count} videos: {text}")
     before = sum(row.done_before for row in many.rows)
     say(f"table    {many.table}  {len(many.rows)} videos" + (f", {before} of them done before" if before else ""))
     check_all(many)
 
 
-def _show_video(row: "Row", done: int, total: int) -> None:
+def _show_video(row: "Row", done: int, total: int, said: set[str]) -> None:
+    """Show a video that is done; what was said of an earlier one already is in the table, and counted at the end."""
     made = row.made
     text = f"set aside: {row.error}" if made is None else (
         f"{made.frames} frames, {made.frames_with_face} with a face{', done before' if row.done_before else ''}"
     )  # fmt: skip
     say(f"{done}/{total}  {row.source.name}  {text}")
     for sentence in made.notes if made else ():
-        note(f"{row.source.name}: {sentence}")
+        if sentence not in said:
+            note(f"{row.source.name}: {sentence}")
+            said.add(sentence)

@@ -48,11 +48,17 @@ def test_what_the_frames_are_said_to_be_is_asked_of_the_model(model, videos, tmp
 def test_many_videos_have_a_table_and_an_exit_code(model, videos, tmp_path, joined):
     torn = tmp_path / "torn.mp4"
     torn.write_text("no video")
-    done = process("predict", model, videos, torn, "--out", tmp_path / "out")
+    options = ("--out", tmp_path / "out", "--detect-side", 128)
+    done = process("predict", model, videos, torn, *options)
+    # What holds for all of them is said once, and counted.
+    assert [line.partition(":")[0] for line in done.stderr.splitlines() if "with detect_side 160" in line] == [
+        "note"
+    ] * 2
+    assert "note: of 2 videos: the faces that the model learnt from were found with detect_side 160" in done.stderr
     refused(done, "1 of 3 videos were set aside", "torn.mp4")
     assert "3 videos" in done.stdout
     with (tmp_path / "out" / "videos.csv").open(newline="") as file:
         assert [row["frames"] for row in csv.DictReader(file)] == ["3", "3", ""]
-    well = process("predict", model, videos, "--out", tmp_path / "out")
+    well = process("predict", model, videos, *options)
     assert well.returncode == 0, well.stderr
     assert "2 of them done before" in well.stdout
