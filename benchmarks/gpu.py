@@ -102,7 +102,7 @@ def measure_step(step: Step, device: str) -> dict[str, float]:
     from au_dist.dist.deepspeed_engine import DeepSpeedEngine
     from au_dist.dist.world import World
     from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
-    from au_dist.model.encoders import recompute
+    from au_dist.model.encoder import recompute
     from au_dist.model.network import AUNetwork
 
     os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")  # DeepSpeed asks for them

@@ -126,13 +126,14 @@ class Model(Section):
 
     Attributes:
         encoder: Image encoder: ``tiny`` for CPUs; for CPUs and pretrained ``lite0`` (EfficientNet-Lite0), which knows
-            ImageNet, and ``mini_xception`` (for crops of some 64 px), which knows expressions; or one of torchvision.
+            ImageNet, and ``mini_xception`` (for crops of some 64 px), which knows expressions; or one of torchvision's:
+            ResNets, Swins, ConvNeXts, and ViTs at any size that is a multiple of their patch.
         weights: File of encoder weights (safetensors, torchvision's or our names; of a model's, its encoder's),
             ``torchvision`` to fetch its best
             ImageNet weights, ``package`` for those of `lite0` in the extra ``au-dist[lite0]`` and of `mini_xception`,
             or None for random initialisation.
         stages: Stages of the encoder that are used, the first next to the pixels. Each of the later ones halves the
-            grid: of small crops, fewer keep more of where something is. All of a Swin's are needed.
+            grid: of small crops, fewer keep more of where something is. All of a Swin's and a ViT's are needed.
         norm: Normalisation of a ResNet, of `lite0` and `mini_xception`: ``group``, or ``frozen`` statistics, which
             pretrained weights bring and need.
         shared_dim: Channels of a layer that all branches share before they part, as in the published networks (of
@@ -145,7 +146,20 @@ class Model(Section):
     """
 
     encoder: Literal[
-        "tiny", "lite0", "mini_xception", "resnet18", "resnet50", "resnet101", "swin_t", "swin_s", "swin_b"
+        "tiny",
+        "lite0",
+        "mini_xception",
+        "resnet18",
+        "resnet50",
+        "resnet101",
+        "swin_t",
+        "swin_s",
+        "swin_b",
+        "convnext_tiny",
+        "convnext_small",
+        "convnext_base",
+        "vit_b_16",
+        "vit_l_16",
     ] = "tiny"
     weights: str | None = None
     stages: int = Field(5, ge=1, le=5)
@@ -162,8 +176,8 @@ class Model(Section):
             raise ValueError(f"torchvision has no weights for the encoder `{self.encoder}`")
         if self.weights == PACKAGE and self.encoder not in PACKAGED:
             raise ValueError(f"no package has weights for the encoder `{self.encoder}`, only for {', '.join(PACKAGED)}")
-        if self.stages < 5 and self.encoder.startswith("swin"):
-            raise ValueError("the last layers of a Swin belong to its last stage: set model.stages to 5")
+        if self.stages < 5 and self.encoder.startswith(("swin", "vit")):
+            raise ValueError("the last layers of a Swin or a ViT belong to its last stage: set model.stages to 5")
         batch_normed = self.encoder.startswith("resnet") or self.encoder in PACKAGED
         if self.weights in NO_FILES and batch_normed and self.norm != "frozen":
             raise ValueError(f"the weights of `{self.encoder}` need their statistics: set model.norm to frozen")

@@ -7,65 +7,16 @@ from pickle import UnpicklingError
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from au_dist.config.sections import OURS, PACKAGE, TORCHVISION, Model
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
 from au_dist.model import lite0, mini_xception
-
-#: Every encoder is a row of so many stages, the first one next to the pixels.
-STAGES = 5
+from au_dist.model.encoder import STAGES, Encoder
+from au_dist.model.torchvision_encoders import torchvision_encoder
 
 #: What names of an encoder's weights begin with in a checkpoint.
 OWN = "network.encoder."
-
-
-class Encoder(nn.Module):
-    """A row of stages.
-
-    Attributes:
-        channels: Length C of a token.
-        recompute: Whether only what enters a stage is kept for the backward pass (activation checkpointing).
-    """
-
-    channels: int
-    recompute = False
-
-    def parts(self) -> list[nn.Module]:
-        """Return the stages."""
-        raise NotImplementedError
-
-    def keep(self, stages: int) -> None:
-        """Throw away all stages but the first ones."""
-        raise NotImplementedError
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Return tokens [B, S, C]."""
-        # What is evaluated is kept: by the time of its backward pass, layers may be in training mode again.
-        recompute = self.recompute and self.training and torch.is_grad_enabled()
-        for part in self.parts():
-            x_BCHW = checkpoint(part, x_BCHW, use_reentrant=False) if recompute else part(x_BCHW)
-        return x_BCHW.flatten(2).transpose(1, 2)
-
-
-def stages(module: nn.Module) -> dict[str, int]:
-    """Return the parameters of the encoders in a module → their stage, 0 to `STAGES` - 1."""
-    stage_of = {
-        id(parameter): stage
-        for encoder in module.modules()
-        if isinstance(encoder, Encoder)
-        for stage, part in enumerate(encoder.parts())
-        for parameter in part.parameters()
-    }
-    return {name: stage_of[id(p)] for name, p in module.named_parameters() if id(p) in stage_of}
-
-
-def recompute(module: nn.Module, whether: bool) -> None:
-    """Say whether the encoders in a module compute a stage again in the backward pass."""
-    for encoder in module.modules():
-        if isinstance(encoder, Encoder):
-            encoder.recompute = whether
 
 
 class Tiny(Encoder):
@@ -108,47 +59,6 @@ class _Residual(nn.Module):
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         return torch.relu(x_BCHW + self.body(x_BCHW))
-
-
-class _Torchvision(Encoder):
-    """A torchvision network without its classifier.
-
-    Args:
-        name: Its name in torchvision.
-        norm: Normalisation of a ResNet, ``group`` or ``frozen``; Swin has layer normalisation.
-        state: Weights by torchvision's names; random initialisation when None.
-    """
-
-    def __init__(self, name: str, norm: str, state: dict[str, torch.Tensor] | None = None) -> None:
-        super().__init__()
-        from torchvision import models
-        from torchvision.ops import FrozenBatchNorm2d
-
-        build = getattr(models, name)
-        if name.startswith("resnet"):
-            # Never statistics of a rank's own batch: they would differ between worker counts.
-            layers = {"group": lambda channels: nn.GroupNorm(32, channels), "frozen": FrozenBatchNorm2d}
-            body = build(norm_layer=layers[norm])
-            self.channels = body.fc.in_features
-            _load(body, state, "fc.")
-            self.body = nn.Sequential(*list(body.children())[:-2])
-            self._ends: tuple[int, ...] = (4, 5, 6, 7, 8)  # convolution to pooling, then one layer each
-        else:
-            body = build()
-            self.channels = body.head.in_features
-            _load(body, state, "head.")
-            self.body = nn.Sequential(body.features, body.norm, body.permute)
-            self._ends = (1, 2, 4, 6, 10)  # patches, then blocks, each after the merging before it
-
-    def parts(self) -> list[nn.Module]:
-        """Return the layers that lie between two reductions of the grid."""
-        rows = [*self.body[0], *self.body[1:]] if isinstance(self.body[0], nn.Sequential) else [*self.body]
-        return [nn.Sequential(*rows[begin:end]) for begin, end in pairwise((0, *self._ends))]
-
-    def keep(self, stages: int) -> None:
-        """Throw away all stages of a ResNet but the first ones."""
-        self._ends = self._ends[:stages]
-        self.body = self.body[: self._ends[-1]]
 
 
 class _Rows(Encoder):
@@ -217,14 +127,6 @@ class _MiniXception(_Rows):
         return mini_xception.grey(colour_BCHW)
 
 
-def _load(body: nn.Module, state: dict[str, torch.Tensor] | None, classifier: str) -> None:
-    """Load weights; those of the classifier, which is thrown away, may be absent or of another size."""
-    if state is not None:
-        kept = {name: tensor for name, tensor in body.state_dict().items() if name.startswith(classifier)}
-        given = {name: tensor for name, tensor in state.items() if not name.startswith(classifier)}
-        body.load_state_dict({**kept, **given})
-
-
 def make_encoder(config: Model) -> Encoder:
     """Return an encoder with an attribute ``channels``.
 
@@ -252,8 +154,8 @@ def _whole(config: Model) -> Encoder:
     else:
         state = _fetched(config.encoder) if config.weights == TORCHVISION else _local(config.weights)
     try:
-        if config.encoder not in OURS and not any(name.startswith("body.") for name in state):
-            return _Torchvision(config.encoder, config.norm, state)
+        if config.encoder not in OURS and not any(name.startswith(("body.", "rows.")) for name in state):
+            return torchvision_encoder(config.encoder, config.norm, state)
         encoder = _fresh(config)
         used = deepcopy(encoder)
         if config.stages < STAGES:
@@ -275,7 +177,7 @@ def _fresh(config: Model) -> Encoder:
             return _Lite0(config.norm)
         case "mini_xception":
             return _MiniXception(config.norm)
-    return _Torchvision(config.encoder, config.norm)
+    return torchvision_encoder(config.encoder, config.norm)
 
 
 def _local(path: str) -> dict[str, torch.Tensor]:

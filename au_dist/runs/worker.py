@@ -17,7 +17,7 @@ from au_dist.data.pipeline import iterate
 from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 from au_dist.dist.engine import Engine, StillEngine
 from au_dist.dist.world import World
-from au_dist.model.encoders import recompute, stages
+from au_dist.model.encoder import recompute, stages
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import idle_inputs, make_module, validation_of
 from au_dist.runs.context import Context, initial_weights

@@ -17,7 +17,8 @@ from au_dist.dist.world import World
 from au_dist.methods.base import Scoring
 from au_dist.methods.frames import Frames, outputs
 from au_dist.methods.ridge import fit_units
-from au_dist.model.encoders import Encoder, make_encoder
+from au_dist.model.encoder import Encoder
+from au_dist.model.encoders import make_encoder
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import read_rows
 from au_dist.shards.format import read_manifest

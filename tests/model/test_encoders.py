@@ -10,13 +10,14 @@ from torchvision import models
 
 from au_dist.config.running import Optim
 from au_dist.config.sections import Model
-from au_dist.core.errors import CheckpointError
-from au_dist.model.encoders import STAGES, make_encoder, recompute, stages
+from au_dist.core.errors import CheckpointError, RecipeError
+from au_dist.model.encoder import STAGES, recompute, stages
+from au_dist.model.encoders import make_encoder
 from au_dist.recipes.recipe import Recipe
 from au_dist.train.plan import rate_shares
 
 
-@pytest.fixture(scope="module", params=["resnet18", "swin_t"])
+@pytest.fixture(scope="module", params=["resnet18", "swin_t", "convnext_tiny"])
 def network(request):
     """A torchvision network with running statistics that are not the initial ones."""
     torch.manual_seed(0)
@@ -34,7 +35,11 @@ def features(name, network, x_BCHW):
     with torch.no_grad():
         network(x_BCHW)
     handle.remove()
-    return kept["x"].flatten(2).transpose(1, 2)
+    found = kept["x"].flatten(2).transpose(1, 2)
+    if name.startswith("convnext"):  # whose classifier normalises first
+        norm = network.classifier[0]
+        found = torch.nn.functional.layer_norm(found, found.shape[2:], norm.weight, norm.bias, norm.eps)
+    return found
 
 
 def config(name, weights):
@@ -45,20 +50,20 @@ def config(name, weights):
 def test_a_file_with_torchvisions_names(network, tmp_path, classes):
     name, there = network
     state = dict(there.state_dict())
-    for key in [key for key in state if key.startswith(("fc.", "head."))]:
+    for key in [key for key in state if key.startswith(("fc.", "head.", "classifier.2."))]:
         state[key] = state[key][:classes].clone()
     save_file(state, tmp_path / "w.safetensors")
     encoder = make_encoder(config(name, tmp_path / "w.safetensors"))
     x_BCHW = torch.randn(2, 3, 64, 64)
     for mode in (True, False):
         encoder.train(mode)
-        if mode and name == "swin_t":
+        if mode and name != "resnet18":
             continue  # stochastic depth
         with torch.no_grad():
             torch.testing.assert_close(encoder(x_BCHW), features(name, there, x_BCHW), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tiny", "resnet18"])
+@pytest.mark.parametrize("name", ["tiny", "resnet18", "convnext_tiny"])
 def test_fewer_stages_come_from_the_weights_of_all_and_from_their_own(name, tmp_path):
     torch.manual_seed(0)
     whole = make_encoder(Model(encoder=name)).eval()
@@ -75,8 +80,41 @@ def test_fewer_stages_come_from_the_weights_of_all_and_from_their_own(name, tmp_
             assert encoder.channels == expected_BCHW.shape[1]
     with pytest.raises(CheckpointError, match="do not fit"):
         make_encoder(Model(encoder=name, weights=str(tmp_path / "own.safetensors"), stages=4))
-    with pytest.raises(ValidationError, match="Swin belong to its last stage"):
-        Model(encoder="swin_t", stages=4)
+    for whole_only in ("swin_t", "vit_b_16"):
+        with pytest.raises(ValidationError, match="belong to its last stage"):
+            Model(encoder=whole_only, stages=4)
+
+
+@torch.no_grad()
+def test_a_vision_transformer_has_torchvisions_tokens_at_its_size_and_tokens_at_others(tmp_path):
+    torch.manual_seed(0)
+    there = models.vit_b_16(image_size=224).eval()
+    there.encoder.pos_embedding.normal_(0, 0.5)
+    save_file(there.state_dict(), tmp_path / "w.safetensors")
+    encoder = make_encoder(config("vit_b_16", tmp_path / "w.safetensors")).eval()
+    kept = {}
+    there.encoder.register_forward_hook(lambda module, inputs, output: kept.update(x=output))
+    x_BCHW = torch.randn(1, 3, 224, 224)
+    there(x_BCHW)
+    torch.testing.assert_close(encoder(x_BCHW), kept["x"][:, 1:], rtol=1e-4, atol=1e-5)
+    assert set(stages(encoder).values()) == set(range(STAGES))
+    assert len(stages(encoder)) == len(list(encoder.parameters()))
+
+    small = torch.randn(2, 3, 64, 64)
+    assert encoder(small).shape == (2, 16, 768)
+    torch.testing.assert_close(encoder(small)[:1], encoder(small[:1]), rtol=1e-4, atol=1e-4)
+    # At its own size, places that were learnt on another grid keep their order.
+    state = there.state_dict()
+    rows, columns = torch.meshgrid(torch.arange(4.0), torch.arange(4.0), indexing="ij")
+    grid = (rows + 10 * columns).flatten()[None, :, None].expand(1, 16, 768)
+    save_file({**state, "encoder.pos_embedding": torch.cat([grid[:, :1], grid], 1)}, tmp_path / "small.safetensors")
+    other = make_encoder(config("vit_b_16", tmp_path / "small.safetensors"))
+    place = other.rows[0].position[0, 1:, 0].unflatten(0, (14, 14))
+    assert (place.diff(dim=0) >= -1e-4).all()
+    assert (place.diff(dim=1) >= -1e-4).all()
+    assert place.diff(dim=1).mean() > 5 * place.diff(dim=0).mean()
+    with pytest.raises(RecipeError, match="a multiple of 16"):
+        encoder(torch.randn(1, 3, 60, 60))
 
 
 @pytest.mark.parametrize("name", ["lite0", "mini_xception"])
@@ -150,7 +188,7 @@ def test_weights_and_normalisation_must_fit(model, message):
         Recipe(name="a", shards="s", runs="r", method="aunce", model=model)
 
 
-@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])
+@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t", "convnext_tiny"])
 def test_what_is_computed_again_has_the_same_gradient(name):
     """To the bit, stochastic depth included, and with less kept."""
     torch.manual_seed(0)
@@ -184,7 +222,7 @@ def test_what_was_evaluated_is_not_computed_again():
     assert all(not parameter.grad.any() for parameter in encoder.parameters())
 
 
-@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t"])
+@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t", "convnext_tiny"])
 def test_every_parameter_of_an_encoder_has_a_stage(name):
     encoder = make_encoder(Model(encoder=name))
     found = stages(torch.nn.ModuleDict({"encoder": encoder, "head": torch.nn.Linear(3, 3)}))

@@ -11,7 +11,8 @@ from au_dist.config.sections import Model
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
 from au_dist.model import lite0
-from au_dist.model.encoders import make_encoder, stages
+from au_dist.model.encoder import stages
+from au_dist.model.encoders import make_encoder
 from au_dist.model.network import AUNetwork
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "lite0_package.npz"

@@ -1,0 +1,59 @@
+"""What all image encoders are: pixels to a grid of tokens, in a row of stages."""
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+#: Every encoder is a row of so many stages, the first one next to the pixels.
+STAGES = 5
+
+
+class Encoder(nn.Module):
+    """A row of stages.
+
+    Attributes:
+        channels: Length C of a token.
+        recompute: Whether only what enters a stage is kept for the backward pass (activation checkpointing).
+    """
+
+    channels: int
+    recompute = False
+
+    def parts(self) -> list[nn.Module]:
+        """Return the stages."""
+        raise NotImplementedError
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages but the first ones."""
+        raise NotImplementedError
+
+    def through(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the last stage makes of what enters the first."""
+        # What is evaluated is kept: by the time of its backward pass, layers may be in training mode again.
+        recompute = self.recompute and self.training and torch.is_grad_enabled()
+        for part in self.parts():
+            x = checkpoint(part, x, use_reentrant=False) if recompute else part(x)
+        return x
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return tokens [B, S, C]."""
+        return self.through(x_BCHW).flatten(2).transpose(1, 2)
+
+
+def stages(module: nn.Module) -> dict[str, int]:
+    """Return the parameters of the encoders in a module → their stage, 0 to `STAGES` - 1."""
+    stage_of = {
+        id(parameter): stage
+        for encoder in module.modules()
+        if isinstance(encoder, Encoder)
+        for stage, part in enumerate(encoder.parts())
+        for parameter in part.parameters()
+    }
+    return {name: stage_of[id(p)] for name, p in module.named_parameters() if id(p) in stage_of}
+
+
+def recompute(module: nn.Module, whether: bool) -> None:
+    """Say whether the encoders in a module compute a stage again in the backward pass."""
+    for encoder in module.modules():
+        if isinstance(encoder, Encoder):
+            encoder.recompute = whether

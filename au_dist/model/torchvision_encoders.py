@@ -1,0 +1,181 @@
+"""torchvision's networks without their classifiers, as encoders."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from au_dist.core.errors import RecipeError
+from au_dist.model.encoder import Encoder
+
+State = dict[str, torch.Tensor]
+
+#: What a vision transformer knows of the class and of places [1, S, C].
+PLACES = "encoder.pos_embedding"
+
+
+def torchvision_encoder(name: str, norm: str, state: State | None = None) -> Encoder:
+    """Return a network of torchvision's as an encoder.
+
+    Args:
+        name: Its name in torchvision.
+        norm: Normalisation of a ResNet, ``group`` or ``frozen``; the others have layer normalisation.
+        state: Weights by torchvision's names, those of the classifier of any size; random initialisation when None.
+
+    Raises:
+        RuntimeError: The weights do not fit.
+    """
+    from torchvision import models
+    from torchvision.ops import FrozenBatchNorm2d
+
+    build = getattr(models, name)
+    if name.startswith("resnet"):
+        # Never statistics of a rank's own batch: they would differ between worker counts.
+        layers = {"group": lambda channels: nn.GroupNorm(32, channels), "frozen": FrozenBatchNorm2d}
+        return ResNet(_loaded(build(norm_layer=layers[norm]), state, "fc."))
+    if name.startswith("swin"):
+        return Swin(_loaded(build(), state, "head."))
+    if name.startswith("convnext"):
+        return ConvNext(_loaded(build(), state, "classifier.2."))
+    network = build()
+    if state is not None and (there := state.get(PLACES)) is not None:
+        # Weights for pictures of another size know another grid of places.
+        side = int((network.encoder.pos_embedding.shape[1] - 1) ** 0.5)
+        state = {**state, PLACES: _stretched(there, side, side)}
+    return Vit(_loaded(network, state, "heads."))
+
+
+def _loaded(body: Any, state: State | None, classifier: str) -> Any:
+    """Load weights; those of the classifier, which is thrown away, may be absent or of another size."""
+    if state is not None:
+        kept = {name: tensor for name, tensor in body.state_dict().items() if name.startswith(classifier)}
+        given = {name: tensor for name, tensor in state.items() if not name.startswith(classifier)}
+        body.load_state_dict({**kept, **given})
+    return body
+
+
+def _cut(rows: Sequence[nn.Module], ends: tuple[int, ...]) -> list[nn.Module]:
+    return [nn.Sequential(*rows[begin:end]) for begin, end in pairwise((0, *ends))]
+
+
+class ResNet(Encoder):
+    """A ResNet of torchvision's: stride 32.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.channels = network.fc.in_features
+        self.body = nn.Sequential(*list(network.children())[:-2])
+        self._ends: tuple[int, ...] = (4, 5, 6, 7, 8)  # convolution to pooling, then one layer each
+
+    def parts(self) -> list[nn.Module]:
+        """Return the layers that lie between two reductions of the grid."""
+        return _cut([*self.body], self._ends)
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages but the first ones."""
+        self._ends = self._ends[:stages]
+        self.body = self.body[: self._ends[-1]]
+
+
+class Swin(Encoder):
+    """A Swin transformer of torchvision's: stride 32, tokens normalised.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.channels = network.head.in_features
+        self.body = nn.Sequential(network.features, network.norm, network.permute)
+
+    def parts(self) -> list[nn.Module]:
+        """Return the layers that lie between two reductions of the grid."""
+        # Patches, then blocks, each after the merging before it.
+        features: Any = self.body[0]
+        return _cut([*features, *self.body[1:]], (1, 2, 4, 6, 10))
+
+
+class ConvNext(Encoder):
+    """A ConvNeXt of torchvision's: stride 32; the normalisation of its classifier is applied to each token.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.channels = network.classifier[2].in_features
+        self.rows = nn.ModuleList([*network.features, network.classifier[0]])
+        self._ends: tuple[int, ...] = (1, 2, 4, 6, 9)  # patches, then blocks, each after the reduction before it
+
+    def parts(self) -> list[nn.Module]:
+        """Return the layers that lie between two reductions of the grid."""
+        return _cut([*self.rows], self._ends)
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages but the first ones."""
+        self._ends = self._ends[:stages]
+        self.rows = self.rows[: self._ends[-1]]
+
+
+class Vit(Encoder):
+    """A vision transformer of torchvision's at any size: what it knows of places is stretched over the grid.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.channels = network.hidden_dim
+        self.rows = nn.ModuleList([_Patches(network), *network.encoder.layers, network.encoder.ln])
+
+    def parts(self) -> list[nn.Module]:
+        """Return the patches, and the blocks in four parts."""
+        blocks = len(self.rows) - 2
+        middle = (1 + blocks * quarter // 4 for quarter in (1, 2, 3))
+        return _cut([*self.rows], (1, *middle, len(self.rows)))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return tokens [B, S, C]; that of the class is left out."""
+        return self.through(x_BCHW)[:, 1:]
+
+
+class _Patches(nn.Module):
+    """Pixels to tokens that know their places, that of the class first."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.projection, self.class_token = network.conv_proj, network.class_token
+        self.position, self.drop = network.encoder.pos_embedding, network.encoder.dropout
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        side = self.projection.kernel_size[0]
+        if x_BCHW.shape[2] % side or x_BCHW.shape[3] % side:
+            raise RecipeError(
+                "A vision transformer cuts its input into whole patches",
+                where="data.size",
+                expected=f"a multiple of {side}",
+                found=x_BCHW.shape[2],
+            )
+        map_BCHW = self.projection(x_BCHW)
+        token_BSC = torch.cat([self.class_token.expand(len(x_BCHW), -1, -1), map_BCHW.flatten(2).transpose(1, 2)], 1)
+        return self.drop(token_BSC + _stretched(self.position, map_BCHW.shape[2], map_BCHW.shape[3]))
+
+
+def _stretched(place_BSC: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Return what is known of the class and of each place of another grid [1, S, C]."""
+    side = int((place_BSC.shape[1] - 1) ** 0.5)
+    if (height, width) == (side, side):
+        return place_BSC
+    grid_BCHW = place_BSC[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+    grid_BCHW = F.interpolate(grid_BCHW, (height, width), mode="bicubic", align_corners=False)
+    return torch.cat([place_BSC[:, :1], grid_BCHW.flatten(2).transpose(1, 2)], 1)
