@@ -37,6 +37,7 @@ def worker(config: dict[str, Any]) -> None:
     import ray.train
     import torch
 
+    from au_dist.config.running import Optim
     from au_dist.dist.deepspeed_engine import DeepSpeedEngine
     from au_dist.runs.assembly import make_module
     from au_dist.runs.host import RunHost
@@ -62,7 +63,7 @@ def worker(config: dict[str, Any]) -> None:
         host.save = save if store else lambda *_: None  # type: ignore[method-assign]
         mine = replace(plan, steps=start + steps, every=steps)
         loop = Loop(
-            plan=mine, start=start, batches=itertools.cycle(made), engine=engine, lr=1e-4, skip=0.05, unreadable=0.01,
+            plan=mine, start=start, batches=itertools.cycle(made), engine=engine, optim=Optim(lr=1e-4), unreadable=0.01,
             size=recipe.data.size, world=world, host=host,
         )  # fmt: skip
         begun = time.perf_counter()

@@ -8,9 +8,12 @@ from au_dist.config.section import Section
 
 
 class Optim(Section):
-    """AdamW with linear warm-up and cosine decay to zero."""
+    """AdamW with linear warm-up."""
 
     lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="After the warm-up: half a cosine down to zero, or the peak to the end."
+    )
     weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     grad_clip: float = Field(1.0, ge=0, description="Largest global gradient norm; 0 does not clip.")

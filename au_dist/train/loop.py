@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from au_dist.config.running import Optim
 from au_dist.core.errors import TrainError
 from au_dist.data.batches import ClipBatch
 from au_dist.dist.collectives import all_reduce_sum
@@ -87,8 +88,7 @@ class Loop:
         start: Steps done before.
         batches: This rank's micro-batches, from that step on.
         engine: Does the steps.
-        lr: Peak learning rate.
-        skip: Share of the last 100 contrast sets that may be skipped because their loss is not finite.
+        optim: The learning rate, its schedule, and how much may be skipped.
         unreadable: Share of the clips of the last 100 contrast sets that may not decode.
         size: Side of the network's input in pixels.
         world: This process among the workers.
@@ -99,8 +99,7 @@ class Loop:
     start: int
     batches: Iterator[ClipBatch]
     engine: Engine
-    lr: float
-    skip: float
+    optim: Optim
     unreadable: float
     size: int
     world: World
@@ -114,11 +113,11 @@ class Loop:
                 a gradient was not finite.
         """
         plan, host = self.plan, self.host
-        self.error_budget = ErrorBudget(self.skip, self.unreadable, plan.contrast)
+        self.error_budget = ErrorBudget(self.optim.skip, self.unreadable, plan.contrast)
         begun, saved = time.monotonic(), dict[int, dict[str, Any]]()
         for step in range(self.start, plan.steps):
             entered = time.monotonic()
-            rate, tally = learning_rate(step, self.lr, plan.warmup, plan.steps), _Step()
+            rate, tally = self._rate(step), _Step()
             for part in range(plan.accumulate):
                 self._learn(plan.sets(step) + part, rate, tally)
             done, seconds = step + 1, time.monotonic() - entered
@@ -141,6 +140,9 @@ class Loop:
                 break
         stored = all_reduce_sum(torch.tensor(host.stored(wait=True), device=self.world.device), self.world)
         self._report(saved, int(stored))
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.optim.lr, self.plan.warmup, self.plan.steps, self.optim.schedule)
 
     def _learn(self, number: int, rate: float, tally: _Step) -> None:
         """Learn from a contrast set; a set without a finite loss moves nothing."""

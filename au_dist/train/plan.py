@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from au_dist.config.running import Optim
 from au_dist.core.errors import RecipeError
@@ -102,10 +103,14 @@ def plan_batches(recipe: Recipe, epoch_clips: int, world: int) -> BatchPlan:
     )
 
 
-def learning_rate(step: int, peak: float, warmup: int, steps: int) -> float:
-    """Return the learning rate of a step (from 0): linear warm-up, then half a cosine down to zero."""
+def learning_rate(
+    step: int, peak: float, warmup: int, steps: int, schedule: Literal["cosine", "constant"] = "cosine"
+) -> float:
+    """Return the learning rate of a step (from 0): linear warm-up, then half a cosine down to zero, or the peak."""
     if step < warmup:
         return peak * (step + 1) / warmup
+    if schedule == "constant":
+        return peak
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 

@@ -102,7 +102,7 @@ def run(world: World, case: dict) -> dict:
     accumulate, zero, broken = case.get("accumulate", 1), case.get("zero", 0), case.get("broken", ())
     module, steps = Small(broken, case.get("steep", ()), world), case.get("steps", 6)
     micro = CLIPS // world.size
-    optim = Optim(lr=0.05, weight_decay=0.1)
+    optim = Optim(lr=0.05, weight_decay=0.1, skip=case.get("skip", 0.05))
     engine = DeepSpeedEngine(module, EngineConfig(zero=zero), optim, micro=micro, accumulate=accumulate, world=world)
     plan = BatchPlan(
         clips=CLIPS * accumulate, contrast=CLIPS, accumulate=accumulate, micro=micro, take=1, world=world.size,
@@ -113,7 +113,7 @@ def run(world: World, case: dict) -> dict:
     try:
         made = batches(world, case.get("unlabelled", ()), case.get("damaged", ()))
         Loop(
-            plan=plan, start=0, batches=made, engine=engine, lr=optim.lr, skip=case.get("skip", 0.05),
+            plan=plan, start=0, batches=made, engine=engine, optim=optim,
             unreadable=case.get("unreadable", 0.01), size=2, world=world, host=host,
         ).run()  # fmt: skip
     except TrainError as caught:

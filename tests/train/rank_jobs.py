@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from au_dist.config.running import Optim
 from au_dist.data.batches import ClipBatch
 from au_dist.data.order import lanes_of
 from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
@@ -153,7 +154,7 @@ def loop(world: World, asked: int | None = None, broken: tuple[int, ...] = ()) -
     engine = Engine(set(broken) if world.rank == world.size - 1 else set())
     host = Host(world, asked)
     Loop(
-        plan=plan, start=0, batches=batches(), engine=engine, lr=1.0, skip=0.05, unreadable=0.01, size=SIZE,
+        plan=plan, start=0, batches=batches(), engine=engine, optim=Optim(lr=1.0), unreadable=0.01, size=SIZE,
         world=world, host=host,
     ).run()  # fmt: skip
     return {"rows": host.rows, "saved": host.saved[1:], "reported": host.reported, "learnt": engine.learnt}

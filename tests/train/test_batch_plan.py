@@ -96,6 +96,11 @@ def test_half_way_down_the_learning_rate_is_half_the_peak():
     assert learning_rate(40, 1.0, 20, 100) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
+def test_a_constant_learning_rate_rises_and_stays():
+    rates = [learning_rate(step, 2.0, 4, 10, "constant") for step in range(10)]
+    assert rates == [0.5, 1.0, 1.5, *[2.0] * 7]
+
+
 def test_a_run_warms_up_unless_it_is_told_not_to():
     assert plan_batches(recipe(optim={"epochs": 10}), 320, 2).warmup == 5  # of 100 steps
     assert plan_batches(recipe(optim={"epochs": 10, "warmup": 0.0}), 320, 2).warmup == 0
