@@ -1,8 +1,10 @@
 """The sections of a recipe that say what is read and what it goes through: data, labels, views, network, start."""
 
+import re
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from au_dist.config.protocol import Protocol
 from au_dist.config.section import Section
@@ -112,13 +114,22 @@ class Data(Section):
 
 
 #: `model.weights` that are fetched: the only ones, and only when a recipe says so. And those of an installed package.
-TORCHVISION, PACKAGE = "torchvision", "package"
+TORCHVISION, TIMM, PACKAGE = "torchvision", "timm", "package"
 
 #: Encoders that torchvision does not have, and those of them with weights in a package.
 OURS, PACKAGED = ("tiny", "lite0", "mini_xception"), ("lite0", "mini_xception")
 
+#: Encoders by name; those of timm's are called timm/NAME.
+ENCODERS = (
+    *OURS,
+    *("resnet18", "resnet50", "resnet101"),
+    *("swin_t", "swin_s", "swin_b"),
+    *("convnext_tiny", "convnext_small", "convnext_base"),
+    *("vit_b_16", "vit_l_16"),
+)
+
 #: `model.weights` that are no file.
-NO_FILES = (TORCHVISION, PACKAGE)
+NO_FILES = (TORCHVISION, TIMM, PACKAGE)
 
 
 class Model(Section):
@@ -126,16 +137,17 @@ class Model(Section):
 
     Attributes:
         encoder: Image encoder: ``tiny`` for CPUs; for CPUs and pretrained ``lite0`` (EfficientNet-Lite0), which knows
-            ImageNet, and ``mini_xception`` (for crops of some 64 px), which knows expressions; or one of torchvision's:
-            ResNets, Swins, ConvNeXts, and ViTs at any size that is a multiple of their patch.
-        weights: File of encoder weights (safetensors, torchvision's or our names; of a model's, its encoder's),
-            ``torchvision`` to fetch its best
-            ImageNet weights, ``package`` for those of `lite0` in the extra ``au-dist[lite0]`` and of `mini_xception`,
-            or None for random initialisation.
+            ImageNet, and ``mini_xception`` (for crops of some 64 px), which knows expressions; torchvision's
+            ``resnet18``, ``resnet50``, ``resnet101``, ``swin_t``, ``swin_s``, ``swin_b``, ``convnext_tiny``,
+            ``convnext_small``, ``convnext_base``, and, at any size that is a multiple of 16, ``vit_b_16`` and
+            ``vit_l_16``; with the extra ``au-dist[timm]`` any of timm's, e.g. ``timm/vit_small_patch14_dinov2``.
+        weights: File of encoder weights (safetensors, by the names of torchvision, of timm or of here; of a model's
+            weights those of its encoder), ``torchvision`` or ``timm`` to fetch theirs, ``package`` for those of `lite0`
+            in the extra ``au-dist[lite0]`` and of `mini_xception`, or None for random initialisation.
         stages: Stages of the encoder that are used, the first next to the pixels. Each of the later ones halves the
             grid: of small crops, fewer keep more of where something is. All of a Swin's and a ViT's are needed.
         norm: Normalisation of a ResNet, of `lite0` and `mini_xception`: ``group``, or ``frozen`` statistics, which
-            pretrained weights bring and need.
+            pretrained weights bring and need, and networks of timm's with batch normalisation.
         shared_dim: Channels of a layer that all branches share before they part, as in the published networks (of
             ME-GraphAU half of the encoder's, of AUNCE as many); 0 leaves it out.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
@@ -145,22 +157,7 @@ class Model(Section):
             None. Fewer are cheaper, and see less.
     """
 
-    encoder: Literal[
-        "tiny",
-        "lite0",
-        "mini_xception",
-        "resnet18",
-        "resnet50",
-        "resnet101",
-        "swin_t",
-        "swin_s",
-        "swin_b",
-        "convnext_tiny",
-        "convnext_small",
-        "convnext_base",
-        "vit_b_16",
-        "vit_l_16",
-    ] = "tiny"
+    encoder: str = "tiny"
     weights: str | None = None
     stages: int = Field(5, ge=1, le=5)
     norm: Literal["group", "frozen"] = "group"
@@ -170,14 +167,27 @@ class Model(Section):
     num_neighbors: int = Field(4, ge=0)
     grid: int | None = Field(None, ge=1)
 
+    @field_validator("encoder")
+    @classmethod
+    def _is_an_encoder(cls, name: str) -> str:
+        if name not in ENCODERS and not re.fullmatch(r"timm/[A-Za-z0-9_.]+", name):
+            near = "".join(f"; did you mean `{one}`?" for one in get_close_matches(name, ENCODERS, 1))
+            raise ValueError(f"there are {', '.join(ENCODERS)}, and timm/NAME of timm's{near}")
+        return name
+
     @model_validator(mode="after")
     def _weights_fit(self) -> "Model":
-        if self.weights == TORCHVISION and self.encoder in OURS:
+        theirs = self.encoder.startswith("timm/")
+        if self.weights == TORCHVISION and (theirs or self.encoder in OURS):
             raise ValueError(f"torchvision has no weights for the encoder `{self.encoder}`")
+        if self.weights == TIMM and not theirs:
+            raise ValueError(f"timm's weights are for its own encoders (timm/…), not for `{self.encoder}`")
         if self.weights == PACKAGE and self.encoder not in PACKAGED:
             raise ValueError(f"no package has weights for the encoder `{self.encoder}`, only for {', '.join(PACKAGED)}")
-        if self.stages < 5 and self.encoder.startswith(("swin", "vit")):
-            raise ValueError("the last layers of a Swin or a ViT belong to its last stage: set model.stages to 5")
+        if self.stages < 5 and self.encoder.startswith(("swin", "vit", "timm/")):
+            raise ValueError(
+                "the last layers of a Swin, a ViT or one of timm's belong to its last stage: set model.stages to 5"
+            )
         batch_normed = self.encoder.startswith("resnet") or self.encoder in PACKAGED
         if self.weights in NO_FILES and batch_normed and self.norm != "frozen":
             raise ValueError(f"the weights of `{self.encoder}` need their statistics: set model.norm to frozen")

@@ -1,5 +1,7 @@
 """What all image encoders are: pixels to a grid of tokens, in a row of stages."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -22,6 +24,12 @@ class Encoder(nn.Module):
     def parts(self) -> list[nn.Module]:
         """Return the stages."""
         raise NotImplementedError
+
+    def stage_of(self) -> Iterator[tuple[nn.Parameter, int]]:
+        """Yield each parameter and its stage."""
+        for stage, part in enumerate(self.parts()):
+            for parameter in part.parameters():
+                yield parameter, stage
 
     def keep(self, stages: int) -> None:
         """Throw away all stages but the first ones."""
@@ -46,8 +54,7 @@ def stages(module: nn.Module) -> dict[str, int]:
         id(parameter): stage
         for encoder in module.modules()
         if isinstance(encoder, Encoder)
-        for stage, part in enumerate(encoder.parts())
-        for parameter in part.parameters()
+        for parameter, stage in encoder.stage_of()
     }
     return {name: stage_of[id(p)] for name, p in module.named_parameters() if id(p) in stage_of}
 

@@ -8,11 +8,12 @@ from pickle import UnpicklingError
 import torch
 from torch import nn
 
-from au_dist.config.sections import OURS, PACKAGE, TORCHVISION, Model
+from au_dist.config.sections import OURS, PACKAGE, TIMM, TORCHVISION, Model
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
 from au_dist.model import lite0, mini_xception
 from au_dist.model.encoder import STAGES, Encoder
+from au_dist.model.timm_encoder import PREFIX, Timm
 from au_dist.model.torchvision_encoders import torchvision_encoder
 
 #: What names of an encoder's weights begin with in a checkpoint.
@@ -146,7 +147,7 @@ def make_encoder(config: Model) -> Encoder:
 
 def _whole(config: Model) -> Encoder:
     """Return an encoder with all of its stages; of weights by our names, those of fewer are enough."""
-    if config.weights is None:
+    if config.weights in (None, TIMM):
         return _fresh(config)
     if config.weights == PACKAGE:
         packaged = lite0.packaged() if config.encoder == "lite0" else _local(str(mini_xception.WEIGHTS))
@@ -154,9 +155,12 @@ def _whole(config: Model) -> Encoder:
     else:
         state = _fetched(config.encoder) if config.weights == TORCHVISION else _local(config.weights)
     try:
-        if config.encoder not in OURS and not any(name.startswith(("body.", "rows.")) for name in state):
+        own = config.encoder in OURS or any(name.startswith(("body.", "rows.")) for name in state)
+        if not own and not config.encoder.startswith(PREFIX):
             return torchvision_encoder(config.encoder, config.norm, state)
         encoder = _fresh(config)
+        if not own and isinstance(encoder, Timm):
+            state = encoder.named(state)
         used = deepcopy(encoder)
         if config.stages < STAGES:
             used.keep(config.stages)
@@ -177,6 +181,8 @@ def _fresh(config: Model) -> Encoder:
             return _Lite0(config.norm)
         case "mini_xception":
             return _MiniXception(config.norm)
+    if config.encoder.startswith(PREFIX):
+        return Timm(config.encoder.removeprefix(PREFIX), config.norm, fetch=config.weights == TIMM)
     return torchvision_encoder(config.encoder, config.norm)
 
 
