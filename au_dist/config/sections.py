@@ -148,6 +148,8 @@ class Model(Section):
             grid: of small crops, fewer keep more of where something is. All of a Swin's and a ViT's are needed.
         norm: Normalisation of a ResNet, of `lite0` and `mini_xception`: ``group``, or ``frozen`` statistics, which
             pretrained weights bring and need, and networks of timm's with batch normalisation.
+        lora: Rank of what is learnt beside each linear layer of the encoder, whose own weights stay as they are (LoRA);
+            0 trains these.
         shared_dim: Channels of a layer that all branches share before they part, as in the published networks (of
             ME-GraphAU half of the encoder's, of AUNCE as many); 0 leaves it out.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
@@ -161,6 +163,7 @@ class Model(Section):
     weights: str | None = None
     stages: int = Field(5, ge=1, le=5)
     norm: Literal["group", "frozen"] = "group"
+    lora: int = Field(0, ge=0)
     shared_dim: int = Field(0, ge=0)
     embed_dim: int = Field(64, ge=4)
     bottleneck_channels: int = Field(24, ge=0)

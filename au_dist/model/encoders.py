@@ -13,6 +13,7 @@ from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
 from au_dist.model import lite0, mini_xception
 from au_dist.model.encoder import STAGES, Encoder
+from au_dist.model.lora import adapt
 from au_dist.model.timm_encoder import PREFIX, Timm
 from au_dist.model.torchvision_encoders import torchvision_encoder
 
@@ -142,6 +143,8 @@ def make_encoder(config: Model) -> Encoder:
         encoder.keep(config.stages)
         with torch.no_grad():
             encoder.channels = encoder.eval()(torch.zeros(1, 3, 64, 64)).shape[2]
+    if config.lora:
+        adapt(encoder, config.lora)
     return encoder.train()
 
 

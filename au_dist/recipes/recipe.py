@@ -69,6 +69,10 @@ class Recipe(Section):
             raise ValueError("data.decode: gpu needs workers.gpus")
         for refusal in method.refusals(self.section, self.data, self.init is not None):
             raise ValueError(refusal)
+        if self.model.lora and self.model.weights is None and self.init is None:
+            raise ValueError("model.lora leaves the encoder's own weights as they are: give model.weights or init")
+        if self.model.lora and self.engine.zero == 3:
+            raise ValueError("model.lora adds to weights that engine.zero: 3 takes apart: use engine.zero: 2 or less")
         if self.model.norm == "frozen" and self.model.weights is None and self.init is None:
             raise ValueError("model.norm: frozen has no statistics of its own: give model.weights or init")
         return self
