@@ -72,7 +72,7 @@ def check_aunce(size, num_aus, shared, colour):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_classifiers_of_aunce_are_pairs_of_logits(layers, colour):
     """Of its linear evaluation one layer beside the network; of its supervised form two, in it."""
     weights, width = random_weights("swin_t", 4, 16), 16
@@ -100,7 +100,7 @@ def test_the_classifiers_of_aunce_are_pairs_of_logits(layers, colour):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", ["me-graphau", "opengraphau"])
+@pytest.mark.parametrize("kind", ["me-graphau", pytest.param("opengraphau", marks=pytest.mark.slow)])
 def test_classes_of_me_graphau_are_called_from_a_cosine_of_one_half(kind, colour):
     linears, place = (
         ("head.class_linears", "head.sc") if kind == "me-graphau" else ("head.main_class_linears", "head.main_sc")
