@@ -187,7 +187,7 @@ def test_every_report_has_the_baselines(shards, tmp_path, monkeypatch, task):
     assert first["beaten"] == (first["this"] > first["its"])
     assert last["its"] == pytest.approx(report["average"][scoring.knowing_nothing[1]])
     page = (tmp_path / "x/evaluation/report.html").read_text()
-    assert "ridge regression on `tiny` with random weights" in page
+    assert "ridge regression on tiny with random weights" in page
     assert f"{first['its']:.3f}" in page
 
 
