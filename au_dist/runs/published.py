@@ -75,7 +75,7 @@ def read_published(path: Path) -> Tensors:
         raise CheckpointError(
             "This checkpoint cannot be read as tensors",
             where=path,
-            found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
+            found=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}",
             fix="A file that needs to be run as a program is never read: save its state_dict with torch.save, and "
             "import that.",
         ) from error
@@ -123,8 +123,16 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
         raise CheckpointError(f"This is no network of {kind}", expected=f"weights named {linears}.*", found=names.some)
     encoder = encoder_of(names, released.colours)
     shared = _linear_block(names, "global_linear")
+    width, channels = len(shared["linear.weight"]), shared["linear.weight"].shape[1]
+    if width * released.narrower[encoder.name.startswith("resnet")] != channels:
+        raise CheckpointError(
+            f"This is no network of {kind}: its shared layer is of another width",
+            where="global_linear",
+            expected=f"{channels // released.narrower[encoder.name.startswith('resnet')]} of {channels} channels",
+            found=width,
+            fix="Was it released as something else (--as)?",
+        )
     branches = [_linear_block(names, f"{linears}.{au}") for au in range(num_aus)]
-    width = len(branches[0]["linear.weight"])
     weights = {
         **{f"network.encoder.{name}": tensor for name, tensor in encoder.weights.items()},
         **{f"network.shared.{name}": tensor for name, tensor in shared.items()},
@@ -170,12 +178,14 @@ class _Released:
         heads: Takes the classifiers; also returns what a person should know.
         aus: Action units, where they do not depend on a corpus.
         colours: Mean and deviation that its inputs were centred by.
+        narrower: How many times narrower than its encoder the shared layer is: of a Swin, of a ResNet.
     """
 
     linears: str
     heads: Callable[[Names, int], tuple[Tensors, list[str]]]
     aus: tuple[int, ...] = ()
     colours: tuple[Colour, Colour] = (MEAN_C, STD_C)
+    narrower: tuple[int, int] = (2, 4)
 
 
 def _norm(names: Names, place: str) -> Tensors:
@@ -237,6 +247,9 @@ _RELEASED: dict[Kind, _Released] = {
     ),
     # Centred by the statistics of CIFAR-10; the others by ImageNet's, as inputs are here.
     "aunce": _Released(
-        "head.class_linears", _softmax_heads, colours=((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+        "head.class_linears",
+        _softmax_heads,
+        colours=((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        narrower=(1, 1),
     ),
 }

@@ -50,7 +50,7 @@ def colour():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("size", "num_aus", "shared"), [("swin_t", 5, 16)])
+@pytest.mark.parametrize(("size", "num_aus", "shared"), [("swin_t", 5, 768)])
 def test_a_pretraining_of_aunce_has_its_embeddings(size, num_aus, shared, colour):
     check_aunce(size, num_aus, shared, colour)
 
@@ -75,7 +75,7 @@ def check_aunce(size, num_aus, shared, colour):
 @pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_classifiers_of_aunce_are_pairs_of_logits(layers, colour):
     """Of its linear evaluation one layer beside the network; of its supervised form two, in it."""
-    weights, width = random_weights("swin_t", 4, 16), 16
+    weights, width = random_weights("swin_t", 4, 768), 768
     z = embeddings(weights, centred(colour, *CIFAR), "swin_t")
     generator = torch.Generator().manual_seed(1)
     shapes = [(2, width)] if layers == 1 else [(8, width), (2, 8)]
@@ -105,10 +105,10 @@ def test_classes_of_me_graphau_are_called_from_a_cosine_of_one_half(kind, colour
     linears, place = (
         ("head.class_linears", "head.sc") if kind == "me-graphau" else ("head.main_class_linears", "head.main_sc")
     )
-    weights = random_weights("swin_t", 4, 24, linears)
-    weights[place] = torch.randn(4, 24, generator=torch.Generator().manual_seed(2))
+    weights = random_weights("swin_t", 4, 384, linears)
+    weights[place] = torch.randn(4, 384, generator=torch.Generator().manual_seed(2))
     if kind == "opengraphau":
-        weights["head.sub_sc"] = torch.randn(14, 24)
+        weights["head.sub_sc"] = torch.randn(14, 384)
     x = centred(colour, MEAN_C, STD_C)
     cosine = (embeddings(weights, x, "swin_t", linears) * F.normalize(weights[place].relu(), dim=1)).sum(2)
     found = as_network(kind, weights)
@@ -128,11 +128,13 @@ def test_a_resnet_is_taken_with_its_statistics(colour):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2)
-    rest = {name: tensor for name, tensor in random_weights("swin_t", 3, 8).items() if not name.startswith("backbone")}
-    rest["global_linear.fc.weight"] = torch.randn(8, 512) * 0.05
+    rest = {
+        name: tensor for name, tensor in random_weights("swin_t", 3, 128).items() if not name.startswith("backbone")
+    }
+    rest["global_linear.fc.weight"] = torch.randn(128, 512) * 0.05
     weights = rest | {f"backbone.{name}": tensor for name, tensor in body.state_dict().items()}
     weights = {name: tensor for name, tensor in weights.items() if not name.startswith("backbone.fc.")}
-    weights["head.sc"] = torch.rand(3, 8)
+    weights["head.sc"] = torch.rand(3, 128)
     found = as_network("me-graphau", weights)
     assert (found.model.encoder, found.model.norm, found.left) == ("resnet18", "frozen", ())
     x = centred(colour, MEAN_C, STD_C)
@@ -141,8 +143,8 @@ def test_a_resnet_is_taken_with_its_statistics(colour):
 
 
 def weights_of(change):
-    weights = random_weights("swin_t", 3, 8)
-    weights["head.sc"] = torch.rand(3, 8)
+    weights = random_weights("swin_t", 3, 384)
+    weights["head.sc"] = torch.rand(3, 384)
     change(weights)
     return weights
 
@@ -162,6 +164,12 @@ def weights_of(change):
 def test_what_is_no_such_network_is_refused(change, message):
     with pytest.raises(CheckpointError, match=message):
         as_network("me-graphau", weights_of(change))
+
+
+def test_what_was_released_as_something_else_is_no_network_of_another():
+    """Its colours were centred otherwise: every number would be wrong."""
+    with pytest.raises(CheckpointError, match=r"Expected 768 of 768 channels\. Found 384"):
+        as_network("aunce", weights_of(lambda w: None))
 
 
 def test_what_has_no_place_is_named():

@@ -27,8 +27,8 @@ BP4D = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
     """A first stage of ME-GraphAU for BP4D, as it is released; and its weights."""
-    weights = random_weights("swin_t", len(BP4D), 16)
-    weights["head.sc"] = torch.randn(len(BP4D), 16, generator=torch.Generator().manual_seed(3))
+    weights = random_weights("swin_t", len(BP4D), 384)
+    weights["head.sc"] = torch.randn(len(BP4D), 384, generator=torch.Generator().manual_seed(3))
     path = tmp_path_factory.mktemp("released") / "MEFARG_swin_tiny_BP4D_fold1.pth"
     torch.save({"epoch": 1, "state_dict": {f"module.{name}": tensor for name, tensor in weights.items()}}, path)
     return path, weights
