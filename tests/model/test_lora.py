@@ -3,6 +3,8 @@
 import pytest
 import torch
 from pydantic import ValidationError
+from test_encoders import small_vit
+from torchvision import models
 
 from au_dist.config.sections import Model
 from au_dist.core.errors import RecipeError
@@ -14,10 +16,9 @@ from au_dist.recipes.recipe import Recipe
 NAMES = ["swin_t", "vit_b_16", "convnext_tiny", "timm/vit_tiny_patch16_224"]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=pytest.mark.slow) if one == "vit_b_16" else one for one in NAMES]
-)
-def test_only_the_matrices_beside_the_weights_learn(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_matrices_beside_the_weights_learn(name, monkeypatch):
+    monkeypatch.setattr(models, "vit_b_16", small_vit)
     torch.manual_seed(0)
     plain = make_encoder(Model(encoder=name)).eval()
     matrices = sum(isinstance(module, kind) for module in plain.modules() for kind, _ in MATRICES)
