@@ -1,6 +1,7 @@
 """What all image encoders are: pixels to a grid of tokens, in a row of stages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -46,6 +47,33 @@ class Encoder(nn.Module):
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
         return self.through(x_BCHW).flatten(2).transpose(1, 2)
+
+
+def cut(rows: Sequence[nn.Module], ends: Sequence[int]) -> list[nn.Module]:
+    """Return modules in a row as stages, which end before the positions given."""
+    return [nn.Sequential(*rows[begin:end]) for begin, end in pairwise((0, *ends))]
+
+
+class Rows(Encoder):
+    """A row of modules, cut into stages.
+
+    Args:
+        rows: The modules.
+        ends: Where the stages end.
+    """
+
+    def __init__(self, rows: list[nn.Module], ends: tuple[int, ...]) -> None:
+        super().__init__()
+        self.rows, self._ends = nn.ModuleList(rows), ends
+
+    def parts(self) -> list[nn.Module]:
+        """Return the stages."""
+        return cut([*self.rows], self._ends)
+
+    def keep(self, stages: int) -> None:
+        """Throw away all stages but the first ones."""
+        self._ends = self._ends[:stages]
+        self.rows = self.rows[: self._ends[-1]]
 
 
 def stages(module: nn.Module) -> dict[str, int]:

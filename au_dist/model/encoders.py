@@ -1,7 +1,6 @@
 """Image encoders: pixels to a grid of tokens. Normalisation never mixes samples, so N workers equal one."""
 
 from copy import deepcopy
-from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -12,7 +11,7 @@ from au_dist.config.sections import OURS, PACKAGE, TIMM, TORCHVISION, Model
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
 from au_dist.model import lite0, mini_xception
-from au_dist.model.encoder import STAGES, Encoder
+from au_dist.model.encoder import STAGES, Encoder, Rows
 from au_dist.model.lora import adapt
 from au_dist.model.timm_encoder import PREFIX, Timm
 from au_dist.model.torchvision_encoders import torchvision_encoder
@@ -63,26 +62,8 @@ class _Residual(nn.Module):
         return torch.relu(x_BCHW + self.body(x_BCHW))
 
 
-class _Rows(Encoder):
-    """A row of modules, cut into stages where they reduce the grid.
-
-    Args:
-        rows: The modules.
-        ends: Where the stages end.
-    """
-
-    def __init__(self, rows: list[nn.Module], ends: tuple[int, ...]) -> None:
-        super().__init__()
-        self.rows, self._ends = nn.ModuleList(rows), ends
-
-    def parts(self) -> list[nn.Module]:
-        """Return the modules that lie between two reductions of the grid."""
-        return [nn.Sequential(*self.rows[begin:end]) for begin, end in pairwise((0, *self._ends))]
-
-    def keep(self, stages: int) -> None:
-        """Throw away all stages but the first ones."""
-        self._ends = self._ends[:stages]
-        self.rows = self.rows[: self._ends[-1]]
+class _Recoloured(Rows):
+    """A row of modules that were trained on colours of their own."""
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
@@ -95,7 +76,7 @@ class _Rows(Encoder):
         raise NotImplementedError
 
 
-class _Lite0(_Rows):
+class _Lite0(_Recoloured):
     """EfficientNet-Lite0 without its classifier: stride 32, 320 channels.
 
     Args:
@@ -112,7 +93,7 @@ class _Lite0(_Rows):
         return (colour_BCHW - lite0.MIDDLE) / lite0.SPAN
 
 
-class _MiniXception(_Rows):
+class _MiniXception(_Recoloured):
     """The small Xception without its classifier: stride 16, 128 channels; it sees grey.
 
     Args:

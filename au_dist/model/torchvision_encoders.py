@@ -1,7 +1,5 @@
 """torchvision's networks without their classifiers, as encoders."""
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -9,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from au_dist.core.errors import RecipeError
-from au_dist.model.encoder import Encoder
+from au_dist.model.encoder import Encoder, Rows, cut
 
 State = dict[str, torch.Tensor]
 
@@ -57,10 +55,6 @@ def _loaded(body: Any, state: State | None, classifier: str) -> Any:
     return body
 
 
-def _cut(rows: Sequence[nn.Module], ends: tuple[int, ...]) -> list[nn.Module]:
-    return [nn.Sequential(*rows[begin:end]) for begin, end in pairwise((0, *ends))]
-
-
 class ResNet(Encoder):
     """A ResNet of torchvision's: stride 32.
 
@@ -76,7 +70,7 @@ class ResNet(Encoder):
 
     def parts(self) -> list[nn.Module]:
         """Return the layers that lie between two reductions of the grid."""
-        return _cut([*self.body], self._ends)
+        return cut([*self.body], self._ends)
 
     def keep(self, stages: int) -> None:
         """Throw away all stages but the first ones."""
@@ -100,10 +94,10 @@ class Swin(Encoder):
         """Return the layers that lie between two reductions of the grid."""
         # Patches, then blocks, each after the merging before it.
         features: Any = self.body[0]
-        return _cut([*features, *self.body[1:]], (1, 2, 4, 6, 10))
+        return cut([*features, *self.body[1:]], (1, 2, 4, 6, 10))
 
 
-class ConvNext(Encoder):
+class ConvNext(Rows):
     """A ConvNeXt of torchvision's: stride 32; the normalisation of its classifier is applied to each token.
 
     Args:
@@ -111,22 +105,12 @@ class ConvNext(Encoder):
     """
 
     def __init__(self, network: Any) -> None:
-        super().__init__()
+        # Patches, then blocks, each after the reduction before it.
+        super().__init__([*network.features, network.classifier[0]], (1, 2, 4, 6, 9))
         self.channels = network.classifier[2].in_features
-        self.rows = nn.ModuleList([*network.features, network.classifier[0]])
-        self._ends: tuple[int, ...] = (1, 2, 4, 6, 9)  # patches, then blocks, each after the reduction before it
-
-    def parts(self) -> list[nn.Module]:
-        """Return the layers that lie between two reductions of the grid."""
-        return _cut([*self.rows], self._ends)
-
-    def keep(self, stages: int) -> None:
-        """Throw away all stages but the first ones."""
-        self._ends = self._ends[:stages]
-        self.rows = self.rows[: self._ends[-1]]
 
 
-class Vit(Encoder):
+class Vit(Rows):
     """A vision transformer of torchvision's at any size: what it knows of places is stretched over the grid.
 
     Args:
@@ -134,15 +118,11 @@ class Vit(Encoder):
     """
 
     def __init__(self, network: Any) -> None:
-        super().__init__()
+        rows = [_Patches(network), *network.encoder.layers, network.encoder.ln]
+        # Patches, then the blocks in four parts.
+        middle = (1 + (len(rows) - 2) * quarter // 4 for quarter in (1, 2, 3))
+        super().__init__(rows, (1, *middle, len(rows)))
         self.channels = network.hidden_dim
-        self.rows = nn.ModuleList([_Patches(network), *network.encoder.layers, network.encoder.ln])
-
-    def parts(self) -> list[nn.Module]:
-        """Return the patches, and the blocks in four parts."""
-        blocks = len(self.rows) - 2
-        middle = (1 + blocks * quarter // 4 for quarter in (1, 2, 3))
-        return _cut([*self.rows], (1, *middle, len(self.rows)))
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]; that of the class is left out."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
+from au_dist.config.protocol import Protocol
 from au_dist.core.errors import CheckpointError
 from au_dist.core.metrics import UNCHOSEN
 from au_dist.core.schema import CropRecipe, au_names
 from au_dist.corpora.list_names import ORDERS
-from au_dist.data.splits import published_lists
+from au_dist.data.splits import published_lists, split_subjects
 from au_dist.dist.world import World
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.published import Kind, Published, as_network, read_published
@@ -159,10 +160,10 @@ def _subjects(trained_on: TrainedOn) -> tuple[Subjects, str]:
             where=f"--trained-on {corpus} --fold {fold}",
             expected=f"a fold from 1 to {len(lists)}" if lists else f"one of {', '.join(sorted(published_lists()))}",
         )
-    # The released lists number folds from the other end: the first tests the last part.
-    tested = f"part{len(lists) + 1 - fold}"
-    train = sorted(f"{corpus}/{name}" for part, names in lists.items() if part != tested for name in names)
-    return Subjects(train=tuple(train), validation=(), test=()), (
+    everyone = [f"{corpus}/{name}" for names in lists.values() for name in names]
+    protocol = Protocol(kind="published", numbering="file", fold=fold - 1, validation=0)
+    train = split_subjects(everyone, protocol).train
+    return Subjects(train=train, validation=(), test=()), (
         f"It counts as trained on the {len(train)} subjects of fold {fold} of {corpus}: a run that tests on one of "
         "them cannot start from it."
     )

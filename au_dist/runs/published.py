@@ -82,7 +82,8 @@ def read_published(path: Path) -> Tensors:
     for key in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
-    tensors = {name: value for name, value in found.items() if torch.is_tensor(value)} if _is_map(found) else {}
+    named = found if isinstance(found, Mapping) else {}
+    tensors = {name: value for name, value in named.items() if torch.is_tensor(value)}
     if not tensors:
         raise CheckpointError(
             "This checkpoint holds no weights by name",
@@ -91,10 +92,6 @@ def read_published(path: Path) -> Tensors:
             found=type(found).__name__,
         )
     return tensors
-
-
-def _is_map(found: object) -> bool:
-    return isinstance(found, Mapping)
 
 
 def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
@@ -123,12 +120,14 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
         raise CheckpointError(f"This is no network of {kind}", expected=f"weights named {linears}.*", found=names.some)
     encoder = encoder_of(names, released.colours)
     shared = _linear_block(names, "global_linear")
-    width, channels = len(shared["linear.weight"]), shared["linear.weight"].shape[1]
-    if width * released.narrower[encoder.name.startswith("resnet")] != channels:
+    width, channels = shared["linear.weight"].shape
+    resnet = encoder.name.startswith("resnet")
+    right = channels // released.narrower[resnet]
+    if width != right:
         raise CheckpointError(
             f"This is no network of {kind}: its shared layer is of another width",
             where="global_linear",
-            expected=f"{channels // released.narrower[encoder.name.startswith('resnet')]} of {channels} channels",
+            expected=f"{right} of {channels} channels",
             found=width,
             fix="Was it released as something else (--as)?",
         )
@@ -147,8 +146,8 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
     }
     model = Model(
         encoder=encoder.name,
-        norm="frozen" if encoder.name.startswith("resnet") else "group",
-        shared_dim=len(shared["linear.weight"]),
+        norm="frozen" if resnet else "group",
+        shared_dim=width,
         embed_dim=width,
         bottleneck_channels=0,
         num_neighbors=neighbors,
