@@ -64,7 +64,7 @@ def worker(config: dict[str, Any]) -> None:
         mine = replace(plan, steps=start + steps, every=steps)
         loop = Loop(
             plan=mine, start=start, batches=itertools.cycle(made), engine=engine, optim=Optim(lr=1e-4), unreadable=0.01,
-            size=recipe.data.size, world=world, host=host,
+            size=recipe.data.size, seed=recipe.seed, world=world, host=host,
         )  # fmt: skip
         begun = time.perf_counter()
         loop.run()

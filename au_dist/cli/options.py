@@ -43,6 +43,7 @@ class ReleasedAs(StrEnum):
     ME_GRAPHAU = "me-graphau"
     OPENGRAPHAU = "opengraphau"
     AUNCE = "aunce"
+    FMAE = "fmae"
 
 
 class Faces(StrEnum):

@@ -173,8 +173,9 @@ def import_model(
     for text in done.notes:
         note(text)
     model = ", ".join(f"{key}: {value}" for key, value in done.recipe.model.model_dump(exclude_defaults=True).items())
-    say(f"model  {to}  {done.recipe.learns.name}; recipes that start from it need")
-    say(f"  init: {{run: {to}}}  data.size: {done.recipe.data.size}  model: {{{model}}}")
+    what, start = (f"model  {to}  {done.recipe.learns.name}", f"init: {{run: {to}}}  ") if done.aus else ("encoder", "")
+    say(f"{what}; recipes that start from it need")
+    say(f"  {start}data.size: {done.recipe.data.size}  model: {{{model}}}")
 
 
 @app.command()

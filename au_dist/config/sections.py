@@ -150,9 +150,13 @@ class Model(Section):
             pretrained weights bring and need, and networks of timm's with batch normalisation.
         lora: Rank of what is learnt beside each linear layer of the encoder, whose own weights stay as they are (LoRA);
             0 trains these.
+        drop_path: How often a sample goes round the last block of the encoder while training, and the others the less
+            often the nearer they are to the pixels (stochastic depth), of a Swin, a ConvNeXt, a ViT and timm's.
         shared_dim: Channels of a layer that all branches share before they part, as in the published networks (of
             ME-GraphAU half of the encoder's, of AUNCE as many); 0 leaves it out.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.
+            0, for detection alone, leaves branches out: a linear layer an action unit reads the mean over the encoder's
+            tokens, as in FMAE.
         bottleneck_channels: Channels that the branches see of each place on the face; 0 averages over places.
         num_neighbors: Edges each action unit keeps in the relation graph, itself included; 0 leaves the graph out.
         grid: Cells along each side of the map of a frame, in networks that read clips; as many as the encoder has when
@@ -164,8 +168,9 @@ class Model(Section):
     stages: int = Field(5, ge=1, le=5)
     norm: Literal["group", "frozen"] = "group"
     lora: int = Field(0, ge=0)
+    drop_path: float = Field(0.0, ge=0, lt=1)
     shared_dim: int = Field(0, ge=0)
-    embed_dim: int = Field(64, ge=4)
+    embed_dim: int = Field(64, ge=0)
     bottleneck_channels: int = Field(24, ge=0)
     num_neighbors: int = Field(4, ge=0)
     grid: int | None = Field(None, ge=1)
@@ -190,6 +195,17 @@ class Model(Section):
         if self.stages < 5 and self.encoder.startswith(("swin", "vit", "timm/")):
             raise ValueError(
                 "the last layers of a Swin, a ViT or one of timm's belong to its last stage: set model.stages to 5"
+            )
+        if self.drop_path and not self.encoder.startswith(("swin", "convnext", "vit", "timm/")):
+            raise ValueError(
+                f"no sample can go round a block of the encoder `{self.encoder}`: set model.drop_path to 0"
+            )
+        if 0 < self.embed_dim < 4:
+            raise ValueError("model.embed_dim must be 0, or 4 or more")
+        if not self.embed_dim and (self.bottleneck_channels or self.num_neighbors or self.shared_dim):
+            raise ValueError(
+                "model.embed_dim: 0 leaves out branches and what belongs to them: set bottleneck_channels, "
+                "num_neighbors and shared_dim to 0"
             )
         batch_normed = self.encoder.startswith("resnet") or self.encoder in PACKAGED
         if self.weights in NO_FILES and batch_normed and self.norm != "frozen":

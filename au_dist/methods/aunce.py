@@ -109,12 +109,11 @@ class AunceLoss(nn.Module):
         generator = torch.Generator().manual_seed(torch_seed(self.seed, "kinds", contrast_set))
         if self.config.draw == "action_unit":
             return draw_kinds(self.config.positive_weights, num_aus, generator)
-        # Two views; of each the lanes in turn, which ranks take in turn (`data.order.lanes_of`).
-        mine = self.lanes // self.world.size
-        shape = (2, mine, self.world.size, anchors // 2 // mine, num_aus)
-        return draw_kinds(self.config.positive_weights, shape, generator)[:, :, self.world.rank].reshape(
-            anchors, num_aus
-        )
+
+        def draw(shape: tuple[int, ...]) -> torch.Tensor:
+            return draw_kinds(self.config.positive_weights, (*shape, num_aus), generator)
+
+        return self.world.own_rows(draw, anchors, 2, self.lanes)
 
 
 class AunceTask(nn.Module):

@@ -131,6 +131,10 @@ def _one(section: Any) -> int:
     return 1
 
 
+def _always(section: Any) -> bool:
+    return True
+
+
 def _drawn(section: Any, data: Data) -> int:
     return data.frames_per_clip
 
@@ -151,6 +155,7 @@ class Method:
         frames_key: Keys of the recipe that these come from.
         refusals: Yields what does not fit in its section and that of the data, a sentence each; the last argument says
             whether the network starts from another run.
+        embeddings: Maps its section to whether action units need embeddings of their own (`model.embed_dim`).
         steps: Maps its section and the steps that the data would take to the steps that it takes.
         module: Makes the module whose forward pass (views, labels, mask, number of the contrast set) is the loss.
         validation: Reads what the module is judged by.
@@ -167,6 +172,7 @@ class Method:
     frames: Callable[[Any, Data], int] = _drawn
     frames_key: str = "data.frames_per_clip"
     refusals: Callable[[Any, Data, bool], Iterator[str]] = _nothing
+    embeddings: Callable[[Any], bool] = _always
     steps: Callable[[Any, int], int] = _all
     module: Callable[[Parts], nn.Module]
     validation: Callable[[Any, Held], Validation]

@@ -19,7 +19,7 @@ from au_dist.methods.base import Held, Method, Parts, Scoring, Validation
 from au_dist.methods.frames import Frames, detection_metrics, joined, outputs
 from au_dist.methods.ridge import fit_units
 from au_dist.model.losses import detection_terms
-from au_dist.model.network import AUNetwork, LinearHeads
+from au_dist.model.network import AUNetwork, LinearHeads, PooledNetwork, make_network
 from au_dist.model.norm import share
 
 #: Contrast sets in which a frozen network that was never trained collects its running statistics.
@@ -87,7 +87,7 @@ class DetectionTask(nn.Module):
 
     def __init__(
         self,
-        network: AUNetwork,
+        network: AUNetwork | PooledNetwork,
         probe: bool,
         weight_A: torch.Tensor,
         world: World,
@@ -143,7 +143,7 @@ class RidgeTask(nn.Module):
     bias_A: torch.Tensor
     strength_A: torch.Tensor
 
-    def __init__(self, network: AUNetwork, shared: bool, world: World) -> None:
+    def __init__(self, network: AUNetwork | PooledNetwork, shared: bool, world: World) -> None:
         super().__init__()
         self.network, self.shared, self.world = network.requires_grad_(False), shared, world
         num_aus, width = network.num_aus, network.width
@@ -194,7 +194,7 @@ class RidgeTask(nn.Module):
 
 
 def _module(parts: Parts) -> nn.Module:
-    network = AUNetwork(parts.model, parts.num_aus, parts.size)
+    network = make_network(parts.model, parts.num_aus, parts.size)
     if parts.section.train == "ridge":
         return RidgeTask(network, parts.section.embeddings == "all", parts.world)
     odds = [min(MOST_WEIGHT, (1 - rate) / rate) if rate > 0 else 1.0 for rate in parts.rates]
@@ -252,6 +252,7 @@ DETECTION = Method(
     section=Detection,
     views=_views,
     refusals=_refusals,
+    embeddings=lambda section: section.aunce is not None,
     steps=_steps,
     metrics=("val_auc", "val_f1"),
     module=_module,

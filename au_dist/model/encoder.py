@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -36,17 +37,26 @@ class Encoder(nn.Module):
         """Throw away all stages but the first ones."""
         raise NotImplementedError
 
-    def through(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the last stage makes of what enters the first."""
+    def through(self, x: torch.Tensor, parts: Sequence[nn.Module] | None = None) -> torch.Tensor:
+        """Return what the last stage makes of what enters the first; of the stages given, if any are."""
         # What is evaluated is kept: by the time of its backward pass, layers may be in training mode again.
         recompute = self.recompute and self.training and torch.is_grad_enabled()
-        for part in self.parts():
+        for part in self.parts() if parts is None else parts:
             x = checkpoint(part, x, use_reentrant=False) if recompute else part(x)
         return x
 
+    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the last stage gives as tokens [B, S, C]."""
+        return x.flatten(2).transpose(1, 2)
+
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Return tokens [B, S, C]."""
-        return self.through(x_BCHW).flatten(2).transpose(1, 2)
+        return self.tokens(self.through(x_BCHW))
+
+    def pooled(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return what a classifier of whole pictures reads: the mean over tokens [B, C]."""
+        mean_BC: torch.Tensor = self(x_BCHW).mean(1)
+        return mean_BC
 
 
 def cut(rows: Sequence[nn.Module], ends: Sequence[int]) -> list[nn.Module]:
@@ -74,6 +84,15 @@ class Rows(Encoder):
         """Throw away all stages but the first ones."""
         self._ends = self._ends[:stages]
         self.rows = self.rows[: self._ends[-1]]
+
+    def pooled(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return the mean over tokens [B, C]; where tokens are normalised at the end, the mean is instead of them."""
+        last = self.rows[-1]
+        if not isinstance(last, nn.LayerNorm):
+            return super().pooled(x_BCHW)
+        ends = (*self._ends[:-1], self._ends[-1] - 1)
+        token_BSC = self.tokens(self.through(x_BCHW, cut([*self.rows], ends)))
+        return F.layer_norm(token_BSC.mean(1), last.normalized_shape, last.weight, last.bias, last.eps)
 
 
 def stages(module: nn.Module) -> dict[str, int]:

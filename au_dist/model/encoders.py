@@ -141,7 +141,7 @@ def _whole(config: Model) -> Encoder:
     try:
         own = config.encoder in OURS or any(name.startswith(("body.", "rows.")) for name in state)
         if not own and not config.encoder.startswith(PREFIX):
-            return torchvision_encoder(config.encoder, config.norm, state)
+            return torchvision_encoder(config.encoder, config.norm, config.drop_path, state)
         encoder = _fresh(config)
         if not own and isinstance(encoder, Timm):
             state = encoder.named(state)
@@ -166,8 +166,8 @@ def _fresh(config: Model) -> Encoder:
         case "mini_xception":
             return _MiniXception(config.norm)
     if config.encoder.startswith(PREFIX):
-        return Timm(config.encoder.removeprefix(PREFIX), config.norm, fetch=config.weights == TIMM)
-    return torchvision_encoder(config.encoder, config.norm)
+        return Timm(config.encoder.removeprefix(PREFIX), config.norm, config.drop_path, config.weights == TIMM)
+    return torchvision_encoder(config.encoder, config.norm, config.drop_path)
 
 
 def _local(path: str) -> dict[str, torch.Tensor]:

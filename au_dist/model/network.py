@@ -91,6 +91,36 @@ class AUNetwork(nn.Module):
         return F.normalize(self.relations(node_BAD), dim=-1)
 
 
+class PooledNetwork(nn.Module):
+    """Pixels to the mean over an encoder's tokens, the same for every action unit, as FMAE's classifier reads it.
+
+    Args:
+        config: The model section of the recipe.
+        num_aus: Number of action units, A.
+    """
+
+    def __init__(self, config: Model, num_aus: int) -> None:
+        super().__init__()
+        self.encoder = make_encoder(config)
+        self.num_aus, self.width = num_aus, self.encoder.channels
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return z_BAD, of length about one: `LinearHeads` read the mean itself."""
+        mean_BC = self.encoder.pooled(x_BCHW) / self.width**0.5
+        return mean_BC[:, None].expand(-1, self.num_aus, -1)
+
+
+def make_network(config: Model, num_aus: int, size: int) -> "AUNetwork | PooledNetwork":
+    """Return the network that detects.
+
+    Args:
+        config: The model section of the recipe.
+        num_aus: Number of action units, A.
+        size: Side of the input in pixels.
+    """
+    return AUNetwork(config, num_aus, size) if config.embed_dim else PooledNetwork(config, num_aus)
+
+
 class LinearHeads(nn.Module):
     """One linear layer an action unit: embeddings to logits.
 

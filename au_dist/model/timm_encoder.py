@@ -8,6 +8,7 @@ from torch import nn
 
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError, RecipeError
+from au_dist.model.drop_path import DropPath
 from au_dist.model.encoder import STAGES, Encoder
 
 #: What names of encoders begin with that are timm's.
@@ -20,16 +21,19 @@ class Timm(Encoder):
     Args:
         name: Its name in timm, with a pretraining after a point if weights are to be fetched.
         norm: ``frozen`` statistics, which a network with batch normalisation needs, or ``group`` for all others.
+        drop_path: How often a sample goes round the last block while training.
         fetch: Fetch timm's weights.
 
     Raises:
         CheckpointError: timm is not installed, or the weights cannot be fetched.
-        RecipeError: timm has no such network, or it would normalise over the frames of one worker.
+        RecipeError: timm has no such network, it leaves out no layers, or it would normalise over the frames of one
+            worker.
     """
 
-    def __init__(self, name: str, norm: str, fetch: bool = False) -> None:
+    def __init__(self, name: str, norm: str, drop_path: float = 0.0, fetch: bool = False) -> None:
         super().__init__()
-        self.body = _made(name, fetch)
+        self.body = _made(name, fetch, {"drop_path_rate": drop_path} if drop_path else {})
+        _draw_here(self.body, name, drop_path)
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.body.modules()):
             if norm != "frozen":
                 raise RecipeError(
@@ -86,7 +90,31 @@ class Timm(Encoder):
         return token.flatten(1, 2) if token.shape[3] == self.channels else token.flatten(2).transpose(1, 2)
 
 
-def _made(name: str, fetch: bool) -> Any:
+def _draw_here(body: nn.Module, name: str, drop_path: float) -> None:
+    """Let samples go round layers that are drawn as workers need it, instead of by timm."""
+    from timm.layers.drop import DropPath as Theirs
+
+    found = [
+        (parent, name, part)
+        for parent in body.modules()
+        for name, part in parent.named_children()
+        if isinstance(part, Theirs)
+    ]
+    if drop_path and not found:
+        raise _no_paths(name)
+    for parent, name, part in found:
+        setattr(parent, name, DropPath(part.drop_prob or 0.0))
+
+
+def _no_paths(name: str) -> RecipeError:
+    return RecipeError(
+        "This network has no layers that samples may go round",
+        where=f"model.encoder: {PREFIX}{name}",
+        expected="model.drop_path: 0",
+    )
+
+
+def _made(name: str, fetch: bool, more: dict[str, Any]) -> Any:
     try:
         import timm
     except ImportError as error:
@@ -98,9 +126,13 @@ def _made(name: str, fetch: bool) -> Any:
         raise RecipeError("timm has no such network", where="model.encoder", found=name, expected=like or None)
     try:
         try:
-            return timm.create_model(name, pretrained=fetch, num_classes=0, dynamic_img_size=True)
+            return timm.create_model(name, pretrained=fetch, num_classes=0, dynamic_img_size=True, **more)
         except TypeError:  # only networks with a table of places know the word
-            return timm.create_model(name, pretrained=fetch, num_classes=0)
+            return timm.create_model(name, pretrained=fetch, num_classes=0, **more)
+    except TypeError as error:
+        if not more:
+            raise
+        raise _no_paths(name) from error
     except (OSError, RuntimeError) as error:  # no network, no such pretraining
         raise CheckpointError(
             "The weights cannot be fetched for timm",

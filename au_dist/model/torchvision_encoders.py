@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from au_dist.core.errors import RecipeError
+from au_dist.model.drop_path import rising
 from au_dist.model.encoder import Encoder, Rows, cut
 
 State = dict[str, torch.Tensor]
@@ -15,12 +16,13 @@ State = dict[str, torch.Tensor]
 PLACES = "encoder.pos_embedding"
 
 
-def torchvision_encoder(name: str, norm: str, state: State | None = None) -> Encoder:
+def torchvision_encoder(name: str, norm: str, drop_path: float = 0.0, state: State | None = None) -> Encoder:
     """Return a network of torchvision's as an encoder.
 
     Args:
         name: Its name in torchvision.
         norm: Normalisation of a ResNet, ``group`` or ``frozen``; the others have layer normalisation.
+        drop_path: How often a sample goes round the last block while training; no ResNet has it.
         state: Weights by torchvision's names, those of the classifier of any size; random initialisation when None.
 
     Raises:
@@ -34,16 +36,32 @@ def torchvision_encoder(name: str, norm: str, state: State | None = None) -> Enc
         # Never statistics of a rank's own batch: they would differ between worker counts.
         layers = {"group": lambda channels: nn.GroupNorm(32, channels), "frozen": FrozenBatchNorm2d}
         return ResNet(_loaded(build(norm_layer=layers[norm]), state, "fc."))
-    if name.startswith("swin"):
-        return Swin(_loaded(build(), state, "head."))
-    if name.startswith("convnext"):
-        return ConvNext(_loaded(build(), state, "classifier.2."))
     network = build()
+    _leave_out(network, drop_path)
+    if name.startswith("swin"):
+        return Swin(_loaded(network, state, "head."))
+    if name.startswith("convnext"):
+        return ConvNext(_loaded(network, state, "classifier.2."))
     if state is not None and (there := state.get(PLACES)) is not None:
         # Weights for pictures of another size know another grid of places.
         side = int((network.encoder.pos_embedding.shape[1] - 1) ** 0.5)
         state = {**state, PLACES: _stretched(there, side, side)}
     return Vit(_loaded(network, state, "heads."))
+
+
+def _leave_out(network: Any, chance: float) -> None:
+    """Let samples go round blocks: as often as is said, not as torchvision has it, and drawn as workers need it."""
+    from torchvision.models.convnext import CNBlock
+    from torchvision.models.swin_transformer import SwinTransformerBlock
+    from torchvision.models.vision_transformer import EncoderBlock
+
+    kinds = (CNBlock, SwinTransformerBlock, EncoderBlock)
+    blocks: list[Any] = [part for part in network.modules() if isinstance(part, kinds)]
+    for block, path in zip(blocks, rising(chance, len(blocks)), strict=True):
+        if isinstance(block, EncoderBlock):
+            block.dropout = block.mlp[-1] = path
+        else:
+            block.stochastic_depth = path
 
 
 def _loaded(body: Any, state: State | None, classifier: str) -> Any:
@@ -124,9 +142,9 @@ class Vit(Rows):
         super().__init__(rows, (1, *middle, len(rows)))
         self.channels = network.hidden_dim
 
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Return tokens [B, S, C]; that of the class is left out."""
-        return self.through(x_BCHW)[:, 1:]
+    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the last stage gives as tokens [B, S, C]; that of the class is left out."""
+        return x[:, 1:]
 
 
 class _Patches(nn.Module):

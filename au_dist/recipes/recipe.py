@@ -69,6 +69,8 @@ class Recipe(Section):
             raise ValueError("data.decode: gpu needs workers.gpus")
         for refusal in method.refusals(self.section, self.data, self.init is not None):
             raise ValueError(refusal)
+        if not self.model.embed_dim and method.embeddings(self.section):
+            raise ValueError("model.embed_dim: 0 leaves out the embeddings that this learns: it is for plain detection")
         if self.model.lora and self.model.weights is None and self.init is None:
             raise ValueError("model.lora leaves the encoder's own weights as they are: give model.weights or init")
         if self.model.lora and self.engine.zero == 3:

@@ -14,6 +14,7 @@ from au_dist.data.splits import training_groups
 from au_dist.dist.world import World
 from au_dist.methods.base import Held
 from au_dist.methods.frames import unreadable
+from au_dist.model.drop_path import draw_alike
 from au_dist.runs.context import Context
 from au_dist.shards.format import Manifest, read_row_group
 from au_dist.storage.store import Store
@@ -35,7 +36,9 @@ def make_module(context: Context, world: World, *, fresh: bool = True) -> nn.Mod
     parts = recipe.parts(len(context.aus), context.rates(), world, fresh=fresh)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
-        return recipe.learns.module(parts)
+        module = recipe.learns.module(parts)
+    draw_alike(module, lambda rows: world.own_rows(torch.rand, rows, recipe.views, parts.lanes))
+    return module
 
 
 def idle_inputs(context: Context, plan: BatchPlan, world: World) -> tuple[Any, ...]:

@@ -14,12 +14,17 @@ from au_dist.core.schema import CropRecipe, au_names
 from au_dist.corpora.list_names import ORDERS
 from au_dist.data.splits import published_lists, split_subjects
 from au_dist.dist.world import World
+from au_dist.model.encoders import make_encoder
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.published import Kind, Published, as_network, read_published
+from au_dist.runs.published import Kind, as_network, read_published
+from au_dist.runs.published_names import Published
 from au_dist.storage.store import open_store
 from au_dist.train import checkpoint
 from au_dist.train.plan import BatchPlan
 from au_dist.train.state import CheckpointState, OrderPosition, Subjects
+
+#: Where an encoder alone is written.
+ENCODER = "encoder.safetensors"
 
 #: Side in pixels of the crops that these networks were trained on; 224 of them are seen.
 CROP = 256
@@ -46,7 +51,7 @@ class Imported:
 
     Attributes:
         recipe: What its network is, as a recipe has it.
-        aus: Its action units.
+        aus: Its action units; none of an encoder alone.
         notes: What a person should know, a sentence each.
     """
 
@@ -59,6 +64,8 @@ def import_checkpoint(
     path: Path, kind: Kind, target: Path, trained_on: TrainedOn = TrainedOn(), neighbors: int = 4
 ) -> Imported:
     """Write a released checkpoint as a model folder, which `predict` takes and `init.run` names.
+
+    Of a pretraining that is an encoder alone, its weights are written, which `model.weights` names.
 
     Args:
         path: The released file.
@@ -73,6 +80,8 @@ def import_checkpoint(
     if target.exists() and any(target.iterdir()):
         raise CheckpointError("The folder to import into is not empty", where=target, fix="Choose another with --to.")
     found = as_network(kind, read_published(path), neighbors)
+    if not found.whole:
+        return _encoder_alone(found, path, target)
     aus = _aus(found, trained_on)
     recipe = Recipe.model_validate(
         {
@@ -114,12 +123,40 @@ def import_checkpoint(
         f"Action units: {', '.join(au_names(aus))}.",
         known,
         f"Faces are cut {CROP} px wide by au-dist's own alignment, of which {found.size} are seen; the released "
-        "networks saw crops of an aligner that was not released, so scores may differ from theirs.",
-        f"{neighbors} neighbours in the relation graph (--neighbors): no weight says how many.",
+        "networks saw crops of another aligner, so scores may differ from theirs.",
         *found.notes,
-        *([f"Left out: {len(found.left)} weights, e.g. {', '.join(found.left[:3])}."] if found.left else []),
+        *_left_out(found),
     ]
     return Imported(recipe, aus, tuple(notes))
+
+
+def _left_out(found: Published) -> list[str]:
+    return [f"Left out: {len(found.left)} weights, e.g. {', '.join(found.left[:3])}."] if found.left else []
+
+
+def _encoder_alone(found: Published, path: Path, target: Path) -> Imported:
+    """Write the weights of an encoder, and return a detector's recipe that starts from them."""
+    from safetensors.torch import save
+
+    try:
+        with torch.device("meta"):
+            make_encoder(found.model).load_state_dict(found.weights, assign=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()[:200]
+        raise CheckpointError("The weights do not fit the encoder", where=path, found=reason) from error
+    open_store(target).write(ENCODER, save(found.weights))
+    model = {**found.model.model_dump(), "weights": str((target / ENCODER).absolute())}
+    recipe = Recipe.model_validate(
+        {
+            "name": "x",
+            "shards": "none",
+            "runs": "none",
+            "task": "detection",
+            "data": {"size": found.size},
+            "model": model,
+        }
+    )
+    return Imported(recipe, (), (*found.notes, *_left_out(found)))
 
 
 def _aus(found: Published, trained_on: TrainedOn) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ Names and layers after the public code of ME-GraphAU and OpenGraphAU (Luo et al.
 al.); docs/published_weights.md says what is taken and what is not. Nothing in a file is ever run as a program.
 """
 
+import argparse
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,40 +18,17 @@ from au_dist.config.sections import Model
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
 from au_dist.corpora.list_names import HYBRID
-from au_dist.runs.published_encoders import Colour, Names, Tensors, encoder_of
+from au_dist.runs.published_encoders import encoder_of
+from au_dist.runs.published_names import Colour, Names, Published, Tensors, plain
+from au_dist.runs.published_vit import fmae
 
-Kind = Literal["me-graphau", "opengraphau", "aunce"]
+Kind = Literal["me-graphau", "opengraphau", "aunce", "fmae"]
 
 #: What a name begins with where the network was wrapped: by DataParallel, by AUNCE's linear evaluation.
 WRAPPED = ("module.", "f.")
 
 #: Layers of networks that have none here.
 FOREIGN = {"edge": "the second stage of ME-GraphAU, with edges between action units"}
-
-
-@dataclass(frozen=True)
-class Published:
-    """A released network, as one of this project.
-
-    Attributes:
-        model: The model section that makes it.
-        size: Side of its input in pixels.
-        num_aus: How many action units it tells apart.
-        aus: Which, where that does not depend on a corpus; empty otherwise.
-        weights: By the names of a detector here; without `heads.` where it has no classifier.
-        calls: Whether it has one.
-        left: Names of the file that were left out.
-        notes: What a person should know, a sentence each.
-    """
-
-    model: Model
-    size: int
-    num_aus: int
-    aus: tuple[int, ...]
-    weights: Tensors
-    calls: bool
-    left: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def read_published(path: Path) -> Tensors:
@@ -70,7 +48,9 @@ def read_published(path: Path) -> Tensors:
 
             found: Any = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            # Trainers keep their arguments beside the weights: plain values in a class that runs nothing.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                found = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
         raise CheckpointError(
             "This checkpoint cannot be read as tensors",
@@ -106,6 +86,13 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
         CheckpointError: Names or shapes are not those of such a network.
     """
     names = Names(_unwrapped(tensors))
+    if kind == "fmae":
+        return fmae(names)
+    return _graph(kind, names, neighbors)
+
+
+def _graph(kind: Kind, names: Names, neighbors: int) -> Published:
+    """Return a network with branches and a relation graph."""
     for word, what in FOREIGN.items():
         if strange := [name for name in names.given if f".{word}" in name]:
             raise CheckpointError(
@@ -154,10 +141,8 @@ def as_network(kind: Kind, tensors: Tensors, neighbors: int = 4) -> Published:
     )
     heads, notes = released.heads(names, num_aus)
     weights |= {f"heads.{name}": tensor for name, tensor in heads.items()}
-    weights = {
-        name: tensor.float().contiguous() if tensor.is_floating_point() else tensor for name, tensor in weights.items()
-    }
-    return Published(model, 224, num_aus, released.aus, weights, bool(heads), names.left, tuple(notes))
+    notes.append(f"{neighbors} neighbours in the relation graph (--neighbors): no weight says how many.")
+    return Published(model, 224, num_aus, released.aus, plain(weights), bool(heads), names.left, tuple(notes))
 
 
 def _unwrapped(tensors: Tensors) -> Tensors:
@@ -239,7 +224,7 @@ def _softmax_heads(names: Names, num_aus: int) -> tuple[Tensors, list[str]]:
     return {"weight_AD": weight_AD / weight_AD.shape[1] ** 0.5, "bias_A": torch.stack([bias for _, bias in rows])}, []
 
 
-_RELEASED: dict[Kind, _Released] = {
+_RELEASED: dict[str, _Released] = {
     "me-graphau": _Released("head.class_linears", _cosine_heads("head.sc")),
     "opengraphau": _Released(
         "head.main_class_linears", _cosine_heads("head.main_sc"), tuple(au for au in HYBRID if au is not None)

@@ -9,9 +9,7 @@ import torch
 
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
-
-Tensors = dict[str, torch.Tensor]
-Colour = tuple[float, float, float]
+from au_dist.runs.published_names import Colour, Names, Tensors
 
 #: Depths of a Swin's stages and channels of its first → its name.
 SWINS: dict[tuple[tuple[int, ...], int], str] = {
@@ -29,38 +27,6 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 
 #: Where torchvision's ResNet keeps what these names begin with.
 RESNET_PLACES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
-
-
-class Names:
-    """Weights by name, of which it is known which were taken."""
-
-    def __init__(self, tensors: Tensors) -> None:
-        self.given, self._taken = tensors, set[str]()
-
-    def take(self, name: str) -> torch.Tensor:
-        """Return a weight, which counts as taken.
-
-        Raises:
-            CheckpointError: It is not there.
-        """
-        if name not in self.given:
-            raise CheckpointError("A weight is not in the checkpoint", where=name, found=self.some)
-        self._taken.add(name)
-        return self.given[name]
-
-    def drop(self, pattern: str) -> None:
-        """Count as taken what a network computes for itself."""
-        self._taken |= {name for name in self.given if re.search(pattern, name)}
-
-    @property
-    def left(self) -> tuple[str, ...]:
-        """Names that were not taken, sorted."""
-        return tuple(sorted(set(self.given) - self._taken))
-
-    @property
-    def some(self) -> str:
-        """What is there, for people."""
-        return f"{len(self.given)} weights, e.g. {', '.join(list(self.given)[:3])}"
 
 
 @dataclass(frozen=True)

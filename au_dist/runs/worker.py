@@ -78,6 +78,7 @@ def train_worker(config: dict[str, Any]) -> None:
         optim=recipe.optim,
         unreadable=recipe.data.unreadable,
         size=recipe.data.size,
+        seed=recipe.seed,
         world=world,
         host=host,
     )

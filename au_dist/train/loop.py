@@ -10,6 +10,7 @@ import torch
 
 from au_dist.config.running import Optim
 from au_dist.core.errors import TrainError
+from au_dist.core.seeds import torch_seed
 from au_dist.data.batches import ClipBatch
 from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.engine import Engine
@@ -91,6 +92,7 @@ class Loop:
         optim: The learning rate, its schedule, and how much may be skipped.
         unreadable: Share of the clips of the last 100 contrast sets that may not decode.
         size: Side of the network's input in pixels.
+        seed: The run's seed; what layers draw belongs to (seed, contrast set).
         world: This process among the workers.
         host: What is around it.
     """
@@ -102,6 +104,7 @@ class Loop:
     optim: Optim
     unreadable: float
     size: int
+    seed: int
     world: World
     host: Host
 
@@ -152,6 +155,7 @@ class Loop:
         tally.waited += time.monotonic() - asked
         self.host.at("computes", number)
         batch = batch.to(self.world.device)
+        torch.manual_seed(torch_seed(self.seed, "layers", number))
         loss = self.engine.loss(batch.views(self.size), batch.y_BA, batch.valid_BA, number)
         # Whether a set is learnt from, all ranks decide together; what the ranks know of the run travels with it.
         seen = _look(loss, batch, self.host.stored(), self.host.leaving())

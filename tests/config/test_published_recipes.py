@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from au_dist.data.splits import published_lists, split_subjects
+from au_dist.model.network import AUNetwork, LinearHeads, make_network
 from au_dist.recipes.files import load_recipe
 from au_dist.train.plan import plan_batches
 
@@ -25,22 +26,25 @@ BP4D, DISFA = 100_813, 87_209
         ("aunce_disfa", DISFA, 60 * DISFA / 32),
         ("aunce_disfa_linear", DISFA, 100 * DISFA / 256),
         ("me_graphau", BP4D, 20 * BP4D / 64),
+        ("fmae", BP4D, 20 * BP4D / 64),
     ],
 )
 def test_as_many_steps_as_released(name, frames, steps):
     plan = plan_batches(RECIPES[name], frames, 1)
     assert plan.steps == pytest.approx(steps, abs=1)
-    assert plan.warmup == 0
+    assert plan.warmup == pytest.approx(steps / 10 if name == "fmae" else 0, abs=1)
 
 
-@pytest.mark.parametrize("name", ["aunce_bp4d", "aunce_disfa", "me_graphau"])
-def test_the_whole_of_the_released_fold_trains(name):
+@pytest.mark.parametrize(
+    ("name", "part"), [("aunce_bp4d", "part3"), ("aunce_disfa", "part3"), ("me_graphau", "part3"), ("fmae", "part1")]
+)
+def test_the_whole_of_the_released_fold_trains(name, part):
     corpus = "disfa" if "disfa" in name else "bp4d"
     lists = published_lists()[corpus]
     everyone = [f"{corpus}/{one}" for part in lists.values() for one in part]
     split = split_subjects(everyone, RECIPES[name].data.protocol)
     assert split.validation == ()
-    assert split.test == tuple(sorted(f"{corpus}/{one}" for one in lists["part3"]))
+    assert split.test == tuple(sorted(f"{corpus}/{one}" for one in lists[part]))
     assert len(split.train) + len(split.test) == len(everyone)
 
 
@@ -62,14 +66,23 @@ def test_the_second_starts_from_the_first(first, then):
 
 def test_networks_have_the_published_number_of_parameters():
     """102,526,160 with 12 action units, a left-over of 12 x 1024 that nothing uses among them."""
-    from au_dist.model.network import AUNetwork
-
     model = RECIPES["aunce_bp4d"].model.model_copy(update={"weights": None})
     with torch.device("meta"):
         network = AUNetwork(model, 12, 224)
     count = sum(parameter.numel() for parameter in network.parameters())
     # No biases stand before a normalisation here: those of the shared layer and of 12 branches.
     assert count + 13 * 1024 + 12 * 1024 == 102_526_160
+
+
+def test_a_large_vision_transformer_has_what_that_of_timm_has_and_its_heads():
+    import timm
+
+    model = RECIPES["fmae"].model.model_copy(update={"weights": None})
+    with torch.device("meta"):
+        theirs = timm.create_model("vit_large_patch16_224", num_classes=0)
+        network, heads = make_network(model, 12, 224), LinearHeads(12, 1024)
+    counts = [sum(one.numel() for one in module.parameters()) for module in (theirs, network, heads)]
+    assert counts == [303_301_632, 303_301_632, 12 * 1025]
 
 
 def test_every_recipe_is_on_the_page():

@@ -1,6 +1,7 @@
 """Released networks, as plain functions of weights by their released names; knows nothing of au-dist.
 
-Written from the published descriptions (Swin: Liu et al., ICCV 2021; ME-GraphAU: Luo et al., IJCAI 2022; AUNCE).
+Written from the published descriptions (Swin: Liu et al., ICCV 2021; ViT: Dosovitskiy et al., ICLR 2021; MAE: He et
+al., CVPR 2022; ME-GraphAU: Luo et al., IJCAI 2022; AUNCE; FMAE: Ning et al., 2024).
 """
 
 import torch
@@ -135,12 +136,58 @@ def windows(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(batch, count * count, WINDOW * WINDOW, channels)
 
 
+def random_vit(channels: int, depth: int, classes: int | None, seed: int = 0) -> Weights:
+    """A vision transformer as MAE names its weights: fine-tuned to some classes, or with its decoder."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int, scale: float, middle: float = 0.0) -> torch.Tensor:
+        return middle + scale * torch.randn(*shape, generator=generator)
+
+    def pair(name: str, after: int, before: int) -> Weights:
+        return {f"{name}.weight": drawn(after, before, scale=before**-0.5), f"{name}.bias": drawn(after, scale=0.2)}
+
+    def norm(name: str) -> Weights:
+        weight, bias = drawn(channels, scale=0.2, middle=1), drawn(channels, scale=0.2)
+        return {f"{name}.weight": weight, f"{name}.bias": bias}
+
+    weights = {"cls_token": drawn(1, 1, channels, scale=0.5), "pos_embed": drawn(1, 197, channels, scale=0.5)}
+    weights |= pair("patch_embed.proj", channels, 768)
+    weights["patch_embed.proj.weight"] = weights["patch_embed.proj.weight"].reshape(channels, 3, 16, 16)
+    for block in range(depth):
+        name = f"blocks.{block}"
+        weights |= norm(f"{name}.norm1") | norm(f"{name}.norm2")
+        weights |= pair(f"{name}.attn.qkv", 3 * channels, channels) | pair(f"{name}.attn.proj", channels, channels)
+        weights |= pair(f"{name}.mlp.fc1", 4 * channels, channels) | pair(f"{name}.mlp.fc2", channels, 4 * channels)
+    if classes is None:
+        return weights | norm("norm") | pair("decoder_embed", 512, channels) | {"mask_token": torch.zeros(1, 1, 512)}
+    return weights | norm("fc_norm") | pair("head", classes, channels)
+
+
+def vit_logits(weights: Weights, x: torch.Tensor, heads: int) -> torch.Tensor:
+    """Logits [B, A] of a vision transformer whose classifier reads the normalised mean over places."""
+    patches = F.unfold(x, 16, stride=16).transpose(1, 2)
+    projection = weights["patch_embed.proj.weight"].flatten(1)
+    token = patches @ projection.T + weights["patch_embed.proj.bias"]
+    token = torch.cat([weights["cls_token"].expand(len(x), -1, -1), token], 1) + weights["pos_embed"]
+    blocks = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    for block in range(blocks):
+        name = f"blocks.{block}"
+        seen = affine(weights, f"{name}.attn.qkv", layer_normed(weights, f"{name}.norm1", token, 1e-6))
+        query, key, value = seen.unflatten(-1, (3, heads, -1)).unbind(2)
+        score = torch.einsum("bqhc,bkhc->bhqk", query, key) * query.shape[-1] ** -0.5
+        heard = torch.einsum("bhqk,bkhc->bqhc", score.softmax(-1), value).flatten(-2)
+        token = token + affine(weights, f"{name}.attn.proj", heard)
+        inner = F.gelu(affine(weights, f"{name}.mlp.fc1", layer_normed(weights, f"{name}.norm2", token, 1e-6)))
+        token = token + affine(weights, f"{name}.mlp.fc2", inner)
+    return affine(weights, "head", layer_normed(weights, "fc_norm", token[:, 1:].mean(1), 1e-6))
+
+
 def affine(weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
     return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 
 
-def layer_normed(weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
-    spread = x.var(-1, unbiased=False, keepdim=True) + 1e-5
+def layer_normed(weights: Weights, name: str, x: torch.Tensor, least: float = 1e-5) -> torch.Tensor:
+    spread = x.var(-1, unbiased=False, keepdim=True) + least
     return (x - x.mean(-1, keepdim=True)) / spread.sqrt() * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 

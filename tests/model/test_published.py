@@ -1,17 +1,18 @@
 """Released weights give here what they gave where they came from."""
 
+import argparse
 import pickle
 
 import pytest
 import torch
 import torch.nn.functional as F
-from official import embeddings, random_weights
+from official import embeddings, random_vit, random_weights, vit_logits
 
 from au_dist.core.colours import MEAN_C, STD_C
 from au_dist.core.errors import CheckpointError
 from au_dist.dist.world import World
 from au_dist.methods.detection import DETECTION
-from au_dist.model.network import AUNetwork
+from au_dist.model.network import AUNetwork, PooledNetwork
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.published import as_network, read_published
 
@@ -210,3 +211,52 @@ def test_the_layer_that_branches_share_is_there_when_asked_for():
     assert not [name for name in plain.state_dict() if name.startswith("shared")]
     assert shared.squeeze.in_features == 10
     assert shared(torch.rand(4, 3, 32, 32)).shape == (4, 3, 8)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_fmae_has_its_logits(colour):
+    weights = random_vit(768, 12, 8)
+    x = centred(colour[:1], MEAN_C, STD_C)
+    found = as_network("fmae", {**weights, "ID_head.weight": torch.zeros(384, 768), "ID_head2.bias": torch.zeros(41)})
+    assert (found.calls, found.left, found.num_aus, found.model.encoder) == (True, (), 8, "vit_b_16")
+    assert "identities" in " ".join(found.notes)
+    right = vit_logits(weights, x, 12)
+    assert right.std() > 0.1
+    torch.testing.assert_close(detector(found).logits(x), right, rtol=0, atol=1e-5)
+
+
+def on_meta(channels, depth, classes):
+    """The names and shapes of a network that would be large."""
+    small = {name: tensor.to("meta") for name, tensor in random_vit(channels, 1, classes).items()}
+    block = {name.partition("blocks.0.")[2]: tensor for name, tensor in small.items() if name.startswith("blocks.0.")}
+    return small | {f"blocks.{n}.{name}": tensor for n in range(1, depth) for name, tensor in block.items()}
+
+
+@pytest.mark.parametrize(("channels", "depth", "encoder"), [(768, 12, "vit_b_16"), (1024, 24, "vit_l_16")])
+def test_all_weights_of_fmae_have_a_place(channels, depth, encoder):
+    found = as_network("fmae", on_meta(channels, depth, 12))
+    assert (found.model.encoder, found.left) == (encoder, ())
+    with torch.device("meta"):
+        there = PooledNetwork(found.model, 12).state_dict()
+    mine = {name.removeprefix("network."): tensor.shape for name, tensor in found.weights.items()}
+    assert {name: tensor.shape for name, tensor in there.items()} == {k: v for k, v in mine.items() if "heads" not in k}
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        ({"backbone.x": torch.zeros(1)}, "no network of fmae"),
+        (on_meta(384, 12, 12), "12 blocks of 384 channels"),
+        ({k: v for k, v in on_meta(768, 12, 12).items() if k != "blocks.7.attn.qkv.bias"}, "blocks.7.attn.qkv.bias"),
+    ],
+    ids=["other", "small", "torn"],
+)
+def test_what_is_no_fmae_is_said(weights, match):
+    with pytest.raises(CheckpointError, match=match):
+        as_network("fmae", weights)
+
+
+def test_arguments_beside_weights_are_no_program(tmp_path):
+    torch.save({"model": {"a": torch.ones(2)}, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
+    assert read_published(tmp_path / "a.pth").keys() == {"a"}

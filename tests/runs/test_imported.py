@@ -1,15 +1,20 @@
 """Released weights become models that predict and that runs start from."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
-from official import embeddings, random_weights
+import yaml
+from official import embeddings, random_vit, random_weights
 from typer.testing import CliRunner
 
 from au_dist.cli import app
+from au_dist.config.sections import Model
 from au_dist.core.errors import CheckpointError
 from au_dist.data.splits import published_lists
 from au_dist.data.views import plain_views
+from au_dist.model.encoders import make_encoder
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import initial_weights, make_context
 from au_dist.runs.imported import TrainedOn, import_checkpoint
@@ -157,3 +162,17 @@ def test_from_the_terminal(released, tmp_path):
     again = CliRunner().invoke(app, [*arguments, "--to", str(tmp_path / "model")])
     assert isinstance(again.exception, CheckpointError)
     assert "not empty" in str(again.exception)
+
+
+@pytest.mark.slow
+def test_a_pretraining_of_fmae_is_an_encoder_that_recipes_name(tmp_path):
+    path, target = tmp_path / "fmae.pth", tmp_path / "model"
+    torch.save({"model": random_vit(768, 12, None)}, path)
+    done = CliRunner().invoke(app, ["import", str(path), "--as", "fmae", "--to", str(target)])
+    assert done.exit_code == 0, done.output
+    assert "It is a pretraining" in done.output
+    assert "init:" not in done.output
+    section = yaml.safe_load(re.search(r"model: (\{.*\})", done.output.replace("\n", " "))[1])
+    torch.manual_seed(1)
+    encoder = make_encoder(Model(**section))
+    torch.testing.assert_close(encoder.rows[0].class_token, random_vit(768, 1, None)["cls_token"])

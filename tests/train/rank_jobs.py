@@ -13,6 +13,7 @@ from au_dist.data.order import lanes_of
 from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
+from au_dist.model.drop_path import DropPath, draw_alike
 from au_dist.model.norm import SharedBatchNorm
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
@@ -24,20 +25,23 @@ KINDS = {
     "other view": {"positive_weights": (0, 0, 1, 0)},
     "released": {"mode": "released", "positive_weights": (0, 1, 0, 0)},
     "drawn for each anchor": {"positive_weights": (1, 1, 1, 1), "draw": "anchor"},
+    "layers left out": {"positive_weights": (0, 1, 0, 0)},
 }
 
 
 class Small(nn.Module):
-    """Pixels to embeddings: a normalised layer, in float64 up to the loss."""
+    """Pixels to embeddings: a normalised layer that samples may go round in part, in float64 up to the loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, drop_path: float) -> None:
         super().__init__()
+        self.drop = DropPath(drop_path)
         torch.manual_seed(0)
         self.layer = nn.Linear(3 * SIZE * SIZE, AUS * WIDTH, bias=False).double()
         self.norm = SharedBatchNorm(AUS * WIDTH)
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        z_BF = self.norm(self.layer(x_BCHW.flatten(1)))
+        z_BF = self.layer(x_BCHW.flatten(1))
+        z_BF = self.norm(z_BF + self.drop(z_BF.sin()))
         return nn.functional.normalize(z_BF.unflatten(1, (AUS, WIDTH)), dim=-1)
 
 
@@ -51,7 +55,7 @@ def averaged(module: nn.Module, loss: torch.Tensor, world: World) -> dict[str, A
     return {"loss": found[0] / world.size, "gradients": [tensor / world.size for tensor in found[1:]]}
 
 
-def contrast(world: World, config: dict[str, Any]) -> dict[str, Any]:
+def contrast(world: World, kind: str) -> dict[str, Any]:
     """Return what AUNCE makes of a contrast set of which each rank has its lanes."""
     generator = torch.Generator().manual_seed(1)
     views = [torch.randn(CLIPS, 3, SIZE, SIZE, generator=generator, dtype=torch.float64) for _ in range(2)]
@@ -59,7 +63,10 @@ def contrast(world: World, config: dict[str, Any]) -> dict[str, Any]:
     # Uneven: the first rank knows fewer labels than the others, so a mean of rank means would be wrong.
     valid_BA = torch.rand(CLIPS, AUS, generator=generator) < torch.linspace(0.3, 1.2, CLIPS)[:, None]
     mine = [clip for lane in lanes_of(world.rank, world.size, LANES) for clip in (2 * lane, 2 * lane + 1)]
-    module = AunceTask(Small(), AunceLoss(Aunce(**config), torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world))
+    small = Small(0.4 if kind == "layers left out" else 0.0)
+    module = AunceTask(small, AunceLoss(Aunce(**KINDS[kind]), torch.tensor([1.0, 0.0, 1.0]), 5, LANES, world))
+    draw_alike(module, lambda rows: world.own_rows(torch.rand, rows, 2, LANES))
+    torch.manual_seed(3)
     return averaged(module, module(tuple(view[mine] for view in views), y_BA[mine], valid_BA[mine], 7), world)
 
 
@@ -84,8 +91,10 @@ class Engine:
 
     def __init__(self, broken: set[int]) -> None:
         self.broken, self.learnt = broken, list[tuple[float, float]]()
+        self.drawn = dict[int, float]()
 
     def loss(self, views: object, y_BA: object, valid_BA: object, number: int) -> torch.Tensor:
+        self.drawn[number] = float(torch.rand(()))
         return torch.tensor(float("nan") if number in self.broken else float(number))
 
     def no_loss(self, *inputs: object) -> torch.Tensor:
@@ -154,16 +163,22 @@ def loop(world: World, asked: int | None = None, broken: tuple[int, ...] = ()) -
     engine = Engine(set(broken) if world.rank == world.size - 1 else set())
     host = Host(world, asked)
     Loop(
-        plan=plan, start=0, batches=batches(), engine=engine, optim=Optim(lr=1.0), unreadable=0.01, size=SIZE,
-        world=world, host=host,
+        plan=plan, start=0, batches=batches(), engine=engine, optim=Optim(lr=1.0), unreadable=0.01,         size=SIZE,
+        seed=4, world=world, host=host,
     ).run()  # fmt: skip
-    return {"rows": host.rows, "saved": host.saved[1:], "reported": host.reported, "learnt": engine.learnt}
+    return {
+        "rows": host.rows,
+        "saved": host.saved[1:],
+        "reported": host.reported,
+        "learnt": engine.learnt,
+        "drawn": engine.drawn,
+    }
 
 
 def everything(world: World) -> dict[str, Any]:
     """Run all of it in one set of processes: starting them is what takes time."""
     return {
-        "contrast": {name: contrast(world, config) for name, config in KINDS.items()},
+        "contrast": {kind: contrast(world, kind) for kind in KINDS},
         "exact": exact(world),
         "objects": all_gather_objects(world.rank, world),
         "whole": loop(world),

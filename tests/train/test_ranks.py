@@ -1,5 +1,6 @@
 """Two processes find what one finds, and decide together; the quick part of what test_tasks and test_loop check."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from rank_jobs import KINDS, contrast, everything, exact
 from spawn import spawn
 
+from au_dist.core.seeds import torch_seed
 from au_dist.dist.world import World
 from au_dist.train.plan import learning_rate
 
@@ -20,7 +22,7 @@ def ranks() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ranks_have_the_loss_and_the_gradient_of_one(ranks, kind):
-    alone = contrast(ALONE, KINDS[kind])
+    alone = contrast(ALONE, kind)
     assert all(gradient.abs().max() > 1e-4 for gradient in alone["gradients"])
     for rank in ranks:
         # The loss itself is in float32.
@@ -45,6 +47,17 @@ def test_a_run_validates_on_time_and_at_its_end(ranks):
         # Contrast sets are numbered through the run; their loss is their number here.
         assert [loss for _, loss in run["learnt"]] == list(range(14))
         assert [row["loss"] for row in run["rows"] if "lr" in row] == [2 * step + 0.5 for step in range(7)]
+
+
+def test_what_layers_draw_belongs_to_the_contrast_set(ranks):
+    """On every rank, whatever was learnt before: so that a resumed run draws what one that never stopped does."""
+    expected = {}
+    for number in range(14):
+        torch.manual_seed(torch_seed(4, "layers", number))
+        expected[number] = float(torch.rand(()))
+    for rank, run in itertools.product(ranks, ("whole", "broken")):
+        assert rank[run]["drawn"] == expected
+    assert len({*expected.values()}) == 14
 
 
 def test_all_ranks_stop_after_the_step_in_which_one_of_them_was_asked_to(ranks):
