@@ -24,6 +24,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 _RAY = re.compile(r"\bmark\.ray\b")
 
+#: Bytes that a test may leave behind before they are looked for.
+MUCH_MEMORY = 32 << 20
+
 #: A busy machine is no failure.
 settings.register_profile("au-dist", deadline=None)
 settings.load_profile("au-dist")
@@ -114,14 +117,21 @@ def ray_here() -> Iterator[None]:
         yield
 
 
+def _own_memory() -> int:
+    """Bytes of this process that are no file's."""
+    resident, shared = Path("/proc/self/statm").read_text().split()[1:3]
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
 @pytest.fixture(autouse=True)
 def _let_go(request: pytest.FixtureRequest) -> Iterator[None]:
     """After a test with Ray, let go of actors that cycles of references keep: a failed run's controller has 0.9 GB.
 
-    And of what this process has freed, which the C library keeps.
+    And of what this process has freed, which the C library keeps: after a test that took much of it, too.
     """
+    before = _own_memory()
     yield
-    if request.node.get_closest_marker("ray"):
+    if request.node.get_closest_marker("ray") or _own_memory() - before > MUCH_MEMORY:
         gc.collect()
         if give_back := getattr(ctypes.CDLL(None), "malloc_trim", None):
             give_back(0)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from au_dist.compat.ray_folder import use_short_folder
 from au_dist.compat.reach import reach
 from au_dist.core.errors import ClusterError
@@ -46,6 +48,8 @@ EMBEDDED_CPUS = 4
 
 OBJECT_STORE_BYTES = 320 << 20
 
+#: Name of the environment variable that tells the processes of a Ray inside this process.
+MARK = "AU_DIST_EMBEDDED_RAY"
 
 #: What says which token Ray goes by.
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -108,6 +112,7 @@ def ray_session(
         return
     if address:
         _reach(address, source)
+    mark = secrets.token_hex(8)
     options = {"log_to_driver": False, "logging_level": log_level, "configure_logging": True}
     try:
         # Ray would put the current folder on the import path of all workers, and start its processes there: a file of
@@ -116,14 +121,15 @@ def ray_session(
             if address:
                 ray.init(address=address, **options)
             else:
-                ray.init(
-                    address="local",  # or it would join any other cluster of this machine
-                    num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    # A dozen processes; a cluster started with `au-dist cluster up` has it.
-                    include_dashboard=False,
-                    **options,
-                )
+                with _marked(mark):
+                    ray.init(
+                        address="local",  # or it would join any other cluster of this machine
+                        num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
+                        object_store_memory=OBJECT_STORE_BYTES,
+                        # A dozen processes; a cluster started with `au-dist cluster up` has it.
+                        include_dashboard=False,
+                        **options,
+                    )
     except ray.exceptions.AuthenticationError as error:
         raise ClusterError(
             "Ray does not accept our token",
@@ -150,3 +156,23 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+        if not address:
+            _kill_marked(mark)
+
+
+@contextmanager
+def _marked(mark: str) -> Iterator[None]:
+    """Let what starts in a block carry a mark."""
+    os.environ[MARK] = mark
+    try:
+        yield
+    finally:
+        del os.environ[MARK]
+
+
+def _kill_marked(mark: str) -> None:
+    """End what a Ray of ours left behind: a worker that broke while it ended may compute for ever."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                process.kill()

@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 SCRIPT = """
@@ -80,3 +81,21 @@ def test_a_cluster_that_others_left_behind_is_not_joined():
         begun = time.monotonic()
         assert run(RAY_TMPDIR=folder).startswith("ran")
         assert time.monotonic() - begun < 120
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_nothing_that_a_ray_of_our_own_began_is_left_behind():
+    """Not even what no longer is below it, as a worker that breaks while it ends, which may compute for ever."""
+    script = """
+import subprocess
+from au_dist.runs.session import ray_session
+with ray_session():
+    import ray
+    begin = "setsid sleep 600 >/dev/null 2>&1 & echo $!"
+    print(ray.get(ray.remote(num_cpus=0.1)(lambda: subprocess.check_output(begin, shell=True)).remote()).decode())
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    sleeper = int(done.stdout.split()[0])
+    assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
