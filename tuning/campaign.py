@@ -11,6 +11,7 @@ Study, runs and report are enough to go on, on any machine.
 
 import os
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import yaml
 from pydantic import Field
 
 from au_dist.config.files import override, parse, read_yaml
-from au_dist.config.paths import differences, put
+from au_dist.config.paths import differences, get, leaves, put
 from au_dist.config.places import expand, expand_at
 from au_dist.config.renamed import keys_now, path_now
 from au_dist.config.section import Section
@@ -27,7 +28,9 @@ from au_dist.core.errors import RecipeError
 from au_dist.recipes.files import PLACES
 from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
-from au_dist.tuning.space import Dimension, check_space, parse_space
+from au_dist.train.plan import plan_batches, worker_counts
+from au_dist.tuning.constraints import holds, paths_of
+from au_dist.tuning.space import Dimension, check_space, combinations, parse_space
 
 CAMPAIGN = "campaign.yaml"
 
@@ -38,7 +41,14 @@ WRITTEN = (CAMPAIGN, "study.journal", "tune", "runs", ".lock")
 SHARDS = "# shards "
 
 #: Keys that may change between two runs of one campaign.
-FREE = ("campaigns", "trials", "concurrent")
+FREE = ("campaigns", "trials", "concurrent", "retry_parked")
+
+
+#: As many clips as any plan may need, where the shards are not known yet.
+MANY = 1 << 40
+
+#: Of so many combinations at least one must fulfil the constraints; others are drawn again.
+LEAST_ALLOWED = 100
 
 
 class EarlyStopping(Section):
@@ -65,7 +75,9 @@ class Campaign(Section):
         seed: Seed of the search; all trials train with the recipe's own seed.
         concurrent: Trials at once, at most; as many as fit when None.
         early_stopping: None lets every trial run to its end.
+        retry_parked: Take up again what was given up because it was lost again and again without getting further.
         space: How each searched value is drawn, by its path in a recipe.
+        constraints: What the values must fulfil together (`au_dist.tuning.constraints`); others are drawn again.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -75,7 +87,9 @@ class Campaign(Section):
     seed: int = Field(0, ge=0)
     concurrent: int | None = Field(None, ge=1)
     early_stopping: EarlyStopping | None = EarlyStopping()
+    retry_parked: bool = False
     space: dict[str, Dimension] = Field(min_length=1)
+    constraints: tuple[str, ...] = ()
 
     @property
     def place(self) -> Store:
@@ -92,8 +106,19 @@ class Campaign(Section):
         Args:
             number: The trial's number in the study.
             values: Recipe values by path.
+
+        Raises:
+            RecipeError: The values do not fit together.
         """
-        return Recipe.model_validate(put(self.recipe, {**values, "name": trial_name(number)}))
+        where = ", ".join(f"{path} {value}" for path, value in values.items())
+        return parse(Recipe, put(self.recipe, {**values, "name": trial_name(number)}), where)
+
+    def allows(self, values: dict[str, Any]) -> bool:
+        """Return whether values by path fulfil the constraints."""
+        base = self.base()
+        return all(
+            holds(text, lambda path: values[path] if path in values else get(base, path)) for text in self.constraints
+        )
 
 
 def trial_name(number: int) -> str:
@@ -133,7 +158,58 @@ def load_campaign(
             fix="Search with a share of them, then train the best recipe once with validation: 0.",
         )
     check_space(space, recipe, path)
-    return campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
+    campaign = campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
+    _check_constraints(campaign, path)
+    check_combinations(campaign, path, lambda recipe: plan_batches(recipe, MANY, worker_counts(recipe)[-1]))
+    return campaign
+
+
+def _check_constraints(campaign: Campaign, where: Path) -> None:
+    known = leaves(Recipe)
+    for text in campaign.constraints:
+        for path in paths_of(text, f"{where}, constraints"):
+            if path not in known:
+                near = get_close_matches(path, known, n=1, cutoff=0.5)
+                raise RecipeError(
+                    f"A recipe has no value `{path}`",
+                    where=f"{where}, constraints, {text}",
+                    fix=f"Did you mean `{near[0]}`?" if near else "docs/recipes.md lists the keys of a recipe.",
+                )
+
+
+def check_combinations(campaign: Campaign, where: Path, check: Callable[[Recipe], object]) -> None:
+    """Refuse a space of which values do not fit together.
+
+    Args:
+        campaign: The campaign.
+        where: Its file, for messages.
+        check: Raises a `RecipeError` for a recipe that cannot be trained.
+
+    Raises:
+        RecipeError: A combination does not fit, or the constraints leave next to none.
+    """
+    allowed = tried = 0
+    for values in combinations(campaign.space, campaign.base()):
+        tried += 1
+        if not campaign.allows(values):
+            continue
+        allowed += 1
+        try:
+            check(campaign.trial(0, values))
+        except RecipeError as error:
+            raise RecipeError(
+                f"Values of the space do not fit together: {error}",
+                where=f"{where}, space",
+                found=", ".join(f"{path} {value}" for path, value in values.items()),
+                fix="Narrow the space, or say with `constraints` or `when` which values belong together.",
+            ) from error
+    if allowed * LEAST_ALLOWED < tried:
+        raise RecipeError(
+            "The constraints leave next to nothing of the space",
+            where=f"{where}, constraints",
+            found=f"{allowed} of {tried} combinations",
+            expected=f"at least one of {LEAST_ALLOWED}",
+        )
 
 
 def _keys_now(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

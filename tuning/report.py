@@ -23,7 +23,7 @@ class TrialRow:
 
     Attributes:
         number: The trial's number.
-        state: ``finished``, ``stopped early``, ``failed`` or ``unfinished``.
+        state: ``finished``, ``stopped early``, ``failed``, ``parked`` or ``unfinished``.
         values: Recipe values by path.
         metric: The best validation; None before the first.
         validations: How many there were.
@@ -80,7 +80,12 @@ class CampaignResult:
     @property
     def columns(self) -> list[str]:
         """The table's header."""
-        return ["trial", "state", "validations", self.metric, *self.best.values]
+        return ["trial", "state", "validations", self.metric, *self._paths]
+
+    @property
+    def _paths(self) -> list[str]:
+        """The searched paths; a value that had no effect in a trial is not among its own."""
+        return list(dict.fromkeys(path for trial in self.trials for path in trial.values))
 
     @property
     def rows(self) -> list[list[str]]:
@@ -91,7 +96,7 @@ class CampaignResult:
                 trial.state,
                 str(trial.validations),
                 "–" if trial.metric is None else f"{trial.metric:.4f}",
-                *map(_cell, trial.values.values()),
+                *(_cell(trial.values[path]) if path in trial.values else "–" for path in self._paths),
             ]
             for trial in self.trials
         ]
@@ -208,5 +213,7 @@ def _nothing_trained(campaign: Campaign, rows: tuple[TrialRow, ...]) -> TrainErr
         + (f"; trial {errors[0].number}: {errors[0].error}" if errors else ""),
         fix="The same command takes up the unfinished trials."
         if counts["unfinished"]
+        else "What stopped them is above; with retry_parked=true the same command takes them up again."
+        if counts["parked"]
         else "Train the campaign's recipe once with `au-dist train` to see why, or narrow the space.",
     )

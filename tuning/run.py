@@ -11,8 +11,8 @@ from typing import Any
 from au_dist.core.errors import AuDistError, RecipeError, TrainError
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
-from au_dist.train.plan import worker_counts
-from au_dist.tuning.campaign import Campaign, claim, load_campaign, trial_name, withdraw
+from au_dist.train.plan import plan_batches, worker_counts
+from au_dist.tuning.campaign import Campaign, check_combinations, claim, load_campaign, trial_name, withdraw
 from au_dist.tuning.fit import trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
@@ -97,8 +97,9 @@ def check_runs(campaign: Campaign, where: Path, note: Show) -> str:
     starting_point(context)
     for recipe in check_space(campaign.space, campaign.recipe, where):
         corner = make_context(recipe)
-        corner.plan(worker_counts(recipe)[-1])
         starting_point(corner)
+    clips = context.order().clips
+    check_combinations(campaign, where, lambda recipe: plan_batches(recipe, clips, worker_counts(recipe)[-1]))
     return context.manifest.sha256
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
+from au_dist.core.errors import RecipeError
 from au_dist.tuning.campaign import Campaign, EarlyStopping
 from au_dist.tuning.study import Study, TrialState
 from au_dist.tuning.trial import OUTCOME, RUNG
@@ -33,7 +34,8 @@ class StudySearch(Searcher):
         self._campaign, self._study, self._show = campaign, study, show
         self._metric_name = campaign.base().metric
         trials = study.trials()
-        self._waiting = [trial.number for trial in trials if trial.state == "unfinished"]
+        taken_up = ("unfinished", "parked") if campaign.retry_parked else ("unfinished",)
+        self._waiting = [trial.number for trial in trials if trial.state in taken_up]
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
 
@@ -44,17 +46,23 @@ class StudySearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """Return the configuration of the next trial, or that there is none."""
-        if self._waiting:
-            number = self._waiting.pop(0)
-        elif self._new:
-            self._new -= 1
-            number = self._study.ask()
-        else:
-            return Searcher.FINISHED
-        self._numbers[trial_id] = number
-        values = self._study.trial(number).values
-        self._show({"trial": number, "event": "start", "values": values})
-        return {"number": number, "recipe": self._campaign.trial(number, values).model_dump(mode="json")}
+        while self._waiting or self._new:
+            number = self._waiting.pop(0) if self._waiting else self._ask()
+            values = self._study.trial(number).values
+            try:
+                recipe = self._campaign.trial(number, values)
+            except RecipeError as error:
+                self._study.fail(number, str(error))
+                self._show({"trial": number, "event": "failed", "error": str(error)})
+                continue
+            self._numbers[trial_id] = number
+            self._show({"trial": number, "event": "start", "values": values})
+            return {"number": number, "recipe": recipe.model_dump(mode="json")}
+        return Searcher.FINISHED
+
+    def _ask(self) -> int:
+        self._new -= 1
+        return self._study.ask()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Store a validation."""
@@ -64,7 +72,7 @@ class StudySearch(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what became of a trial. A result without an outcome is one at which the scheduler stopped it."""
         number, result = self._numbers.pop(trial_id), result or {}
-        event = result.get(OUTCOME, "interrupted" if error or "validation" not in result else "stopped early")
+        event = result.get(OUTCOME, "lost" if error or "validation" not in result else "stopped early")
         if event == "finished":
             self._study.finish(number, result[self._metric_name])
         elif event == "failed":
@@ -73,8 +81,11 @@ class StudySearch(Searcher):
             self._validation(number, result)
             self._study.stop(number)
         else:
-            self._study.interrupt(number, result.get("error", "The process of the trial was lost."))
+            words = result.get("error", "The process of the trial was lost.")
+            self._study.interrupt(number, words, lost=event == "lost")
         trial = self._study.trial(number)
+        if trial.state == "parked":
+            event = "parked"
         self._show({"trial": number, "event": event, self._metric_name: trial.metric, "error": trial.error})
 
     def _validation(self, number: int, result: dict[str, Any]) -> None:

@@ -4,22 +4,27 @@ A key is a recipe's path, a value says how it is drawn:
 
     aunce.temperature: {log: [0.05, 1.0]}               between two bounds, evenly in the logarithm
     aunce.beta_majority: {uniform: [0.2, 1.2]}          between two bounds, evenly
+    batch.clips: {uniform: [16, 64], step: 16}          of whole numbers whole ones, here every sixteenth
     batch.clips: {choice: [32, 64]}                     one of these
+    optim.layer_decay: {log: [0.1, 1], when: {optim.encoder: [0.1, 0.3]}}    only where another value is one of these
     aunce.positive_weights: {weights: [highest, mean, view]}  how often each of these; the others never
 """
 
 import difflib
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from au_dist.config.files import parse
-from au_dist.config.paths import leaves, put
+from au_dist.config.paths import get, leaf_kind, leaves, put
 from au_dist.config.renamed import RENAMED
 from au_dist.config.section import Section
 from au_dist.core.errors import RecipeError
+from au_dist.core.seeds import rng
 from au_dist.methods import METHODS
 from au_dist.recipes.recipe import Recipe
 
@@ -35,26 +40,43 @@ FIXED = (
 )
 
 
+#: Combinations of values that are tried before anything starts: all, or so many drawn at random.
+COMBINATIONS = 2048
+
+Plain = bool | int | float | str
+
+
+#: How a value may be drawn.
+WAYS = ("log", "uniform", "choice", "weights")
+
+
 class Dimension(Section):
-    """How one value is drawn; exactly one of the four.
+    """How one value is drawn; exactly one of `log`, `uniform`, `choice` and `weights`.
 
     Attributes:
-        log: Bounds, evenly in the logarithm.
-        uniform: Bounds, evenly.
+        log: Bounds, evenly in the logarithm; of whole numbers whole ones.
+        uniform: Bounds, evenly; of whole numbers whole ones.
+        step: Of `uniform`: how far the values lie apart, from the first bound on.
         choice: The values.
+        when: Recipe value by path → the value or values with which this one is drawn; with others the recipe's own
+            stands.
         weights: Kinds of positives that take part; every share of them is equally likely at first.
     """
 
     log: tuple[float, float] | None = None
     uniform: tuple[float, float] | None = None
-    choice: tuple[bool | int | float | str, ...] | None = Field(None, min_length=1)
+    step: float | None = Field(None, gt=0)
+    choice: tuple[Plain, ...] | None = Field(None, min_length=1)
+    when: dict[str, Plain | tuple[Plain, ...]] = Field({})
     weights: tuple[Kind, ...] | None = Field(None, min_length=2)
 
     @model_validator(mode="after")
     def _one_way(self) -> "Dimension":
-        given = [name for name in Dimension.model_fields if getattr(self, name) is not None]
+        given = [name for name in WAYS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of {', '.join(Dimension.model_fields)}; given: {given or 'none'}")
+            raise ValueError(f"give exactly one of {', '.join(WAYS)}; given: {given or 'none'}")
+        if self.step is not None and self.uniform is None:
+            raise ValueError(f"step belongs to uniform, not to {given[0]}")
         for low, high in (bounds for bounds in (self.log, self.uniform) if bounds):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(f"the first bound must be below the second, both finite: [{low:g}, {high:g}]")
@@ -70,6 +92,10 @@ class Dimension(Section):
         if self.weights is not None:
             return [[float(kind == alone) for kind in KINDS] for alone in self.weights]
         return list(self.choice or self.log or self.uniform or ())
+
+    def applies(self, value: Callable[[str], Any]) -> bool:
+        """Return whether this is drawn, for a function that returns the recipe's value at a path."""
+        return all(value(path) in (one if isinstance(one, tuple) else (one,)) for path, one in self.when.items())
 
 
 Space = Mapping[str, Dimension]
@@ -133,20 +159,103 @@ def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Rec
             raise RecipeError(f"`{path}` has no effect on this recipe", where=place, found=f"{kind}: {name}")
         if (dimension.weights is not None) != (path == "aunce.positive_weights"):
             raise RecipeError("`weights` is how aunce.positive_weights is searched, and nothing else", where=place)
-        corners += [parse(Recipe, put(recipe, {path: value}), place) for value in dimension.extremes()]
+        _check_kind(path, dimension, place)
+        for other in dimension.when:
+            if other not in known or other == path:
+                raise RecipeError("`when` names no other value of a recipe", where=place, found=other)
+            if other in space and space[other].when:
+                raise RecipeError(
+                    f"`when` names `{other}`, which has a condition of its own",
+                    where=place,
+                    expected="a value that is always drawn, or one of the recipe's",
+                )
+        values = (whole(path, value) for value in dimension.extremes())
+        corners += [parse(Recipe, put(recipe, {path: value}), place) for value in values]
     return corners
+
+
+def whole(path: str, value: Any) -> Any:
+    """Return a bound as the recipe's value at a path: a whole number where it is one."""
+    return int(value) if leaf_kind(Recipe, path) is int and isinstance(value, float) else value
+
+
+def _check_kind(path: str, dimension: Dimension, place: str) -> None:
+    """Refuse a range on what is no number, and one of whole numbers that does not begin, end or go on with one."""
+    bounds = dimension.log or dimension.uniform
+    if bounds is None:
+        return
+    kind = leaf_kind(Recipe, path)
+    if kind not in (int, float):
+        raise RecipeError(f"`{path}` is no number", where=place, expected="choice: [...]", found="a range")
+    step = dimension.step
+    if kind is int and not all(float(number).is_integer() for number in (*bounds, step or 1)):
+        raise RecipeError(
+            f"`{path}` is a whole number",
+            where=place,
+            expected="whole bounds, and a whole step",
+            found=f"{list(bounds)}" + (f", step {step:g}" if step else ""),
+        )
+    low, high, apart = (Decimal(str(number)) for number in (*bounds, step or 1))
+    if step and (rest := (high - low) % apart):
+        raise RecipeError(
+            "The range does not end on one of its steps",
+            where=place,
+            expected=f"an end such as {float(high - rest):g}",
+            found=f"{list(bounds)}, step {step:g}",
+        )
+
+
+def combinations(space: Space, base: Recipe) -> Iterator[dict[str, Any]]:
+    """Yield values by path that a study may draw: all of a small space, of a large one many drawn at random."""
+    by_name = distributions(space)
+    listed = {name: _all_of(distribution) for name, distribution in by_name.items()}
+    if math.prod(len(values) if values else COMBINATIONS + 1 for values in listed.values()) <= COMBINATIONS:
+        for row in itertools.product(*[values or [] for values in listed.values()]):
+            yield values_of(space, dict(zip(listed, row, strict=True)), base)
+        return
+    random = rng(0, "combinations")
+    for _ in range(COMBINATIONS):
+        yield values_of(space, {name: _drawn(one, random) for name, one in by_name.items()}, base)
+
+
+def _all_of(distribution: Any) -> list[Any] | None:
+    """Return the values of a distribution; None of one that has too many."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        span = range(distribution.low, distribution.high + 1, distribution.step)
+        return list(span) if len(span) <= COMBINATIONS else None
+    if distribution.step:
+        count = round((distribution.high - distribution.low) / distribution.step) + 1
+        steps = [distribution.low + index * distribution.step for index in range(min(count, COMBINATIONS + 1))]
+        return steps if count <= COMBINATIONS else None
+    return None
+
+
+def _drawn(distribution: Any, random: Any) -> Any:
+    if values := _all_of(distribution):
+        return values[int(random.integers(len(values)))]
+    low, high = distribution.low, distribution.high
+    log = distribution.log
+    drawn = math.exp(random.uniform(math.log(low), math.log(high))) if log else random.uniform(low, high)
+    return min(max(round(drawn), low), high) if isinstance(low, int) else drawn
 
 
 def distributions(space: Space) -> dict[str, Any]:
     """Return Optuna's distributions by parameter name; weights of k kinds are k - 1 parameters."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     by_name: dict[str, Any] = {}
     for path, dimension in space.items():
-        if dimension.log:
-            by_name[parameter_of(path)] = FloatDistribution(*dimension.log, log=True)
-        elif dimension.uniform:
-            by_name[parameter_of(path)] = FloatDistribution(*dimension.uniform)
+        if bounds := dimension.log or dimension.uniform:
+            log, step = dimension.log is not None, dimension.step
+            if leaf_kind(Recipe, path) is int:
+                low, high = map(int, bounds)
+                by_name[parameter_of(path)] = IntDistribution(low, high, log=log, step=int(step or 1))
+            else:
+                by_name[parameter_of(path)] = FloatDistribution(*bounds, log=log, step=step)
         elif dimension.choice:
             by_name[parameter_of(path)] = CategoricalDistribution(dimension.choice)
         else:
@@ -154,8 +263,14 @@ def distributions(space: Space) -> dict[str, Any]:
     return by_name
 
 
-def values_of(space: Space, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe's values by path for a trial's parameters."""
+def values_of(space: Space, parameters: Mapping[str, Any], base: Recipe) -> dict[str, Any]:
+    """Return the recipe's values by path for a trial's parameters; without those whose condition does not hold.
+
+    Args:
+        space: The space.
+        parameters: All parameters of a trial: what has no effect is drawn too.
+        base: The recipe that trials start from.
+    """
     values: dict[str, Any] = {}
     for path, dimension in space.items():
         if dimension.weights:
@@ -164,7 +279,11 @@ def values_of(space: Space, parameters: Mapping[str, Any]) -> dict[str, Any]:
             values[path] = [share.get(kind, 0.0) for kind in KINDS]
         else:
             values[path] = parameters[parameter_of(path)]
-    return values
+
+    def value(path: str) -> Any:
+        return values[path] if path in values else get(base, path)
+
+    return {path: values[path] for path, dimension in space.items() if dimension.applies(value)}
 
 
 def simplex(uniforms: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from au_dist.core.errors import StorageError
+from au_dist.core.errors import RecipeError, StorageError
 from au_dist.core.seeds import rng
 from au_dist.storage.store import Store
 from au_dist.tuning.campaign import Campaign
@@ -24,13 +24,20 @@ JOURNAL = "study.journal"
 STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "unfinished"}
 
 
+#: What a trial carries that the constraints did not allow, and one that was lost.
+OUTSIDE, LOST = "outside", "lost"
+
+#: Draws after which nothing more is tried, and losses without a new validation after which a trial is parked.
+MOST_DRAWS, MOST_LOSSES = 1000, 3
+
+
 @dataclass(frozen=True)
 class TrialState:
     """What the study knows of a trial.
 
     Attributes:
         number: The trial's number.
-        state: One of the values of `STATES`.
+        state: One of the values of `STATES`, or ``parked``: lost again and again without getting further.
         values: Recipe values by path.
         history: Metric by validation, which count from 1.
         error: Why it failed or was interrupted.
@@ -63,15 +70,16 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna, self._campaign, self._journal = optuna, campaign, journal
-        self._distributions = distributions(campaign.space)
+        self._distributions, self._base = distributions(campaign.space), campaign.base()
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         self._study = optuna.create_study(
             storage=self._storage, study_name=campaign.name, direction="maximize", load_if_exists=True
         )
 
     def trials(self) -> list[TrialState]:
-        """Return all trials in the order of their numbers."""
-        return [self._state(trial) for trial in self._study.get_trials(deepcopy=False)]
+        """Return all trials in the order of their numbers, without draws that the constraints did not allow."""
+        trials = self._study.get_trials(deepcopy=False)
+        return [self._state(trial) for trial in trials if OUTSIDE not in trial.user_attrs]
 
     def trial(self, number: int) -> TrialState:
         """Return one trial."""
@@ -81,15 +89,28 @@ class Study:
         """Return the number of a new trial, its parameters drawn and stored.
 
         The draw belongs to (campaign's seed, number) and to what is known of earlier trials: a campaign that was
-        interrupted goes on as it would have done.
+        interrupted goes on as it would have done. What the constraints do not allow is drawn again, under the next
+        number.
+
+        Raises:
+            RecipeError: They allow next to nothing.
         """
-        number = len(self._study.get_trials(deepcopy=False))
-        seed = int(rng(self._campaign.seed, "campaign", number).integers(2**32))
-        self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-        trial = self._study.ask(self._distributions)
-        assert trial.number == number
-        self._publish()
-        return number
+        for _ in range(MOST_DRAWS):
+            number = len(self._study.get_trials(deepcopy=False))
+            seed = int(rng(self._campaign.seed, "campaign", number).integers(2**32))
+            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+            trial = self._study.ask(self._distributions)
+            assert trial.number == number
+            if self._campaign.allows(self.trial(number).values):
+                self._publish()
+                return number
+            self._storage.set_trial_user_attr(self._id(number), OUTSIDE, True)
+            self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
+        raise RecipeError(
+            "The constraints leave next to nothing of what is drawn",
+            where=f"{self._campaign.place.uri}, constraints",
+            found=f"{MOST_DRAWS} draws, none of which fulfils them",
+        )
 
     def report(self, number: int, validation: int, value: float) -> None:
         """Store a validation of a trial; one that is stored already stays as it is."""
@@ -113,16 +134,32 @@ class Study:
         self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
         self._publish()
 
-    def interrupt(self, number: int, error: str) -> None:
-        """Note why a trial did not come to its end; it remains to be done."""
+    def interrupt(self, number: int, error: str, lost: bool = False) -> None:
+        """Note why a trial did not come to its end; it remains to be done.
+
+        Args:
+            number: The trial.
+            error: Why.
+            lost: Nothing outside it was the reason, as far as is known: after `MOST_LOSSES` without a new validation it
+                is parked.
+        """
+        trial = self._study.get_trials(deepcopy=False)[number]
         self._storage.set_trial_user_attr(self._id(number), "error", error)
+        if lost:
+            before = trial.user_attrs.get(LOST, {"validations": 0, "times": 0})
+            reached = len(trial.intermediate_values)
+            times = before["times"] + 1 if reached == before["validations"] else 1
+            self._storage.set_trial_user_attr(self._id(number), LOST, {"validations": reached, "times": times})
         self._publish()
 
     def _state(self, trial: Any) -> TrialState:
+        state = STATES[trial.state.name]
+        if state == "unfinished" and trial.user_attrs.get(LOST, {"times": 0})["times"] >= MOST_LOSSES:
+            state = "parked"
         return TrialState(
             number=trial.number,
-            state=STATES[trial.state.name],
-            values=values_of(self._campaign.space, trial.params),
+            state=state,
+            values=values_of(self._campaign.space, trial.params, self._base),
             history=dict(sorted(trial.intermediate_values.items())),
             error=trial.user_attrs.get("error") if trial.state.name in ("FAIL", "RUNNING") else None,
         )

@@ -71,8 +71,8 @@ class Training:
         """Return the next validation, or at last what became of the run.
 
         A validation has ``validation`` (from 1), ``step``, the metrics and ``rung``. The outcome is ``finished`` with
-        the run's best metric, ``failed`` (this recipe cannot be trained) or ``interrupted`` (something outside it went
-        wrong, it can be taken up again), the two with an ``error``.
+        the run's best metric, ``failed`` (this recipe cannot be trained), ``interrupted`` (something outside it went
+        wrong, it can be taken up again) or ``lost`` (nobody knows why), the three with an ``error``.
         """
         if self.past:
             return self._validation(self.past.pop(0))
@@ -108,17 +108,23 @@ class Training:
         """Train; the thread's last word is the outcome."""
         try:
             result = train(self.recipe, callbacks=(Ask(self.mailbox, self.verdicts),))
-        except (StorageError, ClusterError, RunStoppedError) as error:
-            self.outcome = {OUTCOME: "interrupted", "error": str(error)}
-        except AuDistError as error:
-            self.outcome = {OUTCOME: "failed", "error": str(error)}
         except Exception as error:  # noqa: BLE001
-            self.outcome = {OUTCOME: "interrupted", "error": f"{type(error).__name__}: {error}"[:500]}
+            self.outcome = outcome_of(error)
         else:
             if result["best"] is not None:
                 self.outcome = {OUTCOME: "finished", result["metric"]: result["best"]}
             else:
                 self.outcome = {OUTCOME: "failed", "error": f"{result['metric']} is no number at any validation."}
+
+
+def outcome_of(error: Exception) -> dict[str, Any]:
+    """Return what becomes of a trial that ends in an error."""
+    match error:
+        case StorageError() | ClusterError() | RunStoppedError():
+            return {OUTCOME: "interrupted", "error": str(error)}
+        case AuDistError():
+            return {OUTCOME: "failed", "error": str(error)}
+    return {OUTCOME: "lost", "error": f"{type(error).__name__}: {error}"[:500]}
 
 
 def past_validations(run: Store, step: int) -> list[dict[str, Any]]:
@@ -133,17 +139,22 @@ class Trial(tune.Trainable):
     """What Ray Tune calls, in a process of its own."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start the run of a trial's configuration."""
-        recipe = Recipe.model_validate(config["recipe"])
-        os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-        os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.workers.start_timeout_s)
-        self.training = Training(recipe)
+        """Start the run of a trial's configuration; where it cannot be, the first step says why."""
+        self.training: Training | None = None
+        try:
+            recipe = Recipe.model_validate(config["recipe"])
+            os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
+            os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.workers.start_timeout_s)
+            self.training = Training(recipe)
+        except Exception as error:  # noqa: BLE001
+            self.refused = outcome_of(error)
 
     def step(self) -> dict[str, Any]:
         """Return the next validation or the outcome."""
-        message = self.training.next()
+        message = self.refused if self.training is None else self.training.next()
         return {**message, "done": OUTCOME in message}
 
     def cleanup(self) -> None:
         """End the run if it is under way: early stopping."""
-        self.training.stop()
+        if self.training is not None:
+            self.training.stop()

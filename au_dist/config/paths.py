@@ -25,6 +25,27 @@ def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
     return paths
 
 
+def leaf_kind(model: type[BaseModel], path: str) -> type | None:
+    """Return ``int``, ``float`` or ``bool`` where a plain value is one, alone or beside None; None of all others."""
+    name, _, rest = path.partition(".")
+    annotation = model.model_fields[name].annotation
+    if rest:
+        inner = section_in(annotation)
+        assert inner is not None
+        return leaf_kind(inner, rest)
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    found = [kind for kind in kinds if kind is not type(None)]
+    return found[0] if found and found[0] in (int, float, bool) else None
+
+
+def get(section: BaseModel, path: str) -> Any:
+    """Return the value at a path; None below a section that is None."""
+    found: Any = section
+    for name in path.split("."):
+        found = None if found is None else getattr(found, name)
+    return found
+
+
 def put(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of raw sections with values at paths; sections on the way are made.
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from campaign_files import write_campaign
 
-from au_dist.tuning.campaign import EarlyStopping, load_campaign
+from au_dist.core.errors import RecipeError
+from au_dist.tuning.campaign import Campaign, EarlyStopping, load_campaign
 from au_dist.tuning.search import Halving, StudySearch
 from au_dist.tuning.study import TrialState, open_study
+from au_dist.tuning.trial import Trial
 
 CONTINUE, STOP = "CONTINUE", "STOP"
 
@@ -46,7 +48,7 @@ def test_each_outcome_finds_its_way_into_the_study(tmp_path: Path) -> None:
         (1, "stopped early"),
         (2, "failed"),
         (3, "validation"),
-        (3, "interrupted"),
+        (3, "lost"),
     ]
     with open_study(campaign) as study:
         search = StudySearch(campaign, study, shown.append)
@@ -97,3 +99,92 @@ def test_the_last_validation_is_on_no_rung() -> None:
     assert halving.on_trial_result(None, new, last) == CONTINUE
     # Of the finished trial, too: its second validation set no bar for others.
     assert halving.on_trial_result(None, new, validation(2, 0.0)) == CONTINUE
+
+
+def lose(campaign: Campaign, error: str | None = None) -> list[str]:
+    """Take up a campaign of one trial, whose process is lost or interrupted at once; return what is shown of it."""
+    shown: list[dict[str, Any]] = []
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, shown.append)
+        if search.suggest("a") != StudySearch.FINISHED:
+            outcome = {"outcome": "interrupted", "error": error} if error else None
+            search.on_trial_complete("a", outcome, error=not error)
+    return [row["event"] for row in shown]
+
+
+def test_a_trial_that_is_lost_again_and_again_is_parked_with_its_reason(tmp_path: Path) -> None:
+    campaign = load_campaign(write_campaign(tmp_path, trials=1))
+    assert lose(campaign) == ["start", "lost"]
+    # What is outside is no trial's fault: it may be so for long.
+    assert [lose(campaign, "store away") for _ in range(4)] == [["start", "interrupted"]] * 4
+    assert lose(campaign) == ["start", "lost"]
+    assert lose(campaign) == ["start", "parked"]
+    assert lose(campaign) == []
+    with open_study(campaign) as study:
+        (trial,) = study.trials()
+        assert (trial.state, trial.error) == ("parked", "The process of the trial was lost.")
+        # Somebody mended something: it may get further, and then be lost as often again.
+        study.report(0, 1, 0.5)
+        study.interrupt(0, "lost", lost=True)
+        assert study.trial(0).state == "unfinished"
+    again = campaign.model_copy(update={"retry_parked": True})
+    assert [lose(again) for _ in range(3)] == [["start", "lost"], ["start", "parked"], ["start", "parked"]]
+
+
+def test_a_draw_that_the_recipe_refuses_has_failed_in_its_words(tmp_path: Path) -> None:
+    """No accepted file draws one; a study of a version that accepted more may hold it."""
+    swin = {"model": {"encoder": "swin_t"}}
+    path = write_campaign(tmp_path, trials=3, recipe=swin, space={"model.drop_path": {"uniform": [0.1, 0.5]}})
+    campaign = load_campaign(path)
+    strict = campaign.model_copy(update={"recipe": {**campaign.recipe, "model": {"encoder": "tiny"}}})
+    shown: list[dict[str, Any]] = []
+    with open_study(campaign) as study:
+        search = StudySearch(strict, study, shown.append)
+        assert search.suggest("a") == StudySearch.FINISHED
+        assert [trial.state for trial in study.trials()] == ["failed"] * 3
+    assert [row["event"] for row in shown] == ["failed"] * 3
+    assert "no sample can go round a block of the encoder `tiny`" in shown[0]["error"]
+
+
+def test_what_the_constraints_do_not_allow_is_drawn_again(tmp_path: Path) -> None:
+    space = {"batch.clips": {"uniform": [4, 32]}, "batch.contrast": {"uniform": [2, 8]}}
+    together = ["batch.clips % batch.contrast == 0", "batch.contrast % data.lanes == 0 and batch.clips < 30"]
+    campaign = load_campaign(write_campaign(tmp_path, trials=8, space=space, constraints=together))
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda row: None)
+        drawn = [search.suggest(str(turn))["recipe"]["batch"] for turn in range(8)]
+        assert search.suggest("x") == StudySearch.FINISHED
+        numbers = [trial.number for trial in study.trials()]
+    assert all(batch["clips"] % batch["contrast"] == 0 == batch["contrast"] % 2 for batch in drawn)
+    assert len(numbers) == 8
+    assert numbers[-1] > 7
+
+
+@pytest.mark.parametrize(
+    ("keys", "match"),
+    [
+        ({"constraints": ["batch.clips"]}, "cannot be read"),
+        ({"constraints": ["__import__('os') == 1"]}, "cannot be read"),
+        ({"constraints": ["batch.clips.__class__ == 1"]}, "no value `batch.clips.__class__`"),
+        ({"constraints": ["1 < 2"]}, "cannot be read"),
+        ({"constraints": ["batch.clip > 2"]}, "Did you mean `batch.clips`"),
+        ({"constraints": ["model.encoder + 1 > 2"]}, "cannot be computed"),
+        ({"constraints": ["aunce.temperature > 1"]}, "next to nothing.*Found 0 of 2048 combinations"),
+        ({"space": {"model.stages": {"choice": [3, 5]}, "model.encoder": {"choice": ["tiny", "swin_t"]}}}, "together"),
+        ({"space": {"model.drop_path": {"uniform": [0, 0.5]}}}, "no sample can go round"),
+    ],
+    ids=["no comparison", "program", "attribute", "constant", "name", "type", "empty", "combination", "alone"],
+)
+def test_a_campaign_that_could_not_be_drawn_from_is_refused(tmp_path: Path, keys: dict[str, Any], match: str) -> None:
+    with pytest.raises(RecipeError, match=match) as caught:
+        load_campaign(write_campaign(tmp_path, **keys))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_stands_in_the_way_of_a_trial_is_its_outcome(tmp_path: Path) -> None:
+    campaign = load_campaign(write_campaign(tmp_path, shards=tmp_path / "nowhere"))
+    trial = Trial({"recipe": campaign.trial(0, {}).model_dump(mode="json")})
+    found = trial.train()
+    assert (found["outcome"], found["done"]) == ("failed", True)
+    assert "nowhere" in found["error"]
+    trial.stop()
