@@ -27,6 +27,7 @@ from au_dist.config.sections import NO_FILES
 from au_dist.core.errors import RecipeError
 from au_dist.recipes.files import PLACES
 from au_dist.recipes.recipe import Recipe
+from au_dist.runs.leases import LEASE
 from au_dist.storage.store import Store, open_store
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.constraints import holds, paths_of
@@ -35,7 +36,7 @@ from au_dist.tuning.space import Dimension, check_space, combinations, parse_spa
 CAMPAIGN = "campaign.yaml"
 
 #: What a campaign whose trials all failed has written.
-WRITTEN = (CAMPAIGN, "study.journal", "tune", "runs", ".lock")
+WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock")
 
 #: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
 SHARDS = "# shards "

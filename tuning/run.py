@@ -3,12 +3,13 @@
 import fcntl
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from au_dist.core.errors import AuDistError, RecipeError, TrainError
+from au_dist.core.errors import AuDistError, RecipeError, ResumeError, TrainError
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
@@ -16,7 +17,10 @@ from au_dist.tuning.campaign import Campaign, check_combinations, claim, load_ca
 from au_dist.tuning.fit import trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
-from au_dist.tuning.study import Study, open_study
+from au_dist.tuning.study import Study, TrialState, open_study
+
+if TYPE_CHECKING:
+    from au_dist.tuning.search import StudySearch
 
 Show = Callable[[str], None]
 
@@ -40,6 +44,7 @@ def run_campaign(
     nodes: Sequence[Mapping[str, float]],
     show: Show = lambda text: None,
     note: Show = lambda text: None,
+    stop: threading.Event | None = None,
 ) -> CampaignResult:
     """Run a campaign, resume it, or find it complete; Ray must be connected.
 
@@ -50,13 +55,16 @@ def run_campaign(
         show: Called in this process with a line of text for each event: what is to be done, then starts, validations
             and ends of trials.
         note: Called with what a person should know before they begin.
+        stop: Set when trials are to store a checkpoint and stop, and no other is to begin.
 
     Returns:
         The table and the best trial, scored again from its checkpoint.
 
     Raises:
         ClusterError: Not even one trial fits on the cluster.
+        LeaseLostError: Another command goes on with the campaign.
         RecipeError: The campaign, its recipe or its space does not fit, or another of its name exists.
+        ResumeError: It was asked to stop.
         StorageError: The store fails; the same call goes on where it stopped.
         TrainError: No trial came to a result.
     """
@@ -65,10 +73,18 @@ def run_campaign(
     manifest = check_runs(campaign, path, note)
     campaign.place.parent.check()
     claim(campaign, manifest)
+    stop = stop or threading.Event()
     with _alone(campaign):
         with open_study(campaign) as study:
-            _search(campaign, study, at_once, show)
+            _search(campaign, study, at_once, show, stop)
             trials = study.trials()
+        if stop.is_set() and (left := _left(campaign, trials)):
+            raise ResumeError(
+                "The campaign was asked to stop",
+                where=campaign.place.uri,
+                found=f"{campaign.trials - left} of {campaign.trials} trials have ended",
+                fix="The same command goes on from there.",
+            )
         try:
             return conclude(campaign, trials, show)
         except TrainError:
@@ -105,7 +121,10 @@ def check_runs(campaign: Campaign, where: Path, note: Show) -> str:
 
 @contextmanager
 def _alone(campaign: Campaign) -> Iterator[None]:
-    """Keep a second driver on this machine away from a campaign in a folder; a bucket has no such lock."""
+    """Keep a second driver on this machine away from a campaign in a folder.
+
+    A bucket has no such lock: there the study's lease ends the driver that was first.
+    """
     if campaign.place.is_s3:
         yield
         return
@@ -121,15 +140,28 @@ def _alone(campaign: Campaign) -> Iterator[None]:
         yield
 
 
-def _search(campaign: Campaign, study: Study, at_once: int, show: Show) -> None:
+def _left(campaign: Campaign, trials: Sequence[TrialState]) -> int:
+    """Return how many trials have not ended."""
+    return max(0, campaign.trials - len(trials)) + sum(trial.state == "unfinished" for trial in trials)
+
+
+def _search(campaign: Campaign, study: Study, at_once: int, show: Show, stop: threading.Event) -> None:
     """Run the trials that are left."""
     os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
+    from au_dist.tuning.leaving import told
+    from au_dist.tuning.search import StudySearch
+
+    with told(stop) as leaving:
+        search = StudySearch(campaign, study, lambda event: show(line(event)), stop, leaving)
+        _run_trials(campaign, study, search, at_once, show)
+
+
+def _run_trials(campaign: Campaign, study: Study, search: "StudySearch", at_once: int, show: Show) -> None:
     from ray import tune
 
-    from au_dist.tuning.search import Halving, StudySearch
+    from au_dist.tuning.search import Halving
     from au_dist.tuning.trial import Trial
 
-    search = StudySearch(campaign, study, lambda event: show(line(event)))
     show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))
     if not search.left:
         return

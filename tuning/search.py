@@ -1,5 +1,6 @@
 """The search as Ray Tune sees it: who is tried next, who is stopped early."""
 
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +28,18 @@ class StudySearch(Searcher):
         campaign: The campaign.
         study: Its study.
         show: Called with a row for each event.
+        stop: Set when no other trial is to begin.
+        leaving: The name by which trials ask whether they are to stop (`au_dist.tuning.leaving`).
     """
 
-    def __init__(self, campaign: Campaign, study: Study, show: Show) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        study: Study,
+        show: Show,
+        stop: threading.Event | None = None,
+        leaving: str | None = None,
+    ) -> None:
         super().__init__()
         self._campaign, self._study, self._show = campaign, study, show
         self._metric_name = campaign.base().metric
@@ -38,6 +48,11 @@ class StudySearch(Searcher):
         self._waiting = [trial.number for trial in trials if trial.state in taken_up]
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
+        self._stop, self._leaving = stop or threading.Event(), leaving
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what Tune writes of it, which nothing reads; an event cannot be written."""
+        return {name: value for name, value in self.__dict__.items() if name != "_stop"}
 
     @property
     def left(self) -> int:
@@ -46,7 +61,7 @@ class StudySearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """Return the configuration of the next trial, or that there is none."""
-        while self._waiting or self._new:
+        while (self._waiting or self._new) and not self._stop.is_set():
             number = self._waiting.pop(0) if self._waiting else self._ask()
             values = self._study.trial(number).values
             try:
@@ -57,7 +72,7 @@ class StudySearch(Searcher):
                 continue
             self._numbers[trial_id] = number
             self._show({"trial": number, "event": "start", "values": values})
-            return {"number": number, "recipe": recipe.model_dump(mode="json")}
+            return {"number": number, "recipe": recipe.model_dump(mode="json"), "leaving": self._leaving}
         return Searcher.FINISHED
 
     def _ask(self) -> int:

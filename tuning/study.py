@@ -14,6 +14,7 @@ from typing import Any
 
 from au_dist.core.errors import RecipeError, StorageError
 from au_dist.core.seeds import rng
+from au_dist.runs.leases import acquire, check_lease
 from au_dist.storage.store import Store
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.space import distributions, values_of
@@ -61,15 +62,17 @@ class Study:
     Args:
         campaign: The campaign.
         journal: The journal on this disk; made when it is not there.
+        lease: The word by which this driver holds the campaign; another that takes it ends this one.
     """
 
-    def __init__(self, campaign: Campaign, journal: Path) -> None:
+    def __init__(self, campaign: Campaign, journal: Path, lease: str) -> None:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna, self._campaign, self._journal = optuna, campaign, journal
+        self._lease = lease
         self._distributions, self._base = distributions(campaign.space), campaign.base()
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         self._study = optuna.create_study(
@@ -169,23 +172,24 @@ class Study:
         return int(self._storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def _publish(self) -> None:
+        check_lease(self._campaign.place, self._lease, "campaign")
         self._campaign.place.upload(self._journal, JOURNAL)
 
 
 @contextmanager
 def open_study(campaign: Campaign) -> Iterator[Study]:
-    """Yield a campaign's study, as its place in storage has it, or a new one.
+    """Yield a campaign's study, as its place in storage has it, or a new one; whoever had it may write no more.
 
     Raises:
         StorageError: The store fails, or the study there cannot be read.
     """
     place: Store = campaign.place
     with tempfile.TemporaryDirectory(prefix="au-dist-study-") as folder:
-        journal = Path(folder) / JOURNAL
+        journal, lease = Path(folder) / JOURNAL, acquire(place)
         if place.exists(JOURNAL):
             place.download(JOURNAL, journal)
         try:
-            study = Study(campaign, journal)
+            study = Study(campaign, journal, lease)
         except (ValueError, KeyError) as error:
             raise StorageError(
                 "The campaign's study cannot be read",

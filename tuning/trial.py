@@ -4,6 +4,7 @@ import json
 import math
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
@@ -18,12 +19,16 @@ from au_dist.runs.train import train
 from au_dist.storage.store import Store
 from au_dist.train.plan import worker_counts
 from au_dist.train.record import METRICS
+from au_dist.tuning.leaving import asker
 
 #: What a trial reports last.
 OUTCOME = "outcome"
 
 #: When a scheduler may judge; absent at the last validation, because stopping a finished trial saves nothing.
 RUNG = "rung"
+
+#: Why a trial has not begun that was drawn when its campaign was asked to stop.
+NOT_BEGUN = "The campaign was asked to stop before this trial began."
 
 #: Seconds that a run which is stopped early may take to let go of its workers.
 STOP_TIMEOUT_S = 60.0
@@ -56,15 +61,17 @@ class Training:
 
     Args:
         recipe: The run; where it was begun before, its validations of then come first.
+        asked_to_stop: Says whether it is to store a checkpoint and stop.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, asked_to_stop: Callable[[], bool] = lambda: False) -> None:
         context = make_context(recipe)
         self.recipe, self.plan = recipe, context.plan(worker_counts(recipe)[-1])
         self.past = past_validations(context.run, context.resume_step()[0])
         self.mailbox, self.verdicts = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         self.outcome: dict[str, Any] = {}
         self.asked = False
+        self.leaving, self.asked_to_stop = threading.Event(), asked_to_stop
         self.thread: threading.Thread | None = None
 
     def next(self) -> dict[str, Any]:
@@ -77,10 +84,14 @@ class Training:
         if self.past:
             return self._validation(self.past.pop(0))
         if self.thread is None:
+            if self.asked_to_stop():
+                return {OUTCOME: "interrupted", "error": NOT_BEGUN}
             self.thread = threading.Thread(target=self._run, name=self.recipe.name, daemon=True)
             self.thread.start()
         self._answer(True)
         while self.thread.is_alive():
+            if self.asked_to_stop():
+                self.leaving.set()
             try:
                 metrics = self.mailbox.get(timeout=0.5)
             except Empty:
@@ -107,7 +118,7 @@ class Training:
     def _run(self) -> None:
         """Train; the thread's last word is the outcome."""
         try:
-            result = train(self.recipe, callbacks=(Ask(self.mailbox, self.verdicts),))
+            result = train(self.recipe, callbacks=(Ask(self.mailbox, self.verdicts),), stop=self.leaving)
         except Exception as error:  # noqa: BLE001
             self.outcome = outcome_of(error)
         else:
@@ -145,7 +156,7 @@ class Trial(tune.Trainable):
             recipe = Recipe.model_validate(config["recipe"])
             os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
             os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.workers.start_timeout_s)
-            self.training = Training(recipe)
+            self.training = Training(recipe, asker(config.get("leaving")))
         except Exception as error:  # noqa: BLE001
             self.refused = outcome_of(error)
 

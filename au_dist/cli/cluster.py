@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from au_dist.cli.options import Address, Overrides, RecipeFile, check_fits, ray
-from au_dist.cli.terminal import note, say, table
+from au_dist.cli.terminal import asked_to_stop, note, say, table
 from au_dist.core.errors import ClusterError
 
 app = typer.Typer()
@@ -28,11 +28,11 @@ def tune_run(
     from au_dist.tuning.campaign import load_campaign
 
     load_campaign(campaign, overrides or [], note)  # what can be refused at once need not wait for Ray
-    with ray(address):
+    with ray(address), asked_to_stop() as stop:
         from au_dist.cluster.preflight import cluster_resources
         from au_dist.tuning.run import run_campaign
 
-        result = run_campaign(campaign, overrides or [], cluster_resources(), show=say, note=note)
+        result = run_campaign(campaign, overrides or [], cluster_resources(), show=say, note=note, stop=stop)
     table(result.columns, result.rows)
     say(result.summary)
 

@@ -25,8 +25,8 @@ def acquire(run: Store, word: str | None = None) -> str:
     return word
 
 
-def check_lease(run: Store, word: str) -> None:
-    """Check that the command that knows a word still holds the lease on a run.
+def check_lease(run: Store, word: str, what: str = "run") -> None:
+    """Check that the command that knows a word still holds the lease on a run, or on a campaign.
 
     Raises:
         LeaseLostError: Another command has taken it.
@@ -34,7 +34,7 @@ def check_lease(run: Store, word: str) -> None:
     lease = json.loads(run.read(LEASE))
     if lease["word"] != word:
         raise LeaseLostError(
-            "Another command has taken over this run",
+            f"Another command has taken over this {what}",
             where=run.uri,
             found=f"one on {lease['host']}, since {lease['since']}",
             fix="Let that one go on; a second one needs another name.",

@@ -158,9 +158,13 @@ def tune(folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_campaign_whose_driver_is_killed_goes_on(own_folder: Path, joined: None) -> None:
-    """A trial has been validated, but not finished, when the driver dies; the cluster lives on."""
-    longer = {"optim": {"epochs": 8}}
+    """A trial has been validated, but not finished, when the driver dies; the cluster lives on.
+
+    The next driver is asked to stop, and the one after that comes to the end.
+    """
+    longer = {"optim": {"epochs": 12}}
     path = write_campaign(own_folder, "shards", recipe=longer, early_stopping=None, trials=1)
     first = tune(own_folder)
     assert first.stdout is not None
@@ -181,8 +185,22 @@ def test_a_campaign_whose_driver_is_killed_goes_on(own_folder: Path, joined: Non
     assert 1 in before.history
 
     second = tune(own_folder)
-    text, _ = second.communicate(timeout=240)
-    assert second.returncode == 0, text
+    assert second.stdout is not None
+    for line in second.stdout:
+        if line.startswith("trial 0  validation"):
+            break
+    second.send_signal(signal.SIGTERM)
+    said, _ = second.communicate(timeout=240)
+    assert second.returncode == 75, said
+    assert re.search(r"trial 0  interrupted  .*The run was asked to stop.* of 36, stored", said), said
+    with open_study(campaign) as study:
+        (stopped,) = study.trials()
+    assert stopped.state == "unfinished"
+    assert f"step {checkpoint.steps(campaign.place.at('runs/trial-00000'))[-1]} of 36, stored" in said
+
+    third = tune(own_folder)
+    text, _ = third.communicate(timeout=240)
+    assert third.returncode == 0, text
     assert "was imported" not in text
     assert "1 trial, 1 left to run, 1 at once" in text
     assert "trial 0  validation 1 " not in text
@@ -190,5 +208,5 @@ def test_a_campaign_whose_driver_is_killed_goes_on(own_folder: Path, joined: Non
         (after,) = study.trials()
     assert after.state == "finished"
     assert after.values == before.values
-    assert list(after.history) == list(range(1, 9))
+    assert list(after.history) == list(range(1, longer["optim"]["epochs"] + 1))
     assert before.history.items() <= after.history.items()

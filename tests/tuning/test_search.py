@@ -1,5 +1,6 @@
 """What Ray Tune is told: which trial is next, what became of one, who is stopped."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -144,6 +145,16 @@ def test_a_draw_that_the_recipe_refuses_has_failed_in_its_words(tmp_path: Path) 
         assert [trial.state for trial in study.trials()] == ["failed"] * 3
     assert [row["event"] for row in shown] == ["failed"] * 3
     assert "no sample can go round a block of the encoder `tiny`" in shown[0]["error"]
+
+
+def test_a_search_that_is_asked_to_stop_begins_no_other_trial(tmp_path: Path) -> None:
+    campaign, stop = load_campaign(write_campaign(tmp_path, trials=3)), threading.Event()
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda row: None, stop, "somebody")
+        assert search.suggest("a")["leaving"] == "somebody"
+        stop.set()
+        assert search.suggest("b") == StudySearch.FINISHED
+        assert len(study.trials()) == 1
 
 
 def test_what_the_constraints_do_not_allow_is_drawn_again(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from campaign_files import write_campaign
 from s3_fixture import S3Store
 
-from au_dist.core.errors import StorageError
+from au_dist.core.errors import LeaseLostError, StorageError
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.study import JOURNAL, Study, open_study
 
@@ -64,6 +64,17 @@ def test_what_became_of_trials_is_kept(campaign: Campaign) -> None:
     assert [trial.metric for trial in trials] == [0.75, 0.25, float("-inf"), 0.3, float("-inf")]
     assert [trial.error for trial in trials] == [None, None, "no good", "store away", None]
     assert all(0.05 <= trial.values["aunce.temperature"] <= 1 for trial in trials)
+
+
+def test_a_driver_whose_campaign_is_taken_over_writes_no_more(campaign: Campaign) -> None:
+    with open_study(campaign) as first:
+        first.ask()
+        with open_study(campaign) as second:
+            second.ask()
+        with pytest.raises(LeaseLostError, match="taken over this campaign"):
+            first.ask()
+    with open_study(campaign) as third:
+        assert len(third.trials()) == 2
 
 
 def test_a_damaged_study_is_refused(campaign: Campaign) -> None:
