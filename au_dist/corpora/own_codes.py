@@ -15,7 +15,10 @@ from au_dist.corpora.timed import Span
 #: Cells that say that an action unit occurs, and nothing of its intensity.
 MARKS = ("x", "yes", "true", "present")
 
-STATE = "Say from which code an action unit occurs: --occurs-from 1; or name a column of intensities AU12_r."
+STATE = (
+    "Say from which code an action unit occurs (of probabilities: --occurs-from 0.5); or name a column of intensities "
+    "AU12_r."
+)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,11 @@ def plan_batches(recipe: Recipe, epoch_clips: int, world: int) -> BatchPlan:
         raise RecipeError("batch.contrast must divide batch.clips", expected=f"a divisor of {clips}", found=contrast)
     if contrast % lanes:
         raise RecipeError(
-            "data.lanes must divide the contrast set", expected=f"a divisor of {contrast}", found=f"data.lanes={lanes}"
+            "data.lanes must divide the contrast set",
+            where="batch.contrast" if recipe.batch.contrast else "batch.clips",
+            expected=f"a divisor of {contrast}",
+            found=f"data.lanes={lanes}",
+            fix="Choose a multiple of data.lanes, or another data.lanes before the run starts.",
         )
     lanes_of(0, world, lanes)
     if epoch_clips < clips:

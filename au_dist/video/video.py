@@ -6,8 +6,9 @@ frame rate survives. Display matrices and non-square pixels are undone.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -218,7 +219,10 @@ def _decoded(
 
 def _upright(frame: "av.VideoFrame", aspect: float, notes: list[str] | None) -> tuple[np.ndarray, Orientation]:
     width = frame.width if aspect == 1.0 else max(1, round(frame.width * aspect))
-    rgb_HWC = frame.to_ndarray(format="rgb24", width=width)
+    deep = any(component.bits > 8 for component in frame.format.components)
+    rgb_HWC = (
+        _filtered(frame, width) if deep or frame.interlaced_frame else frame.to_ndarray(format="rgb24", width=width)
+    )
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return rgb_HWC, AS_STORED
@@ -226,6 +230,21 @@ def _upright(frame: "av.VideoFrame", aspect: float, notes: list[str] | None) -> 
     if not exact:
         note(notes, "the file asks to be turned by no quarter of a circle: turned by the nearest")
     return orientation.upright(rgb_HWC), orientation
+
+
+def _filtered(frame: "av.VideoFrame", width: int) -> np.ndarray:
+    """Return colours of a frame by FFmpeg's filters, which know where those of fields and of deep frames lie."""
+    import av.filter
+
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+    )
+    scale, colours = graph.add("scale", f"{width}:{frame.height}"), graph.add("format", "rgb24")
+    graph.link_nodes(source, scale, colours, graph.add("buffersink")).configure()
+    graph.push(frame)
+    found: Any = graph.pull()
+    return np.asarray(found.to_ndarray())
 
 
 def _open(path: Path) -> "av.container.InputContainer":
