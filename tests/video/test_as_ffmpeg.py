@@ -33,7 +33,7 @@ KINDS = {
     "hevc.mp4": HEVC,
     "hevc.mkv": HEVC,
     "interlaced.mp4": (*H264, "-flags", "+ilme+ildct"),
-    "interlaced.ts": (*MPEG2, "-flags", "+ilme+ildct", "-top", "1"),
+    "interlaced.ts": (*MPEG2, "-flags", "+ilme+ildct", "-vf", "setfield=tff"),
     "deep.mov": (*HEVC[:-1], "yuv420p10le"),
     "mpeg4.avi": MPEG4,
     "mpeg4.mkv": MPEG4,
