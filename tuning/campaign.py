@@ -42,7 +42,7 @@ WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock")
 SHARDS = "# shards "
 
 #: Keys that may change between two runs of one campaign.
-FREE = ("campaigns", "trials", "concurrent", "retry_parked")
+FREE = ("campaigns", "trials", "concurrent", "retry_parked", "constraints")
 
 
 #: As many clips as any plan may need, where the shards are not known yet.
@@ -220,12 +220,17 @@ def _keys_now(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if isinstance(space, dict):
         notes += [f"`{path}` is called `{path_now(path)}` now" for path in space if path_now(str(path)) != path]
         space = {
-            path_now(str(path)): {"weights" if key == "odds" else key: value for key, value in dimension.items()}
-            if isinstance(dimension, dict)
-            else dimension
+            path_now(str(path)): _dimension_now(dimension) if isinstance(dimension, dict) else dimension
             for path, dimension in space.items()
         }
     return {**raw, "recipe": recipe, "space": space}, notes
+
+
+def _dimension_now(raw: dict[str, Any]) -> dict[str, Any]:
+    now = {"weights" if key == "odds" else key: value for key, value in raw.items()}
+    if isinstance(when := now.get("when"), dict):
+        now["when"] = {path_now(str(path)): value for path, value in when.items()}
+    return now
 
 
 def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
@@ -307,4 +312,10 @@ def _meaning(text: str) -> dict[str, Any]:
     recipe = Recipe.model_validate(raw["recipe"])
     outside = ("name", "runs", "shards", "workers")
     kept = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
-    return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric})}
+    space = {path: _spelt(dimension) for path, dimension in raw["space"].items()}
+    return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric}), "space": space}
+
+
+def _spelt(dimension: dict[str, Any]) -> dict[str, Any]:
+    """Return a raw dimension with every key that there is now."""
+    return Dimension.model_validate(dimension).model_dump(mode="json", exclude_none=True)

@@ -43,11 +43,11 @@ def paths_of(text: str, where: object) -> list[str]:
     """
     try:
         tree = ast.parse(text, mode="eval").body
-        strange = [node for node in ast.walk(tree) if not isinstance(node, _KNOWN)]
+        known = all(isinstance(node, _KNOWN) for node in ast.walk(tree)) and _compares(tree)
         paths = list(_paths(tree))
-    except (SyntaxError, ValueError):
-        strange, paths, tree = [], [], ast.Constant(0)
-    if strange or not paths or not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        known, paths = False, []
+    if not known or not paths:
         raise RecipeError(
             "This constraint cannot be read",
             where=where,
@@ -69,8 +69,18 @@ def holds(text: str, value: Callable[[str], Any]) -> bool:
     """
     try:
         return bool(_computed(ast.parse(text, mode="eval").body, value))
-    except (ZeroDivisionError, TypeError) as error:
+    except (ArithmeticError, TypeError, RecursionError) as error:
         raise RecipeError("A constraint cannot be computed", where=text, found=error) from error
+
+
+def _compares(node: ast.AST) -> bool:
+    """Return whether what is joined are comparisons."""
+    match node:
+        case ast.BoolOp(values=parts):
+            return all(_compares(part) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            return _compares(inner)
+    return isinstance(node, ast.Compare)
 
 
 def _paths(node: ast.AST) -> Iterator[str]:
@@ -99,12 +109,19 @@ def _computed(node: ast.AST, value: Callable[[str], Any]) -> Any:
         case ast.UnaryOp(op=ast.Not(), operand=inner):
             return not _computed(inner, value)
         case ast.UnaryOp(operand=inner):
-            return -_computed(inner, value)
+            return -_number(inner, value)
         case ast.BinOp(left=left, op=op, right=right):
-            return _ARITHMETIC[type(op)](_computed(left, value), _computed(right, value))
+            return _ARITHMETIC[type(op)](_number(left, value), _number(right, value))
         case ast.Compare(left=left, ops=ops, comparators=rights):
             sides = [_computed(side, value) for side in (left, *rights)]
             return all(_COMPARISONS[type(op)](a, b) for op, a, b in zip(ops, sides, sides[1:], strict=False))
         case ast.Constant(value=constant):
             return constant
     return value(_path(node))
+
+
+def _number(node: ast.AST, value: Callable[[str], Any]) -> Any:
+    found = _computed(node, value)
+    if not isinstance(found, int | float):
+        raise TypeError(f"`{ast.unparse(node)}` is {found!r}, no number")
+    return found

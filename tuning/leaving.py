@@ -1,5 +1,6 @@
 """How trials in other processes learn that their campaign was asked to stop: an actor that all of them ask."""
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 #: Seconds between two questions.
 EVERY_S = 0.5
@@ -35,7 +37,10 @@ def told(stop: threading.Event) -> Iterator[str]:
         The name that trials ask for (`asker`).
     """
     name = f"au-dist-campaign-{uuid.uuid4().hex}"
-    actor, over = _Asked.options(name=name).remote(), threading.Event()  # type: ignore[attr-defined]
+    # On the driver's node: it goes when the driver does.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = _Asked.options(name=name, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    over = threading.Event()
 
     def forward() -> None:
         while not over.is_set():
@@ -50,14 +55,18 @@ def told(stop: threading.Event) -> Iterator[str]:
     finally:
         over.set()
         thread.join()
-        ray.kill(actor)
+        with contextlib.suppress(Exception):  # Ray may be gone; what ended the block is what counts
+            ray.kill(actor)
 
 
 def asker(name: str | None) -> Callable[[], bool]:
     """Return a function that says whether the campaign was asked to stop; never, without a name or an answer."""
     if name is None:
         return lambda: False
-    actor: Any = ray.get_actor(name)
+    try:
+        actor: Any = ray.get_actor(name)
+    except ValueError:
+        return lambda: False
 
     def asked() -> bool:
         try:

@@ -44,8 +44,10 @@ class StudySearch(Searcher):
         self._campaign, self._study, self._show = campaign, study, show
         self._metric_name = campaign.base().metric
         trials = study.trials()
-        taken_up = ("unfinished", "parked") if campaign.retry_parked else ("unfinished",)
-        self._waiting = [trial.number for trial in trials if trial.state in taken_up]
+        parked = [trial.number for trial in trials if trial.state == "parked" and campaign.retry_parked]
+        for number in parked:
+            study.take_up(number)
+        self._waiting = [*(trial.number for trial in trials if trial.state == "unfinished"), *parked]
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
         self._stop, self._leaving = stop or threading.Event(), leaving

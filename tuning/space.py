@@ -6,7 +6,7 @@ A key is a recipe's path, a value says how it is drawn:
     aunce.beta_majority: {uniform: [0.2, 1.2]}          between two bounds, evenly
     batch.clips: {uniform: [16, 64], step: 16}          of whole numbers whole ones, here every sixteenth
     batch.clips: {choice: [32, 64]}                     one of these
-    optim.layer_decay: {log: [0.1, 1], when: {optim.encoder: [0.1, 0.3]}}    only where another value is one of these
+    model.drop_path: {uniform: [0, 0.3], when: {model.encoder: swin_t}}      only where a choice is this one
     aunce.positive_weights: {weights: [highest, mean, view]}  how often each of these; the others never
 """
 
@@ -95,7 +95,7 @@ class Dimension(Section):
 
     def applies(self, value: Callable[[str], Any]) -> bool:
         """Return whether this is drawn, for a function that returns the recipe's value at a path."""
-        return all(value(path) in (one if isinstance(one, tuple) else (one,)) for path, one in self.when.items())
+        return all(value(path) in _several(values) for path, values in self.when.items())
 
 
 Space = Mapping[str, Dimension]
@@ -160,18 +160,41 @@ def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Rec
         if (dimension.weights is not None) != (path == "aunce.positive_weights"):
             raise RecipeError("`weights` is how aunce.positive_weights is searched, and nothing else", where=place)
         _check_kind(path, dimension, place)
-        for other in dimension.when:
+        for other, values in dimension.when.items():
             if other not in known or other == path:
                 raise RecipeError("`when` names no other value of a recipe", where=place, found=other)
-            if other in space and space[other].when:
-                raise RecipeError(
-                    f"`when` names `{other}`, which has a condition of its own",
-                    where=place,
-                    expected="a value that is always drawn, or one of the recipe's",
-                )
-        values = (whole(path, value) for value in dimension.extremes())
-        corners += [parse(Recipe, put(recipe, {path: value}), place) for value in values]
+            _check_condition(space, parse(Recipe, recipe, where), other, _several(values), place)
+        # Where the condition holds, as far as it can be said without the other values.
+        given = {other: _several(values)[0] for other, values in dimension.when.items()}
+        for value in dimension.extremes():
+            corners.append(parse(Recipe, put(recipe, {**given, path: whole(path, value)}), place))
     return corners
+
+
+def _several(values: Any) -> tuple[Any, ...]:
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _check_condition(space: Space, base: Recipe, path: str, values: tuple[Any, ...], place: str) -> None:
+    """Refuse a condition that cannot hold: a value that is not drawn."""
+    if path not in space:
+        drawn: list[Any] | None = [get(base, path)]
+        values = values if get(base, path) not in values else (get(base, path),)
+    elif space[path].when:
+        raise RecipeError(
+            f"`when` names `{path}`, which has a condition of its own",
+            where=place,
+            expected="a value that is always drawn, or one of the recipe's",
+        )
+    else:
+        drawn = None if space[path].weights else _all_of(distributions({path: space[path]})[parameter_of(path)])
+    if drawn is None or not set(values) <= set(drawn):
+        raise RecipeError(
+            f"`when` asks for a value of `{path}` that is not drawn",
+            where=place,
+            expected="one of its choices" if drawn is None else f"among {', '.join(map(str, drawn[:9]))}",
+            found=", ".join(map(str, values)),
+        )
 
 
 def whole(path: str, value: Any) -> Any:

@@ -78,6 +78,9 @@ class Study:
         self._study = optuna.create_study(
             storage=self._storage, study_name=campaign.name, direction="maximize", load_if_exists=True
         )
+        for trial in self._study.get_trials(deepcopy=False):
+            for name, before in trial.distributions.items():
+                optuna.distributions.check_distribution_compatibility(before, self._distributions.get(name, before))
 
     def trials(self) -> list[TrialState]:
         """Return all trials in the order of their numbers, without draws that the constraints did not allow."""
@@ -153,6 +156,11 @@ class Study:
             reached = len(trial.intermediate_values)
             times = before["times"] + 1 if reached == before["validations"] else 1
             self._storage.set_trial_user_attr(self._id(number), LOST, {"validations": reached, "times": times})
+        self._publish()
+
+    def take_up(self, number: int) -> None:
+        """Count the losses of a parked trial anew."""
+        self._storage.set_trial_user_attr(self._id(number), LOST, {"validations": 0, "times": 0})
         self._publish()
 
     def _state(self, trial: Any) -> TrialState:

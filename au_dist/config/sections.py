@@ -151,7 +151,8 @@ class Model(Section):
         lora: Rank of what is learnt beside each linear layer of the encoder, whose own weights stay as they are (LoRA);
             0 trains these.
         drop_path: How often a sample goes round the last block of the encoder while training, and the others the less
-            often the nearer they are to the pixels (stochastic depth), of a Swin, a ConvNeXt, a ViT and timm's.
+            often the nearer they are to the pixels (stochastic depth), of a Swin, a ConvNeXt, a ViT and timm's; the
+            last block before `stages` takes any away.
         shared_dim: Channels of a layer that all branches share before they part, as in the published networks (of
             ME-GraphAU half of the encoder's, of AUNCE as many); 0 leaves it out.
         embed_dim: Length D of an action unit's embedding; in networks that read clips, channels of the map of a frame.

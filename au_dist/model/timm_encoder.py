@@ -103,7 +103,8 @@ def _draw_here(body: nn.Module, name: str, drop_path: float) -> None:
     if drop_path and not found:
         raise _no_paths(name)
     for parent, name, part in found:
-        setattr(parent, name, DropPath(part.drop_prob or 0.0))
+        # Some of timm's have it by default.
+        setattr(parent, name, DropPath((part.drop_prob or 0.0) if drop_path else 0.0))
 
 
 def _no_paths(name: str) -> RecipeError:

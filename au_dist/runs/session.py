@@ -155,9 +155,11 @@ def ray_session(
     try:
         yield
     finally:
-        ray.shutdown()
-        if not address:
-            _kill_marked(mark)
+        try:
+            ray.shutdown()
+        finally:
+            if not address:
+                _kill_marked(mark)
 
 
 @contextmanager

@@ -63,6 +63,12 @@ def test_without_it_training_and_evaluation_see_the_same():
     torch.testing.assert_close(encoder.train()(x_BCHW), encoder.eval()(x_BCHW), rtol=0, atol=0)
 
 
+def test_what_timm_has_by_default_is_off_where_nothing_is_said():
+    with torch.device("meta"):
+        encoder = make_encoder(Model(encoder="timm/swin_tiny_patch4_window7_224"))
+    assert {part.chance for part in encoder.modules() if isinstance(part, DropPath)} == {0.0}
+
+
 def test_samples_go_round_layers_as_drawn():
     torch.manual_seed(0)
     encoder = make_encoder(Model(encoder="timm/vit_tiny_patch16_224", drop_path=0.5))

@@ -90,3 +90,21 @@ def test_a_campaign_does_not_go_on_with_other_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_can_be_loaded(path: Path) -> None:
     assert load_campaign(path).trials >= 1
+
+
+def test_a_campaign_of_before_goes_on(tmp_path: Path) -> None:
+    """What was written before a key of the space or of the campaign existed means its default."""
+    campaign = load_campaign(write_campaign(tmp_path))
+    claim(campaign, "hash")
+    first, text = campaign.place.read(CAMPAIGN).decode().split("\n", 1)
+    raw = yaml.safe_load(text)
+    for key in ("constraints", "retry_parked"):
+        del raw[key]
+    for dimension in raw["space"].values():
+        del dimension["when"]
+    campaign.place.write(CAMPAIGN, f"{first}\n{yaml.safe_dump(raw)}".encode())
+    claim(campaign, "hash")
+    claim(campaign.model_copy(update={"constraints": ("batch.clips > 2",)}), "hash")
+    narrower = load_campaign(write_campaign(tmp_path, space={"aunce.temperature": {"log": [0.1, 1.0]}}))
+    with pytest.raises(RecipeError, match="searches something else"):
+        claim(narrower, "hash")

@@ -128,8 +128,10 @@ def test_a_trial_that_is_lost_again_and_again_is_parked_with_its_reason(tmp_path
         study.report(0, 1, 0.5)
         study.interrupt(0, "lost", lost=True)
         assert study.trial(0).state == "unfinished"
+    assert [lose(campaign) for _ in range(2)] == [["start", "lost"], ["start", "parked"]]
     again = campaign.model_copy(update={"retry_parked": True})
-    assert [lose(again) for _ in range(3)] == [["start", "lost"], ["start", "parked"], ["start", "parked"]]
+    assert lose(again, "asked to stop") == ["start", "interrupted"]
+    assert lose(campaign) == ["start", "lost"]  # it is no longer parked
 
 
 def test_a_draw_that_the_recipe_refuses_has_failed_in_its_words(tmp_path: Path) -> None:
@@ -178,13 +180,31 @@ def test_what_the_constraints_do_not_allow_is_drawn_again(tmp_path: Path) -> Non
         ({"constraints": ["__import__('os') == 1"]}, "cannot be read"),
         ({"constraints": ["batch.clips.__class__ == 1"]}, "no value `batch.clips.__class__`"),
         ({"constraints": ["1 < 2"]}, "cannot be read"),
+        ({"constraints": ["batch.clips > 2 and optim.lr"]}, "cannot be read"),
+        ({"constraints": ["batch.clips % batch.contrast == 0"]}, "`batch.contrast` is None, no number"),
+        ({"constraints": [f"optim.lr / {'9' * 400} < 1"]}, "cannot be computed"),
+        ({"constraints": [f"{'-' * 9000}optim.lr < 1"]}, "cannot be read|cannot be computed"),
         ({"constraints": ["batch.clip > 2"]}, "Did you mean `batch.clips`"),
         ({"constraints": ["model.encoder + 1 > 2"]}, "cannot be computed"),
         ({"constraints": ["aunce.temperature > 1"]}, "next to nothing.*Found 0 of 2048 combinations"),
         ({"space": {"model.stages": {"choice": [3, 5]}, "model.encoder": {"choice": ["tiny", "swin_t"]}}}, "together"),
         ({"space": {"model.drop_path": {"uniform": [0, 0.5]}}}, "no sample can go round"),
     ],
-    ids=["no comparison", "program", "attribute", "constant", "name", "type", "empty", "combination", "alone"],
+    ids=[
+        "no comparison",
+        "program",
+        "attribute",
+        "constant",
+        "half",
+        "null",
+        "huge",
+        "deep",
+        "name",
+        "type",
+        "empty",
+        "combination",
+        "alone",
+    ],
 )
 def test_a_campaign_that_could_not_be_drawn_from_is_refused(tmp_path: Path, keys: dict[str, Any], match: str) -> None:
     with pytest.raises(RecipeError, match=match) as caught:

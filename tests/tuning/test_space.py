@@ -112,6 +112,21 @@ def test_every_plain_value_of_a_recipe_has_a_path() -> None:
         ({"aunce.temperature": {"log": [0.1, 1], "when": {"aunce.temperature": 1}}}, "names no other value"),
         (
             {
+                "aunce.temperature": {"log": [0.1, 1], "when": {"aunce.beta_majority": [0.5, 1]}},
+                "aunce.beta_majority": {"uniform": [0.5, 1]},
+            },
+            "value of `aunce.beta_majority` that is not drawn",
+        ),
+        ({"aunce.temperature": {"log": [0.1, 1], "when": {"aunce.mode": "relaesed"}}}, "is not drawn"),
+        (
+            {
+                "aunce.temperature": {"log": [0.1, 1], "when": {"aunce.mode": "relaesed"}},
+                "aunce.mode": {"choice": ["corrected", "released"]},
+            },
+            "among corrected, released",
+        ),
+        (
+            {
                 "aunce.temperature": {"log": [0.1, 1], "when": {"aunce.beta_majority": 1}},
                 "aunce.beta_majority": {"choice": [0.5, 1], "when": {"aunce.mode": "released"}},
             },
@@ -164,6 +179,20 @@ def test_a_value_with_a_condition_is_drawn_only_where_it_holds() -> None:
         {"aunce.mode": "corrected", "aunce.beta_minority": 1.5, "aunce.temperature": 0.25},
         {"aunce.mode": "released", "aunce.temperature": 0.25},
     ]
+
+
+def test_a_condition_may_be_what_makes_values_fit() -> None:
+    raw = {
+        "model.encoder": {"choice": ["tiny", "swin_t"]},
+        "model.drop_path": {"uniform": [0.1, 0.3], "when": {"model.encoder": "swin_t"}},
+    }
+    corners = check_space(parse_space(raw, "file"), BASE, "file")
+    assert {(corner.model.encoder, corner.model.drop_path) for corner in corners} == {
+        ("tiny", 0.0),
+        ("swin_t", 0.0),
+        ("swin_t", 0.1),
+        ("swin_t", 0.3),
+    }
 
 
 #: Numbers, their bounds in a recipe, and what else it can choose from.

@@ -77,6 +77,16 @@ def test_a_driver_whose_campaign_is_taken_over_writes_no_more(campaign: Campaign
         assert len(third.trials()) == 2
 
 
+def test_a_study_of_other_kinds_of_numbers_is_refused(tmp_path: Path) -> None:
+    def of(space: dict) -> Campaign:
+        return load_campaign(write_campaign(tmp_path, space=space))
+
+    with open_study(of({"aunce.temperature": {"uniform": [0.1, 1]}})) as study:
+        study.ask()
+    with pytest.raises(StorageError, match="cannot be read"), open_study(of({"aunce.temperature": {"choice": [1, 2]}})):
+        pass
+
+
 def test_a_damaged_study_is_refused(campaign: Campaign) -> None:
     campaign.place.write(JOURNAL, b'{"op_code": 0}\n')
     with pytest.raises(StorageError, match="cannot be read"), open_study(campaign):
