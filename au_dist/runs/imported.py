@@ -4,6 +4,7 @@ import importlib.metadata
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -102,7 +103,7 @@ def import_checkpoint(
         raise CheckpointError(
             "The weights do not fit the network", where=path, found=", ".join([*missing, *strange][:3])
         )
-    subjects, known = _subjects(trained_on)
+    subjects, known = trained_subjects(trained_on, found.numbering)
     state = CheckpointState(
         step=0,
         order=OrderPosition(seed=0, contrast_sets=0),
@@ -182,8 +183,16 @@ def _aus(found: Published, trained_on: TrainedOn) -> tuple[int, ...]:
     return aus
 
 
-def _subjects(trained_on: TrainedOn) -> tuple[Subjects, str]:
-    """Return who trained a network, and a sentence on it; nobody where that is not known."""
+def trained_subjects(trained_on: TrainedOn, numbering: Literal["part", "file"]) -> tuple[Subjects, str]:
+    """Return who trained a network, and a sentence on it; nobody where that is not known.
+
+    Args:
+        trained_on: Corpus and fold.
+        numbering: How the network's project counts folds.
+
+    Raises:
+        CheckpointError: No such fold is published.
+    """
     corpus, fold = trained_on.corpus, trained_on.fold
     if corpus is None or fold is None:
         return Subjects(train=(), validation=(), test=()), (
@@ -198,9 +207,11 @@ def _subjects(trained_on: TrainedOn) -> tuple[Subjects, str]:
             expected=f"a fold from 1 to {len(lists)}" if lists else f"one of {', '.join(sorted(published_lists()))}",
         )
     everyone = [f"{corpus}/{name}" for names in lists.values() for name in names]
-    protocol = Protocol(kind="published", numbering="file", fold=fold - 1, validation=0)
+    protocol = Protocol(kind="published", numbering=numbering, fold=fold - 1, validation=0)
     train = split_subjects(everyone, protocol).train
+    part = fold if numbering == "part" else len(lists) + 1 - fold
     return Subjects(train=train, validation=(), test=()), (
-        f"It counts as trained on the {len(train)} subjects of fold {fold} of {corpus}: a run that tests on one of "
+        f"It counts as trained on the {len(train)} subjects of fold {fold} of {corpus}, "
+        f"which tests part {part}: a run that tests on one of "
         "them cannot start from it."
     )

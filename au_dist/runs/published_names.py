@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -55,6 +56,7 @@ class Published:
         aus: Which, where that does not depend on a corpus; empty otherwise.
         weights: By the names of a detector here; without `heads.` where it has no classifier.
         calls: Whether it has one.
+        numbering: How its project counts published folds (`Protocol.numbering`).
         whole: Whether it has all else; otherwise `weights` are those of an encoder alone, by the names of one here.
         left: Names of the file that were left out.
         notes: What a person should know, a sentence each.
@@ -68,6 +70,7 @@ class Published:
     calls: bool
     left: tuple[str, ...]
     notes: tuple[str, ...]
+    numbering: Literal["part", "file"] = "file"
     whole: bool = True
 
 

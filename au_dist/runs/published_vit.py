@@ -61,7 +61,8 @@ def fmae(names: Names) -> Published:
         "heads.weight_AD": head_AD,
         "heads.bias_A": bias_A,
     }
-    return Published(model, 224, len(bias_A), (), plain(weights), True, names.left, tuple(notes))
+    # Its fold 1 tests part 1.
+    return Published(model, 224, len(bias_A), (), plain(weights), True, names.left, tuple(notes), numbering="part")
 
 
 def _rows(names: Names, depth: int, norm: str) -> Tensors:

@@ -220,6 +220,7 @@ def test_fmae_has_its_logits(colour):
     x = centred(colour[:1], MEAN_C, STD_C)
     found = as_network("fmae", {**weights, "ID_head.weight": torch.zeros(384, 768), "ID_head2.bias": torch.zeros(41)})
     assert (found.calls, found.left, found.num_aus, found.model.encoder) == (True, (), 8, "vit_b_16")
+    assert found.numbering == "part"
     assert "identities" in " ".join(found.notes)
     right = vit_logits(weights, x, 12)
     assert right.std() > 0.1

@@ -17,7 +17,7 @@ from au_dist.data.views import plain_views
 from au_dist.model.encoders import make_encoder
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import initial_weights, make_context
-from au_dist.runs.imported import TrainedOn, import_checkpoint
+from au_dist.runs.imported import TrainedOn, import_checkpoint, trained_subjects
 from au_dist.scoring.baseline import start_of
 from au_dist.scoring.evaluate import evaluate
 from au_dist.scoring.model import load_model
@@ -63,6 +63,18 @@ def test_who_trained_it_is_known_by_the_fold_as_lists_count(imported):
     lists, subjects = published_lists()["bp4d"], checkpoint.state(checkpoint.find(str(target), "best")).subjects
     assert set(subjects.train) == {f"bp4d/{name}" for part in ("part1", "part2") for name in lists[part]}
     assert any("28 subjects of fold 1 of bp4d" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("corpus", ["bp4d", "disfa"])
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_folds_are_counted_as_each_project_counts_them(corpus, fold):
+    lists = published_lists()[corpus]
+    for numbering, part in (("file", 4 - fold), ("part", fold)):
+        subjects, known = trained_subjects(TrainedOn(corpus, fold), numbering)
+        tested = {f"{corpus}/{name}" for name in lists[f"part{part}"]}
+        everyone = {f"{corpus}/{name}" for names in lists.values() for name in names}
+        assert set(subjects.train) == everyone - tested
+        assert f"which tests part {part}" in known
 
 
 @pytest.fixture
