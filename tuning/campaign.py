@@ -11,7 +11,6 @@ Study, runs and report are enough to go on, on any machine.
 
 import os
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import yaml
 from pydantic import Field
 
 from au_dist.config.files import override, parse, read_yaml
-from au_dist.config.paths import differences, get, leaves, put
+from au_dist.config.paths import differences, get, put
 from au_dist.config.places import expand, expand_at
 from au_dist.config.renamed import keys_now, path_now
 from au_dist.config.section import Section
@@ -31,7 +30,7 @@ from au_dist.runs.leases import LEASE
 from au_dist.storage.store import Store, open_store
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.constraints import holds, paths_of
-from au_dist.tuning.space import Dimension, check_space, combinations, parse_space
+from au_dist.tuning.space import Dimension, check_path, check_space, combinations, parse_space
 
 CAMPAIGN = "campaign.yaml"
 
@@ -166,16 +165,9 @@ def load_campaign(
 
 
 def _check_constraints(campaign: Campaign, where: Path) -> None:
-    known = leaves(Recipe)
     for text in campaign.constraints:
         for path in paths_of(text, f"{where}, constraints"):
-            if path not in known:
-                near = get_close_matches(path, known, n=1, cutoff=0.5)
-                raise RecipeError(
-                    f"A recipe has no value `{path}`",
-                    where=f"{where}, constraints, {text}",
-                    fix=f"Did you mean `{near[0]}`?" if near else "docs/recipes.md lists the keys of a recipe.",
-                )
+            check_path(path, f"{where}, constraints, {text}")
 
 
 def check_combinations(campaign: Campaign, where: Path, check: Callable[[Recipe], object]) -> None:

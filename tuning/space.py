@@ -120,6 +120,22 @@ def parse_space(raw: Any, where: object) -> dict[str, Dimension]:
     return {str(path): parse(Dimension, dict(dimension), f"{where}, space, {path}") for path, dimension in raw.items()}
 
 
+def check_path(path: str, where: object) -> None:
+    """Refuse a path that is no value of a recipe.
+
+    Raises:
+        RecipeError: It is none; the nearest is named.
+    """
+    known = leaves(Recipe)
+    if path not in known:
+        near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
+        raise RecipeError(
+            f"A recipe has no value `{path}`",
+            where=where,
+            fix=f"Did you mean `{near[0]}`?" if near else "docs/recipes.md lists the keys of a recipe.",
+        )
+
+
 def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Recipe]:
     """Refuse a space that some trial could not run with.
 
@@ -139,13 +155,7 @@ def check_space(space: Space, recipe: dict[str, Any], where: object) -> list[Rec
     corners = []
     for path, dimension in space.items():
         place = f"{where}, space, {path}"
-        if path not in known:
-            near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
-            raise RecipeError(
-                f"A recipe has no value `{path}`",
-                where=f"{where}, space",
-                fix=f"Did you mean `{near[0]}`?" if near else "docs/recipes.md lists the keys of a recipe.",
-            )
+        check_path(path, f"{where}, space")
         if any(path == fixed or path.startswith(f"{fixed}.") for fixed in FIXED):
             raise RecipeError(
                 f"A campaign cannot search `{path}`",

@@ -11,9 +11,14 @@ from au_dist.core.errors import RecipeError
 
 def section_in(annotation: Any) -> type[BaseModel] | None:
     """Return the section that a field holds, alone or beside None; None where it holds a plain value."""
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    kind = next((kind for kind in kinds if kind is not type(None)), None)
+    kind = _beside_none(annotation)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _beside_none(annotation: Any) -> Any:
+    """Return what a field holds, alone or beside None; None where it holds nothing else."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return next((kind for kind in kinds if kind is not type(None)), None)
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -33,9 +38,8 @@ def leaf_kind(model: type[BaseModel], path: str) -> type | None:
         inner = section_in(annotation)
         assert inner is not None
         return leaf_kind(inner, rest)
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    found = [kind for kind in kinds if kind is not type(None)]
-    return found[0] if found and found[0] in (int, float, bool) else None
+    kind = _beside_none(annotation)
+    return kind if kind in (int, float, bool) else None
 
 
 def get(section: BaseModel, path: str) -> Any:

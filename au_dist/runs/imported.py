@@ -82,18 +82,9 @@ def import_checkpoint(
         raise CheckpointError("The folder to import into is not empty", where=target, fix="Choose another with --to.")
     found = as_network(kind, read_published(path), neighbors)
     if not found.whole:
-        return _encoder_alone(found, path, target)
+        return _encoder_alone(found, path, kind, target)
     aus = _aus(found, trained_on)
-    recipe = Recipe.model_validate(
-        {
-            "name": re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:100] or kind,
-            "shards": "none",
-            "runs": "none",
-            **({"task": "detection"} if found.calls else {"method": "aunce"}),
-            "data": {"size": found.size, "aus": aus, "protocol": {"validation": 0}},
-            "model": {**found.model.model_dump(), "weights": str((target / checkpoint.WEIGHTS).absolute())},
-        }
-    )
+    recipe = _recipe(found, path, kind, aus, target / checkpoint.WEIGHTS)
     # Into a network, so that what does not fit is found now.
     module = recipe.learns.module(
         recipe.parts(len(aus), (0.5,) * len(aus), World(0, 1, torch.device("cpu")), fresh=False)
@@ -135,7 +126,7 @@ def _left_out(found: Published) -> list[str]:
     return [f"Left out: {len(found.left)} weights, e.g. {', '.join(found.left[:3])}."] if found.left else []
 
 
-def _encoder_alone(found: Published, path: Path, target: Path) -> Imported:
+def _encoder_alone(found: Published, path: Path, kind: Kind, target: Path) -> Imported:
     """Write the weights of an encoder, and return a detector's recipe that starts from them."""
     from safetensors.torch import save
 
@@ -146,18 +137,22 @@ def _encoder_alone(found: Published, path: Path, target: Path) -> Imported:
         reason = str(error).splitlines()[-1].strip()[:200]
         raise CheckpointError("The weights do not fit the encoder", where=path, found=reason) from error
     open_store(target).write(ENCODER, save(found.weights))
-    model = {**found.model.model_dump(), "weights": str((target / ENCODER).absolute())}
-    recipe = Recipe.model_validate(
+    recipe = _recipe(found, path, kind, (), target / ENCODER)
+    return Imported(recipe, (), (*found.notes, *_left_out(found)))
+
+
+def _recipe(found: Published, path: Path, kind: Kind, aus: tuple[int, ...], weights: Path) -> Recipe:
+    """Return what a network is: a detector, or a pretraining where it has branches and no classifier."""
+    return Recipe.model_validate(
         {
-            "name": "x",
+            "name": re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:100] or kind,
             "shards": "none",
             "runs": "none",
-            "task": "detection",
-            "data": {"size": found.size},
-            "model": model,
+            **({"task": "detection"} if found.calls or not found.whole else {"method": "aunce"}),
+            "data": {"size": found.size, "aus": aus, "protocol": {"validation": 0}},
+            "model": {**found.model.model_dump(), "weights": str(weights.absolute())},
         }
     )
-    return Imported(recipe, (), (*found.notes, *_left_out(found)))
 
 
 def _aus(found: Published, trained_on: TrainedOn) -> tuple[int, ...]:
