@@ -27,8 +27,8 @@ OUTCOME = "outcome"
 #: When a scheduler may judge; absent at the last validation, because stopping a finished trial saves nothing.
 RUNG = "rung"
 
-#: Why a trial has not begun that was drawn when its campaign was asked to stop.
-NOT_BEGUN = "The campaign was asked to stop before this trial began."
+#: Why a trial has no workers that was drawn, or taken up again, when its campaign was asked to stop.
+NOT_BEGUN = "The campaign was asked to stop before this trial's workers were started."
 
 #: Seconds that a run which is stopped early may take to let go of its workers.
 STOP_TIMEOUT_S = 60.0
