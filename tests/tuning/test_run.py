@@ -189,7 +189,7 @@ def test_a_campaign_whose_driver_is_killed_goes_on(own_folder: Path, joined: Non
     replayed = 0
     for line in second.stdout:
         if said := re.match(r"trial 0  validation (\d+) ", line):
-            # What the workers of the first driver stored, but did not report, comes first, before any worker is started.
+            # What the first driver's workers stored, but did not report, comes first, before a worker is started.
             replayed = replayed or checkpoint.steps(campaign.place.at("runs/trial-00000"))[-1] // 3
             if int(said[1]) > replayed:
                 break
