@@ -29,7 +29,7 @@ def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
     Raises:
         ClusterError: Not even one fits; the message has the arithmetic.
     """
-    count = next((k for k in range(limit, 0, -1) if _fits(recipe, nodes, k)), 0)
+    count = next((k for k in range(limit, 0, -1) if fits(recipe, nodes, k)), 0)
     if count == 0:
         workers, most = recipe.workers, worker_counts(recipe)[-1]
         gpus = f" + {workers.gpus:g} GPU" if workers.gpus else ""
@@ -48,8 +48,8 @@ def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
     return count
 
 
-def _fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
-    """Return whether so many trials fit, however Ray places their workers."""
+def fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
+    """Return whether so many trials of a recipe fit on nodes, however Ray places their workers."""
     worker_cpu, worker_gpu = _units(recipe.workers.cpus), _units(recipe.workers.gpus)
     task = _units(recipe.data.cpus / READING_TASKS)
     workers = trials * worker_counts(recipe)[-1]

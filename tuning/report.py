@@ -121,6 +121,10 @@ def line(event: Mapping[str, Any]) -> str:
     if event["event"] == "campaign":
         trials = "1 trial" if event["trials"] == 1 else f"{event['trials']} trials"
         return f"{trials}, {event['left']} left to run, {event['at_once']} at once"
+    if event["event"] == "waiting" and "why" in event:
+        return f"waiting for room, {event['running']} under way: {event['why']}"
+    if event["event"] == "room":
+        return f"there is room again, after {event['after_s']:.0f} s"
     if event["event"] == "start":
         numbers = [f"{path} {_cell(value)}" for path, value in event["values"].items()]
     what = f"validation {event['validation']}" if event["event"] == "validation" else event["event"]

@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.campaign import Campaign, check_combinations, claim, load_campaign, trial_name, withdraw
-from au_dist.tuning.fit import trials_at_once
+from au_dist.tuning.fit import Nodes, trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
 from au_dist.tuning.study import Study, TrialState, open_study
@@ -41,7 +41,7 @@ ENVIRONMENT = {
 def run_campaign(
     path: Path,
     overrides: Sequence[str],
-    nodes: Sequence[Mapping[str, float]],
+    nodes: Callable[[], Nodes],
     show: Show = lambda text: None,
     note: Show = lambda text: None,
     stop: threading.Event | None = None,
@@ -51,7 +51,7 @@ def run_campaign(
     Args:
         path: The campaign's file.
         overrides: ``key=value`` replacements; ``recipe.key=value`` for the recipe.
-        nodes: What each node of the cluster has, as Ray counts it: ``{"CPU": 8, "GPU": 1}``.
+        nodes: Returns what each node of the cluster has, as Ray counts it: ``{"CPU": 8, "GPU": 1}``.
         show: Called in this process with a line of text for each event: what is to be done, then starts, validations
             and ends of trials.
         note: Called with what a person should know before they begin.
@@ -69,14 +69,14 @@ def run_campaign(
         TrainError: No trial came to a result.
     """
     campaign = load_campaign(path, overrides)
-    at_once = trials_at_once(campaign.base(), nodes, min(campaign.trials, campaign.concurrent or campaign.trials))
+    at_once = trials_at_once(campaign.base(), nodes(), min(campaign.trials, campaign.concurrent or campaign.trials))
     manifest = check_runs(campaign, path, note)
     campaign.place.parent.check()
     claim(campaign, manifest)
     stop = stop or threading.Event()
     with _alone(campaign):
         with open_study(campaign) as study:
-            _search(campaign, study, at_once, show, stop)
+            _search(campaign, study, (at_once, nodes), show, stop)
             trials = study.trials()
         if stop.is_set() and (left := _left(campaign, trials)):
             raise ResumeError(
@@ -145,26 +145,32 @@ def _left(campaign: Campaign, trials: Sequence[TrialState]) -> int:
     return max(0, campaign.trials - len(trials)) + sum(trial.state == "unfinished" for trial in trials)
 
 
-def _search(campaign: Campaign, study: Study, at_once: int, show: Show, stop: threading.Event) -> None:
+def _search(
+    campaign: Campaign, study: Study, room: tuple[int, Callable[[], Nodes]], show: Show, stop: threading.Event
+) -> None:
     """Run the trials that are left."""
     os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-    from au_dist.tuning.leaving import told
+    from au_dist.compat.ray import free_nodes, other_jobs
+    from au_dist.tuning.presence import present
+    from au_dist.tuning.room import Room, Sight
     from au_dist.tuning.search import StudySearch
 
-    with told(stop) as leaving:
-        search = StudySearch(campaign, study, lambda event: show(line(event)), stop, leaving)
-        _run_trials(campaign, study, search, at_once, show)
+    at_once, nodes = room
+    with present(stop) as presence:
+        sight = Sight(nodes, free_nodes, other_jobs, presence.others)
+        room_now = Room(campaign.base(), sight)
+        search = StudySearch(campaign, study, lambda event: show(line(event)), stop, room_now, presence)
+        show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))
+        if search.left:
+            _run_trials(campaign, study, search)
 
 
-def _run_trials(campaign: Campaign, study: Study, search: "StudySearch", at_once: int, show: Show) -> None:
+def _run_trials(campaign: Campaign, study: Study, search: "StudySearch") -> None:
     from ray import tune
 
-    from au_dist.tuning.search import Halving
+    from au_dist.tuning.search import MOST_ROOMLESS, Halving
     from au_dist.tuning.trial import Trial
 
-    show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))
-    if not search.left:
-        return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     past, metric = study.trials(), campaign.base().metric
     filesystem, path = campaign.place.filesystem_anywhere()
@@ -173,8 +179,9 @@ def _run_trials(campaign: Campaign, study: Study, search: "StudySearch", at_once
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=Halving(campaign.early_stopping, metric, past) if campaign.early_stopping else None,
-            num_samples=search.left,
-            max_concurrent_trials=at_once,
+            # A trial that found no room is given to Tune again, as another one.
+            num_samples=search.left * MOST_ROOMLESS,
+            max_concurrent_trials=campaign.concurrent,
             reuse_actors=False,
             trial_name_creator=_name,
             trial_dirname_creator=_name,

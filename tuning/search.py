@@ -1,6 +1,8 @@
 """The search as Ray Tune sees it: who is tried next, who is stopped early."""
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +12,18 @@ from ray.tune.search import Searcher
 
 from au_dist.core.errors import RecipeError
 from au_dist.tuning.campaign import Campaign, EarlyStopping
+from au_dist.tuning.presence import Presence
+from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.study import Study, TrialState
-from au_dist.tuning.trial import OUTCOME, RUNG
+from au_dist.tuning.trial import BEGUN, OUTCOME, ROOMLESS, RUNG
 
 Show = Callable[[dict[str, Any]], None]
+
+#: Seconds of waiting between two words of it, and before the first.
+SAY_S, PATIENT_S = 60.0, 5.0
+
+#: How often a trial may find no room although there seemed to be: then it is left for the next command.
+MOST_ROOMLESS = 3
 
 #: No trial is stopped for its length; that is the recipe's to say.
 LONGEST = 10**9
@@ -29,7 +39,9 @@ class StudySearch(Searcher):
         study: Its study.
         show: Called with a row for each event.
         stop: Set when no other trial is to begin.
-        leaving: The name by which trials ask whether they are to stop (`au_dist.tuning.leaving`).
+        room: Says whether another trial finds room; always, when None.
+        presence: By which trials learn that they are to stop, and other campaigns of this one.
+        clock: Seconds.
     """
 
     def __init__(
@@ -38,7 +50,9 @@ class StudySearch(Searcher):
         study: Study,
         show: Show,
         stop: threading.Event | None = None,
-        leaving: str | None = None,
+        room: Room | None = None,
+        presence: Presence | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._campaign, self._study, self._show = campaign, study, show
@@ -50,20 +64,26 @@ class StudySearch(Searcher):
         self._waiting = [*(trial.number for trial in trials if trial.state == "unfinished"), *parked]
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
-        self._stop, self._leaving = stop or threading.Event(), leaving
+        self._starting: set[str] = set()
+        self._roomless: Counter[int] = Counter()
+        self._stop, self._room, self._presence, self._clock = stop or threading.Event(), room, presence, clock
+        self._waits_since: float | None = None
+        self._said = -float("inf")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what Tune writes of it, which nothing reads; an event cannot be written."""
-        return {name: value for name, value in self.__dict__.items() if name != "_stop"}
+        """Return what Tune writes of it, which nothing reads; nothing, for events cannot be written."""
+        return {}
 
     @property
     def left(self) -> int:
         """How many trials remain to be run."""
         return len(self._waiting) + self._new
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Return the configuration of the next trial, or that there is none."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the configuration of the next trial, that there is none, or None while there is no room for it."""
         while (self._waiting or self._new) and not self._stop.is_set():
+            if not self._has_room():
+                return None
             number = self._waiting.pop(0) if self._waiting else self._ask()
             values = self._study.trial(number).values
             try:
@@ -73,9 +93,34 @@ class StudySearch(Searcher):
                 self._show({"trial": number, "event": "failed", "error": str(error)})
                 continue
             self._numbers[trial_id] = number
+            self._starting.add(trial_id)
             self._show({"trial": number, "event": "start", "values": values})
-            return {"number": number, "recipe": recipe.model_dump(mode="json"), "leaving": self._leaving}
+            leaving = self._presence.name if self._presence else None
+            return {"number": number, "recipe": recipe.model_dump(mode="json"), "leaving": leaving}
+        if self._numbers and not self._stop.is_set():
+            return None  # one of those under way may come back for want of room
         return Searcher.FINISHED
+
+    def _has_room(self) -> bool:
+        """Return whether another trial may begin; a wait is told to other campaigns, and said if it is long."""
+        wait = self._room.wait(len(self._numbers), len(self._starting)) if self._room else None
+        if self._presence:
+            self._presence.tell(len(self._numbers), waiting=wait is not None and not wait.own)
+        if wait is None or wait.own:
+            if self._waits_since is not None and self._said >= self._waits_since:
+                self._show({"event": "room", "after_s": self._clock() - self._waits_since})
+            self._waits_since = None
+            return wait is None
+        self._say(wait)
+        return False
+
+    def _say(self, wait: Wait) -> None:
+        now = self._clock()
+        if self._waits_since is None:
+            self._waits_since = now
+        if now - self._waits_since >= PATIENT_S and now - self._said >= SAY_S:
+            self._said = now
+            self._show({"event": "waiting", "running": len(self._numbers), "why": wait.words})
 
     def _ask(self) -> int:
         self._new -= 1
@@ -83,13 +128,21 @@ class StudySearch(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Store a validation."""
-        if OUTCOME not in result:
+        if BEGUN in result:
+            self._starting.discard(trial_id)
+        elif OUTCOME not in result:
             self._validation(self._numbers[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what became of a trial. A result without an outcome is one at which the scheduler stopped it."""
         number, result = self._numbers.pop(trial_id), result or {}
+        self._starting.discard(trial_id)
         event = result.get(OUTCOME, "lost" if error or "validation" not in result else "stopped early")
+        if event == ROOMLESS:
+            self._roomless[number] += 1
+            if again := self._roomless[number] < MOST_ROOMLESS:
+                self._waiting.insert(0, number)
+            event = "waiting" if again else "interrupted"
         if event == "finished":
             self._study.finish(number, result[self._metric_name])
         elif event == "failed":
@@ -97,7 +150,7 @@ class StudySearch(Searcher):
         elif event == "stopped early":
             self._validation(number, result)
             self._study.stop(number)
-        else:
+        else:  # interrupted, waiting or lost
             words = result.get("error", "The process of the trial was lost.")
             self._study.interrupt(number, words, lost=event == "lost")
         trial = self._study.trial(number)

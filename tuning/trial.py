@@ -17,12 +17,19 @@ from au_dist.runs.context import make_context
 from au_dist.runs.session import ENVIRONMENT
 from au_dist.runs.train import train
 from au_dist.storage.store import Store
+from au_dist.train.events import StepDone
 from au_dist.train.plan import worker_counts
 from au_dist.train.record import METRICS
-from au_dist.tuning.leaving import asker
+from au_dist.tuning.presence import asker
 
 #: What a trial reports last.
 OUTCOME = "outcome"
+
+#: What a trial reports when its workers have done their first step, and nothing else then.
+BEGUN = "begun"
+
+#: The outcome of a trial whose workers were not placed: it is to be tried again when there is room.
+ROOMLESS = "no room"
 
 #: When a scheduler may judge; absent at the last validation, because stopping a finished trial saves nothing.
 RUNG = "rung"
@@ -71,18 +78,23 @@ class Training:
         self.mailbox, self.verdicts = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         self.outcome: dict[str, Any] = {}
         self.asked = False
+        self.begun, self.begun_told = threading.Event(), False
+        self.ready: dict[str, Any] | None = None
         self.leaving, self.asked_to_stop = threading.Event(), asked_to_stop
         self.thread: threading.Thread | None = None
 
     def next(self) -> dict[str, Any]:
-        """Return the next validation, or at last what became of the run.
+        """Return the next validation, once that the workers have begun, or at last what became of the run.
 
         A validation has ``validation`` (from 1), ``step``, the metrics and ``rung``. The outcome is ``finished`` with
-        the run's best metric, ``failed`` (this recipe cannot be trained), ``interrupted`` (something outside it went
-        wrong, it can be taken up again) or ``lost`` (nobody knows why), the three with an ``error``.
+        the run's best metric, ``failed`` (this recipe cannot be trained), ``no room``, ``interrupted`` (something
+        outside it went wrong, it can be taken up again) or ``lost`` (nobody knows why), the three with an ``error``.
         """
         if self.past:
             return self._validation(self.past.pop(0))
+        if self.ready:
+            ready, self.ready = self.ready, None
+            return ready
         if self.thread is None:
             if self.asked_to_stop():
                 return {OUTCOME: "interrupted", "error": NOT_BEGUN}
@@ -92,12 +104,16 @@ class Training:
         while self.thread.is_alive():
             if self.asked_to_stop():
                 self.leaving.set()
+            if self.begun.is_set() and not self.begun_told:
+                return self._tell_begun()
             try:
                 metrics = self.mailbox.get(timeout=0.5)
             except Empty:
                 continue
             self.asked = True
-            return self._validation(metrics)
+            self.begun.set()
+            self.ready = self._validation(metrics)
+            return self.next() if self.begun_told else self._tell_begun()
         return self.outcome
 
     def stop(self) -> None:
@@ -105,6 +121,10 @@ class Training:
         self._answer(False)
         if self.thread is not None:
             self.thread.join(STOP_TIMEOUT_S)
+
+    def _tell_begun(self) -> dict[str, Any]:
+        self.begun_told = True
+        return {BEGUN: True}
 
     def _validation(self, metrics: dict[str, Any]) -> dict[str, Any]:
         number = math.ceil(metrics["step"] / self.plan.every)
@@ -115,10 +135,14 @@ class Training:
             self.asked = False
             self.verdicts.put(verdict)
 
+    def _see(self, event: Any) -> None:
+        if isinstance(event, StepDone):
+            self.begun.set()
+
     def _run(self) -> None:
         """Train; the thread's last word is the outcome."""
         try:
-            result = train(self.recipe, callbacks=(Ask(self.mailbox, self.verdicts),), stop=self.leaving)
+            result = train(self.recipe, self._see, (Ask(self.mailbox, self.verdicts),), self.leaving)
         except Exception as error:  # noqa: BLE001
             self.outcome = outcome_of(error)
         else:
@@ -131,7 +155,9 @@ class Training:
 def outcome_of(error: Exception) -> dict[str, Any]:
     """Return what becomes of a trial that ends in an error."""
     match error:
-        case StorageError() | ClusterError() | RunStoppedError():
+        case ClusterError():
+            return {OUTCOME: ROOMLESS, "error": str(error)}
+        case StorageError() | RunStoppedError():
             return {OUTCOME: "interrupted", "error": str(error)}
         case AuDistError():
             return {OUTCOME: "failed", "error": str(error)}

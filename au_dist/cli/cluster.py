@@ -32,7 +32,7 @@ def tune_run(
         from au_dist.cluster.preflight import cluster_resources
         from au_dist.tuning.run import run_campaign
 
-        result = run_campaign(campaign, overrides or [], cluster_resources(), show=say, note=note, stop=stop)
+        result = run_campaign(campaign, overrides or [], cluster_resources, show=say, note=note, stop=stop)
     table(result.columns, result.rows)
     say(result.summary)
 

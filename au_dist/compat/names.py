@@ -72,6 +72,33 @@ PRIVATE_NAMES = (
         "a public exception of Ray Train",
     ),
     PrivateName(
+        "ray.train.v2._internal.exceptions:WorkerGroupStartupTimeoutError",
+        None,
+        "tells a run whose workers were not placed in time from one that failed",
+        "a public exception of Ray Train",
+    ),
+    PrivateName(
+        "ray._private.state:state.available_resources_per_node",
+        (),
+        "tells a campaign what is free on each node; ray.available_resources adds all nodes up",
+        "what is free in ray.nodes",
+        every_run=False,
+    ),
+    PrivateName(
+        "ray._private.state:state.job_table",
+        (),
+        "names who else uses a cluster that a campaign waits for",
+        "a list of jobs without the dashboard",
+        every_run=False,
+    ),
+    PrivateName(
+        "ray._private.state:state.actor_table",
+        ("actor_id", "job_id", "actor_state_name"),
+        "names who else uses a cluster that a campaign waits for",
+        "a list of actors without the dashboard",
+        every_run=False,
+    ),
+    PrivateName(
         "deepspeed.ops:__compatible_ops__",
         None,
         "keeps DeepSpeed from compiling its CPU collectives (docs/decisions/0002-deepspeed-without-a-compiler.md)",

@@ -1,5 +1,7 @@
 """What has no public door in Ray itself; every private name is in `au_dist.compat.names`."""
 
+from collections import Counter
+
 import ray._private.state
 
 
@@ -10,3 +12,26 @@ def draining() -> set[str]:
     knows neither the driver's node nor those on which no worker is.
     """
     return set(ray._private.state.state.get_draining_nodes())
+
+
+def free_nodes() -> list[dict[str, float]]:
+    """Return what is free on each node, without those that drain."""
+    gone = draining()
+    free = ray._private.state.state.available_resources_per_node()
+    return [dict(amounts) for node, amounts in free.items() if node not in gone]
+
+
+def other_jobs() -> list[str]:
+    """Return the jobs that live on the cluster beside this one, each with its driver and its processes, in words."""
+    state, mine = ray._private.state.state, ray.get_runtime_context().get_job_id()
+    living: dict[str, Counter[str]] = {}
+    for actor in state.actor_table(None, None, "ALIVE").values():
+        living.setdefault(actor["JobID"], Counter())[actor["ActorClassName"].rpartition(".")[2]] += 1
+    found = []
+    for job in state.job_table():
+        if job["IsDead"] or job["JobID"] == mine:
+            continue
+        actors = living.get(job["JobID"], Counter()).most_common(3)
+        what = f", {', '.join(f'{count} {name}' for name, count in actors)}" if actors else ""
+        found.append(f"job {job['JobID']} (process {job['DriverPid']} on {job['DriverIPAddress']}{what})")
+    return found

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckTimeoutError
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
 
 from au_dist.compat.ray import draining
@@ -19,6 +19,11 @@ LOOK_S = 1.0
 def is_unresponsive(error: BaseException) -> bool:
     """Return whether a failure of a worker is that it does not answer any more."""
     return isinstance(error, WorkerHealthCheckTimeoutError)
+
+
+def is_want_of_room(error: BaseException) -> bool:
+    """Return whether a failure of a run is that its workers were not placed in time."""
+    return isinstance(error, WorkerGroupStartupTimeoutError)
 
 
 class SteppedPolicy(ElasticScalingPolicy):

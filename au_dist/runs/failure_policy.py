@@ -1,30 +1,38 @@
 """What becomes of failures of workers: those that another start would meet again end a run, others are told."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ray.train import UserCallback
 
-from au_dist.compat.ray_train import is_unresponsive
+from au_dist.compat.ray_train import is_unresponsive, is_want_of_room
 from au_dist.core.errors import AuDistError, UnavailableError
 
 
-def our_error(error: BaseException) -> AuDistError | None:
-    """Return the first of our own errors among the causes of another."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that led to it, as Ray Train nests them."""
     waiting, seen = [error], set[int]()
     while waiting:
         cause = waiting.pop(0)
-        if isinstance(cause, AuDistError):
-            return cause
         if id(cause) in seen:
             continue
         seen.add(id(cause))
+        yield cause
         failures = getattr(cause, "worker_failures", None) or {}
         inner = (getattr(cause, name, None) for name in ("cause", "controller_failure", "__cause__", "__context__"))
         more = (*failures.values(), *inner)
         waiting += [item for item in more if isinstance(item, BaseException)]
-    return None
+
+
+def our_error(error: BaseException) -> AuDistError | None:
+    """Return the first of our own errors among the causes of another."""
+    return next((cause for cause in causes(error) if isinstance(cause, AuDistError)), None)
+
+
+def want_of_room(error: BaseException) -> bool:
+    """Return whether a run ended because its workers were not placed in time."""
+    return any(is_want_of_room(cause) for cause in causes(error))
 
 
 def lost(errors: Mapping[int, BaseException]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from au_dist.core.errors import AuDistError, ResumeError, RunStoppedError, TrainError
+from au_dist.core.errors import AuDistError, ClusterError, ResumeError, RunStoppedError, TrainError
 from au_dist.recipes.files import absolute
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.claims import FOLDER, claimed
@@ -187,10 +187,19 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
 
 def _for_people(error: BaseException, context: Context) -> AuDistError:
     """Return our own error among the causes of a failed run, or one that says what is known."""
-    from au_dist.runs.failure_policy import our_error
+    from au_dist.runs.failure_policy import our_error, want_of_room
 
+    if (ours := our_error(error)) is None and want_of_room(error):
+        workers, count = context.recipe.workers, worker_counts(context.recipe)[-1]
+        gpus = f" and {workers.gpus:g} GPU" if workers.gpus else ""
+        return ClusterError(
+            "The cluster has no room for the workers",
+            where=f"{context.run.uri}, for {workers.start_timeout_s:g} s (workers.start_timeout_s)",
+            expected=f"room for {count} x {workers.cpus:g} CPU{gpus}, each whole on one node",
+            fix="Wait for what else uses the cluster, add nodes, or ask for less; the same command goes on.",
+        )
     last = [line for line in str(error).splitlines() if line.strip()]
-    return our_error(error) or RunStoppedError(
+    return ours or RunStoppedError(
         "The run stopped",
         where=context.run.uri,
         found=last[-1].strip()[:300] if last else type(error).__name__,

@@ -20,23 +20,25 @@ from au_dist.tuning.report import REPORT
 from au_dist.tuning.run import run_campaign
 from au_dist.tuning.study import open_study
 
-NODES = [{"CPU": 4.0}]
+
+def four_cpus() -> list[dict[str, float]]:
+    return [{"CPU": 4.0}]
 
 
 def test_nothing_starts_when_it_could_not_end_well(tmp_path: Path, shards: Store) -> None:
     path = write_campaign(tmp_path, shards.uri)
     with pytest.raises(ClusterError, match="Not even one trial"):
-        run_campaign(path, [], [{"CPU": 0.5}])
+        run_campaign(path, [], lambda: [{"CPU": 0.5}])
     with pytest.raises(ShardError, match="no shards"):
-        run_campaign(path, [f"recipe.shards={tmp_path}/elsewhere"], NODES)
+        run_campaign(path, [f"recipe.shards={tmp_path}/elsewhere"], four_cpus)
     with pytest.raises(RecipeError, match="fewer clips than one step takes"):
-        run_campaign(path, ["space={batch.clips: {choice: [4, 4096]}}"], NODES)
+        run_campaign(path, ["space={batch.clips: {choice: [4, 4096]}}"], four_cpus)
     with pytest.raises(RecipeError, match="larger than the stored crops"):
-        run_campaign(path, ["space={data.size: {choice: [32, 64]}}"], NODES)
+        run_campaign(path, ["space={data.size: {choice: [32, 64]}}"], four_cpus)
     with pytest.raises(RecipeError, match=r"cannot move so far(?s:.)*less than the 4 frames"):
-        run_campaign(path, ["recipe.data.labels={shifted: 2, coder: 2}"], NODES)
+        run_campaign(path, ["recipe.data.labels={shifted: 2, coder: 2}"], four_cpus)
     with pytest.raises(RecipeError, match="No action unit can be"):
-        run_campaign(path, ["recipe.data.labels={share: 0.001, seed: 2}"], NODES)
+        run_campaign(path, ["recipe.data.labels={share: 0.001, seed: 2}"], four_cpus)
     assert not (tmp_path / "campaigns").exists()
 
 
@@ -45,7 +47,7 @@ def test_nothing_starts_when_it_could_not_end_well(tmp_path: Path, shards: Store
 def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards: Store, ray_here: None) -> None:
     path = write_campaign(tmp_path, shards.uri)
     shown: list[str] = []
-    found = run_campaign(path, [], NODES, shown.append)
+    found = run_campaign(path, [], four_cpus, shown.append)
 
     assert shown[0] == "2 trials, 2 left to run, 2 at once"
     assert [trial.number for trial in sorted(found.trials, key=lambda trial: trial.number)] == [0, 1]
@@ -81,7 +83,7 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
 
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "campaigns").rglob("*") if "runs" in file.parts}
     shown.clear()
-    assert run_campaign(path, [], NODES, shown.append) == found
+    assert run_campaign(path, [], four_cpus, shown.append) == found
     assert shown == ["2 trials, 0 left to run, 2 at once"]
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
@@ -129,7 +131,7 @@ def test_trials_that_fail_are_counted_and_do_not_end_the_campaign(
     lost = {"optim.lr": {"uniform": [1e30, 1e31]}}
     path = write_campaign(tmp_path, shards.uri, recipe={"optim": {"clip": 0, "epochs": 3}}, space=lost, trials=1)
     with pytest.raises(TrainError, match="No trial of the campaign came to a result") as caught:
-        run_campaign(path, [], NODES)
+        run_campaign(path, [], four_cpus)
     said = r"1 failed; trial 0: The (network gives no numbers|gradient is not finite)"
     assert re.search(said, str(caught.value)), str(caught.value)
 
@@ -146,7 +148,7 @@ def test_a_campaign_no_trial_of_which_could_begin_leaves_its_name(
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     path = write_campaign(tmp_path, shards.uri, trials=1)
     with pytest.raises(TrainError, match=r"1 failed; trial 0: .*torn\.safetensors"):
-        run_campaign(path, [f"recipe.model.weights={tmp_path}/torn.safetensors"], NODES)
+        run_campaign(path, [f"recipe.model.weights={tmp_path}/torn.safetensors"], four_cpus)
     assert not (tmp_path / "campaigns/campaign").exists()
 
 

@@ -10,11 +10,35 @@ from campaign_files import write_campaign
 
 from au_dist.core.errors import RecipeError
 from au_dist.tuning.campaign import Campaign, EarlyStopping, load_campaign
-from au_dist.tuning.search import Halving, StudySearch
+from au_dist.tuning.presence import Presence
+from au_dist.tuning.room import Room, Wait
+from au_dist.tuning.search import MOST_ROOMLESS, Halving, StudySearch
 from au_dist.tuning.study import TrialState, open_study
-from au_dist.tuning.trial import Trial
+from au_dist.tuning.trial import BEGUN, Trial
 
 CONTINUE, STOP = "CONTINUE", "STOP"
+
+
+class Somebody(Presence):
+    """A presence that no cluster hears."""
+
+    def __init__(self) -> None:
+        self.name, self.heard = "somebody", list[tuple[int, bool]]()
+
+    def tell(self, running: int, waiting: bool) -> None:
+        self.heard.append((running, waiting))
+
+
+class Given(Room):
+    """Room as a test gives it."""
+
+    def __init__(self) -> None:
+        self.now: Wait | None = None
+        self.asked = list[tuple[int, int]]()
+
+    def wait(self, running: int, starting: int) -> Wait | None:
+        self.asked.append((running, starting))
+        return self.now
 
 
 def validation(number: int, value: float) -> dict[str, Any]:
@@ -28,7 +52,7 @@ def test_each_outcome_finds_its_way_into_the_study(tmp_path: Path) -> None:
         search = StudySearch(campaign, study, shown.append)
         assert search.left == 4
         configs = [search.suggest(name) for name in "abcd"]
-        assert search.suggest("e") == StudySearch.FINISHED
+        assert search.suggest("e") is None  # one of the four may come back
         assert [config["recipe"]["name"] for config in configs] == [f"trial-0000{number}" for number in range(4)]
         search.on_trial_result("a", validation(1, 0.5))
         search.on_trial_result("a", validation(1, 0.5))
@@ -55,6 +79,7 @@ def test_each_outcome_finds_its_way_into_the_study(tmp_path: Path) -> None:
         search = StudySearch(campaign, study, shown.append)
         assert search.left == 1
         assert search.suggest("f")["number"] == 3
+        search.on_trial_complete("f", {"outcome": "finished", "val_auc": 0.75})
         assert search.suggest("g") == StudySearch.FINISHED
 
 
@@ -152,11 +177,54 @@ def test_a_draw_that_the_recipe_refuses_has_failed_in_its_words(tmp_path: Path) 
 def test_a_search_that_is_asked_to_stop_begins_no_other_trial(tmp_path: Path) -> None:
     campaign, stop = load_campaign(write_campaign(tmp_path, trials=3)), threading.Event()
     with open_study(campaign) as study:
-        search = StudySearch(campaign, study, lambda row: None, stop, "somebody")
+        search = StudySearch(campaign, study, lambda row: None, stop, presence=Somebody())
         assert search.suggest("a")["leaving"] == "somebody"
         stop.set()
         assert search.suggest("b") == StudySearch.FINISHED
         assert len(study.trials()) == 1
+
+
+def test_nothing_is_drawn_while_there_is_no_room_and_the_wait_is_said(tmp_path: Path) -> None:
+    campaign, clock, shown = load_campaign(write_campaign(tmp_path, trials=3)), [0.0], list[dict[str, Any]]()
+    room, presence = Given(), Somebody()
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, shown.append, None, room, presence, lambda: clock[0])
+        assert search.suggest("a")["number"] == 0
+        room.now = Wait("0 of 4 CPU are free")
+        for clock[0] in (1.0, 5.0, 6.0, 30.0, 65.0, 66.5):
+            assert search.suggest("b") is None
+        room.now = Wait("full", own=True)
+        assert search.suggest("b") is None
+        room.now = None
+        search.on_trial_result("a", {BEGUN: True})
+        assert search.suggest("b")["number"] == 1
+        assert len(study.trials()) == 2
+    words = [{key: value for key, value in row.items() if key != "values"} for row in shown]
+    said = {"event": "waiting", "running": 1, "why": "0 of 4 CPU are free"}
+    assert words == [
+        {"trial": 0, "event": "start"},
+        said,
+        said,
+        {"event": "room", "after_s": 65.5},
+        {"trial": 1, "event": "start"},
+    ]
+    assert presence.heard == [(0, False), *[(1, True)] * 6, (1, False), (1, False)]
+    assert [room.asked[0], room.asked[1], room.asked[-1]] == [(0, 0), (1, 1), (1, 0)]
+
+
+def test_a_trial_whose_workers_found_no_room_is_tried_again_some_times(tmp_path: Path) -> None:
+    campaign, shown = load_campaign(write_campaign(tmp_path, trials=1)), list[dict[str, Any]]()
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, shown.append)
+        for _ in range(MOST_ROOMLESS):
+            assert search.suggest("a")["number"] == 0
+            assert search.suggest("b") is None
+            search.on_trial_complete("a", {"outcome": "no room", "error": "too little of it"})
+        assert search.suggest("a") == StudySearch.FINISHED
+        assert study.trial(0).state == "unfinished"
+        assert study.trial(0).error == "too little of it"
+    events = [row["event"] for row in shown if row["event"] != "start"]
+    assert events == ["waiting"] * (MOST_ROOMLESS - 1) + ["interrupted"]
 
 
 def test_what_the_constraints_do_not_allow_is_drawn_again(tmp_path: Path) -> None:
@@ -166,7 +234,7 @@ def test_what_the_constraints_do_not_allow_is_drawn_again(tmp_path: Path) -> Non
     with open_study(campaign) as study:
         search = StudySearch(campaign, study, lambda row: None)
         drawn = [search.suggest(str(turn))["recipe"]["batch"] for turn in range(8)]
-        assert search.suggest("x") == StudySearch.FINISHED
+        assert search.suggest("x") is None
         numbers = [trial.number for trial in study.trials()]
     assert all(batch["clips"] % batch["contrast"] == 0 == batch["contrast"] % 2 for batch in drawn)
     assert len(numbers) == 8

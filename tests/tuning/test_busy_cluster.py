@@ -1,0 +1,58 @@
+"""A campaign on a cluster that something else fills."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from campaign_files import write_campaign
+
+from au_dist.core.errors import ClusterError
+from au_dist.runs.train import train
+from au_dist.storage.store import Store
+from au_dist.tuning.campaign import load_campaign
+from au_dist.tuning.presence import Standing, present
+from au_dist.tuning.report import CampaignResult
+from au_dist.tuning.run import run_campaign
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: Store, ray_here: None) -> None:
+    import ray
+
+    def nodes() -> list[dict[str, float]]:
+        return [node["Resources"] for node in ray.nodes()]
+
+    class Hog:
+        def here(self) -> None:
+            pass
+
+    hog = ray.remote(Hog).options(num_cpus=sum(node["CPU"] for node in nodes()) - 0.25).remote()
+    ray.get(hog.here.remote())
+    shown: list[str] = []
+    found: list[CampaignResult] = []
+    path = write_campaign(tmp_path, shards.uri, trials=1, recipe={"optim": {"epochs": 1}})
+    campaign = load_campaign(path)
+    thread = threading.Thread(target=lambda: found.append(run_campaign(path, [], nodes, shown.append)))
+    thread.start()
+    try:
+        roomless = campaign.base().model_copy(update={"name": "alone", "runs": str(tmp_path / "runs")})
+        roomless = roomless.model_copy(update={"workers": roomless.workers.model_copy(update={"start_timeout_s": 3.0})})
+        with pytest.raises(ClusterError, match=r"no room for the workers(?s:.)*room for 1 x 0.5 CPU"):
+            train(roomless)
+        ends = time.monotonic() + 60
+        while len(shown) < 2 and time.monotonic() < ends:
+            time.sleep(0.1)
+        with present(threading.Event()) as other:
+            assert other.others() == [Standing(0, waiting=True)]
+        assert not campaign.place.exists("study.journal")
+    finally:
+        ray.kill(hog)
+        thread.join()
+    assert shown[0] == "1 trial, 1 left to run, 1 at once"
+    assert shown[1].startswith(
+        "waiting for room, 0 under way: a trial needs 1 × (0.5 CPU + 0.5 CPU for data); 0.25 of "
+    )
+    assert shown[2].startswith("there is room again, after ")
+    assert [trial.state for trial in found[0].trials] == ["finished"]

@@ -1,0 +1,128 @@
+"""How a campaign is heard of on its cluster, by an actor.
+
+Its trials learn that they are to stop, other campaigns how many trials it runs and whether it waits for room.
+"""
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+#: Seconds between two questions of a trial; seconds that an answer may take.
+EVERY_S, ANSWER_S = 0.5, 5.0
+
+_PREFIX = "au-dist-campaign-"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What other campaigns know of one.
+
+    Attributes:
+        running: Trials that it runs.
+        waiting: Whether it has another trial that finds no room.
+    """
+
+    running: int = 0
+    waiting: bool = False
+
+
+@ray.remote(num_cpus=0)
+class _Voice:
+    def __init__(self) -> None:
+        self.asked, self.now = False, Standing()
+
+    def ask(self) -> None:
+        self.asked = True
+
+    def is_asked(self) -> bool:
+        return self.asked
+
+    def tell(self, now: Standing) -> None:
+        self.now = now
+
+    def standing(self) -> Standing:
+        return self.now
+
+
+class Presence:
+    """The driver's end.
+
+    Args:
+        name: The actor's name, which trials ask for (`asker`).
+        actor: The actor.
+    """
+
+    def __init__(self, name: str, actor: Any) -> None:
+        self.name, self._actor, self._told = name, actor, Standing()
+
+    def tell(self, running: int, waiting: bool) -> None:
+        """Let others know how things stand."""
+        now = Standing(running, waiting)
+        if now != self._told:
+            self._told = now
+            self._actor.tell.remote(now)
+
+    def others(self) -> list[Standing]:
+        """Return how other campaigns on this cluster stand; none of those that do not answer."""
+        found = []
+        for entry in ray.util.list_named_actors(all_namespaces=True):
+            if entry["name"].startswith(_PREFIX) and entry["name"] != self.name:
+                with contextlib.suppress(ValueError, ray.exceptions.RayError, TimeoutError):
+                    other = ray.get_actor(entry["name"], namespace=entry["namespace"])
+                    found.append(ray.get(other.standing.remote(), timeout=ANSWER_S))
+        return found
+
+
+@contextmanager
+def present(stop: threading.Event) -> Iterator[Presence]:
+    """Be heard of for the length of a block.
+
+    Args:
+        stop: Trials are told when it is set.
+    """
+    name = f"{_PREFIX}{uuid.uuid4().hex}"
+    # On the driver's node: it goes when the driver does.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = _Voice.options(name=name, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    over = threading.Event()
+
+    def forward() -> None:
+        while not over.is_set():
+            if stop.wait(EVERY_S):
+                actor.ask.remote()
+                return
+
+    thread = threading.Thread(target=forward, name="leaving", daemon=True)
+    thread.start()
+    try:
+        yield Presence(name, actor)
+    finally:
+        over.set()
+        thread.join()
+        with contextlib.suppress(Exception):  # Ray may be gone; what ended the block is what counts
+            ray.kill(actor)
+
+
+def asker(name: str | None) -> Callable[[], bool]:
+    """Return a function that says whether the campaign was asked to stop; never, without a name or an answer."""
+    if name is None:
+        return lambda: False
+    try:
+        actor: Any = ray.get_actor(name)
+    except ValueError:
+        return lambda: False
+
+    def asked() -> bool:
+        try:
+            return bool(ray.get(actor.is_asked.remote(), timeout=ANSWER_S))
+        except (ray.exceptions.RayError, TimeoutError):
+            return False
+
+    return asked

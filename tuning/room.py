@@ -1,0 +1,108 @@
+"""Whether another trial finds room now, on a cluster that others use too."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from au_dist.core.errors import ClusterError
+from au_dist.recipes.recipe import Recipe
+from au_dist.train.plan import worker_counts
+from au_dist.tuning.fit import Nodes, fits, trials_at_once
+from au_dist.tuning.presence import Standing
+
+#: Seconds for which a look at the cluster is good.
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why no other trial may begin now.
+
+    Attributes:
+        words: The reason.
+        own: It is only that the campaign's own trials fill the cluster.
+    """
+
+    words: str
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a cluster is seen; each is asked anew.
+
+    Attributes:
+        total: What each node has.
+        free: What of it is free.
+        holders: Whose processes live there, other than this campaign's, in words.
+        others: How other campaigns stand.
+    """
+
+    total: Callable[[], Nodes]
+    free: Callable[[], Nodes]
+    holders: Callable[[], Sequence[str]]
+    others: Callable[[], Sequence[Standing]]
+
+
+class Room:
+    """Says whether another trial may begin.
+
+    A trial whose workers have not begun yet is counted with those that ask: what is free still holds its share.
+    Campaigns that share a cluster come to as many trials each: one that has more than another which waits begins none.
+
+    Args:
+        recipe: The recipe that trials start from.
+        sight: The cluster.
+        clock: Seconds.
+    """
+
+    def __init__(self, recipe: Recipe, sight: Sight, clock: Callable[[], float] = time.monotonic) -> None:
+        self._recipe, self._sight, self._clock = recipe, sight, clock
+        self._looked, self._asked = -float("inf"), (-1, -1)
+        self._wait: Wait | None = None
+
+    def wait(self, running: int, starting: int) -> Wait | None:
+        """Return why no other trial may begin; None where one may.
+
+        Args:
+            running: Trials under way.
+            starting: Those among them whose workers have not begun.
+        """
+        if self._asked != (running, starting) or self._clock() - self._looked >= LOOK_S:
+            self._wait = self._look(running, starting)
+            self._asked, self._looked = (running, starting), self._clock()
+        return self._wait
+
+    def _look(self, running: int, starting: int) -> Wait | None:
+        try:
+            if trials_at_once(self._recipe, self._sight.total(), running + 1) <= running:
+                return Wait("this campaign's own trials fill the cluster", own=True)
+        except ClusterError as error:  # a node has gone
+            return Wait(str(error))
+        free = self._sight.free()
+        if not fits(self._recipe, free, starting + 1):
+            return Wait(f"{self._needs()}; {_there(free, self._sight.total())}{self._held()}")
+        if any(other.waiting and other.running < running for other in self._sight.others()):
+            return Wait("another campaign on this cluster waits for room and has fewer trials")
+        return None
+
+    def _needs(self) -> str:
+        workers, count = self._recipe.workers, worker_counts(self._recipe)[-1]
+        gpus = f" + {workers.gpus:g} GPU" if workers.gpus else ""
+        return f"a trial needs {count} × ({workers.cpus:g} CPU{gpus} + {self._recipe.data.cpus:g} CPU for data)"
+
+    def _held(self) -> str:
+        held = list(self._sight.holders())
+        return f"; beside this campaign: {'; '.join(held)}" if held else ""
+
+
+def _there(free: Nodes, total: Nodes) -> str:
+    """Return how much of a cluster is free, in words."""
+    names = ("CPU", "GPU") if any(node.get("GPU") for node in total) else ("CPU",)
+    parts = [f"{_sum(free, name):g} of {_sum(total, name):g} {name}" for name in names]
+    most = f", {max(node.get('CPU', 0.0) for node in free):g} CPU on one node" if len(total) > 1 and free else ""
+    return f"{' and '.join(parts)} are free{most}"
+
+
+def _sum(nodes: Nodes, name: str) -> float:
+    return round(sum(node.get(name, 0.0) for node in nodes), 4)
