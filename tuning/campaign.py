@@ -34,8 +34,11 @@ from au_dist.tuning.space import Dimension, check_path, check_space, combination
 
 CAMPAIGN = "campaign.yaml"
 
+#: Its presence asks whoever runs the campaign to stop.
+STOP = "stop"
+
 #: What a campaign whose trials all failed has written.
-WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock")
+WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock", STOP)
 
 #: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
 SHARDS = "# shards "
@@ -250,6 +253,37 @@ def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
     if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"] not in NO_FILES:
         recipe["model"] = {**model, "weights": os.path.abspath(model["weights"])}
     return recipe
+
+
+def stored_campaign(address: str) -> Campaign:
+    """Return the campaign at an address, as its first command wrote it.
+
+    Args:
+        address: The campaign's place: its folder or ``s3://bucket/prefix/NAME``.
+
+    Raises:
+        RecipeError: No campaign is there.
+        StorageError: The store fails.
+    """
+    place = open_store(address)
+    if not place.exists(CAMPAIGN):
+        raise RecipeError(
+            "No campaign is there",
+            where=place.uri,
+            expected=f"a folder of a campaign, with {CAMPAIGN}, or a campaign's file",
+            fix="Give CAMPAIGNS/NAME, as `campaigns` and `name` in the campaign's file say, or that file.",
+        )
+    raw = _keys_now(yaml.safe_load(place.read(CAMPAIGN)))[0]
+    where = Path(place.uri) / CAMPAIGN
+    if raw["name"] != place.name:
+        raise RecipeError(
+            "This campaign has been renamed",
+            where=place.uri,
+            expected=f"the folder `{raw['name']}`, the name in its {CAMPAIGN}, under which its study is kept",
+            found=f"the folder `{place.name}`",
+            fix="Give the folder its name back.",
+        )
+    return parse(Campaign, {**raw, "campaigns": place.parent.uri, "space": parse_space(raw["space"], where)}, where)
 
 
 def dump_campaign(campaign: Campaign) -> str:

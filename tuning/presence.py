@@ -5,6 +5,7 @@ Its trials learn that they are to stop, other campaigns how many trials it runs 
 
 import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,13 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from au_dist.core.errors import StorageError
+
 #: Seconds between two questions of a trial; seconds that an answer may take.
 EVERY_S, ANSWER_S = 0.5, 5.0
+
+#: Seconds between two looks into the store whether somebody asks the campaign to stop.
+ASK_S = 3.0
 
 _PREFIX = "au-dist-campaign-"
 
@@ -81,11 +87,12 @@ class Presence:
 
 
 @contextmanager
-def present(stop: threading.Event) -> Iterator[Presence]:
+def present(stop: threading.Event, asked: Callable[[], bool] = lambda: False) -> Iterator[Presence]:
     """Be heard of for the length of a block.
 
     Args:
         stop: Trials are told when it is set.
+        asked: Says whether somebody elsewhere asks for it to be set; asked every `ASK_S` seconds.
     """
     name = f"{_PREFIX}{uuid.uuid4().hex}"
     # On the driver's node: it goes when the driver does.
@@ -94,10 +101,16 @@ def present(stop: threading.Event) -> Iterator[Presence]:
     over = threading.Event()
 
     def forward() -> None:
+        looked = time.monotonic()
         while not over.is_set():
             if stop.wait(EVERY_S):
                 actor.ask.remote()
                 return
+            if time.monotonic() - looked >= ASK_S:
+                looked = time.monotonic()
+                with contextlib.suppress(StorageError):  # it is asked again
+                    if asked():
+                        stop.set()
 
     thread = threading.Thread(target=forward, name="leaving", daemon=True)
     thread.start()

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,26 +80,12 @@ class CampaignResult:
     @property
     def columns(self) -> list[str]:
         """The table's header."""
-        return ["trial", "state", "validations", self.metric, *self._paths]
-
-    @property
-    def _paths(self) -> list[str]:
-        """The searched paths; a value that had no effect in a trial is not among its own."""
-        return list(dict.fromkeys(path for trial in self.trials for path in trial.values))
+        return header(self.trials, self.metric)
 
     @property
     def rows(self) -> list[list[str]]:
         """The table's cells; reasons of failure are in the summary."""
-        return [
-            [
-                str(trial.number),
-                trial.state,
-                str(trial.validations),
-                "–" if trial.metric is None else f"{trial.metric:.4f}",
-                *(_cell(trial.values[path]) if path in trial.values else "–" for path in self._paths),
-            ]
-            for trial in self.trials
-        ]
+        return cells(self.trials)
 
     @property
     def summary(self) -> str:
@@ -113,6 +99,31 @@ class CampaignResult:
             f"scored again from its checkpoint: {best.rescored:.6f}"
         )
         return "\n".join([*lines, f"fetch it with  au-dist pull {best.checkpoint} --to FOLDER"])
+
+
+def header(trials: Sequence[TrialRow], metric: str) -> list[str]:
+    """Return the header of a table of trials."""
+    return ["trial", "state", "validations", metric, *_paths(trials)]
+
+
+def cells(trials: Sequence[TrialRow]) -> list[list[str]]:
+    """Return the cells of a table of trials."""
+    paths = _paths(trials)
+    return [
+        [
+            str(trial.number),
+            trial.state,
+            str(trial.validations),
+            "–" if trial.metric is None else f"{trial.metric:.4f}",
+            *(_cell(trial.values[path]) if path in trial.values else "–" for path in paths),
+        ]
+        for trial in trials
+    ]
+
+
+def _paths(trials: Sequence[TrialRow]) -> list[str]:
+    """Return the searched paths; a value that had no effect in a trial is not among its own."""
+    return list(dict.fromkeys(path for trial in trials for path in trial.values))
 
 
 def line(event: Mapping[str, Any]) -> str:

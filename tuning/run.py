@@ -13,7 +13,7 @@ from au_dist.core.errors import AuDistError, RecipeError, ResumeError, TrainErro
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
-from au_dist.tuning.campaign import Campaign, check_combinations, claim, load_campaign, trial_name, withdraw
+from au_dist.tuning.campaign import STOP, Campaign, check_combinations, claim, load_campaign, trial_name, withdraw
 from au_dist.tuning.fit import Nodes, trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
@@ -156,7 +156,16 @@ def _search(
     from au_dist.tuning.search import StudySearch
 
     at_once, nodes = room
-    with present(stop) as presence:
+    place = campaign.place
+    place.delete(STOP)  # one that was left is no word to this command
+
+    def asked() -> bool:
+        if not place.exists(STOP):
+            return False
+        place.delete(STOP)  # whoever asked sees that it was heard
+        return True
+
+    with present(stop, asked) as presence:
         sight = Sight(nodes, free_nodes, other_jobs, presence.others)
         room_now = Room(campaign.base(), sight)
         search = StudySearch(campaign, study, lambda event: show(line(event)), stop, room_now, presence)

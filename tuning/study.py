@@ -6,11 +6,12 @@ and a bucket are served alike, a reader finds a complete file at any moment, and
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from au_dist.core.errors import RecipeError, StorageError
 from au_dist.core.seeds import rng
@@ -28,8 +29,14 @@ STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "
 #: What a trial carries that the constraints did not allow, and one that was lost.
 OUTSIDE, LOST = "outside", "lost"
 
+#: What a study carries: how many trials it is to come to.
+PLANNED = "trials"
+
 #: Draws after which nothing more is tried, and losses without a new validation after which a trial is parked.
 MOST_DRAWS, MOST_LOSSES = 1000, 3
+
+
+Opened = TypeVar("Opened", bound="Record")
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class TrialState:
         values: Recipe values by path.
         history: Metric by validation, which count from 1.
         error: Why it failed or was interrupted.
+        begun: When it was drawn, by the driver's clock.
+        ended: When it ended; None before.
     """
 
     number: int
@@ -49,6 +58,8 @@ class TrialState:
     values: dict[str, Any]
     history: dict[int, float]
     error: str | None
+    begun: datetime | None = None
+    ended: datetime | None = None
 
     @property
     def metric(self) -> float:
@@ -56,31 +67,30 @@ class TrialState:
         return max((value for value in self.history.values() if not math.isnan(value)), default=-math.inf)
 
 
-class Study:
-    """A campaign's trials; for one driver at a time.
+class Record:
+    """A campaign's trials, to be read.
 
     Args:
         campaign: The campaign.
         journal: The journal on this disk; made when it is not there.
-        lease: The word by which this driver holds the campaign; another that takes it ends this one.
     """
 
-    def __init__(self, campaign: Campaign, journal: Path, lease: str) -> None:
+    def __init__(self, campaign: Campaign, journal: Path) -> None:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._optuna, self._campaign, self._journal = optuna, campaign, journal
-        self._lease = lease
-        self._distributions, self._base = distributions(campaign.space), campaign.base()
+        self._optuna, self._campaign, self._base = optuna, campaign, campaign.base()
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         self._study = optuna.create_study(
             storage=self._storage, study_name=campaign.name, direction="maximize", load_if_exists=True
         )
-        for trial in self._study.get_trials(deepcopy=False):
-            for name, before in trial.distributions.items():
-                optuna.distributions.check_distribution_compatibility(before, self._distributions.get(name, before))
+
+    @property
+    def planned(self) -> int:
+        """How many trials the command that began last is to come to."""
+        return int(self._study.user_attrs.get(PLANNED, self._campaign.trials))
 
     def trials(self) -> list[TrialState]:
         """Return all trials in the order of their numbers, without draws that the constraints did not allow."""
@@ -90,6 +100,41 @@ class Study:
     def trial(self, number: int) -> TrialState:
         """Return one trial."""
         return self._state(self._study.get_trials(deepcopy=False)[number])
+
+    def _state(self, trial: Any) -> TrialState:
+        state = STATES[trial.state.name]
+        if state == "unfinished" and trial.user_attrs.get(LOST, {"times": 0})["times"] >= MOST_LOSSES:
+            state = "parked"
+        return TrialState(
+            number=trial.number,
+            state=state,
+            values=values_of(self._campaign.space, trial.params, self._base),
+            history=dict(sorted(trial.intermediate_values.items())),
+            error=trial.user_attrs.get("error") if trial.state.name in ("FAIL", "RUNNING") else None,
+            begun=trial.datetime_start,
+            ended=trial.datetime_complete,
+        )
+
+
+class Study(Record):
+    """A campaign's trials; for one driver at a time.
+
+    Args:
+        campaign: The campaign.
+        journal: The journal on this disk; made when it is not there.
+        lease: The word by which this driver holds the campaign; another that takes it ends this one.
+    """
+
+    def __init__(self, campaign: Campaign, journal: Path, lease: str) -> None:
+        super().__init__(campaign, journal)
+        self._journal, self._lease = journal, lease
+        self._distributions = distributions(campaign.space)
+        check = self._optuna.distributions.check_distribution_compatibility
+        for trial in self._study.get_trials(deepcopy=False):
+            for name, before in trial.distributions.items():
+                check(before, self._distributions.get(name, before))
+        if self._study.user_attrs.get(PLANNED) != campaign.trials:
+            self._study.set_user_attr(PLANNED, campaign.trials)
 
     def ask(self) -> int:
         """Return the number of a new trial, its parameters drawn and stored.
@@ -163,18 +208,6 @@ class Study:
         self._storage.set_trial_user_attr(self._id(number), LOST, {"validations": 0, "times": 0})
         self._publish()
 
-    def _state(self, trial: Any) -> TrialState:
-        state = STATES[trial.state.name]
-        if state == "unfinished" and trial.user_attrs.get(LOST, {"times": 0})["times"] >= MOST_LOSSES:
-            state = "parked"
-        return TrialState(
-            number=trial.number,
-            state=state,
-            values=values_of(self._campaign.space, trial.params, self._base),
-            history=dict(sorted(trial.intermediate_values.items())),
-            error=trial.user_attrs.get("error") if trial.state.name in ("FAIL", "RUNNING") else None,
-        )
-
     def _id(self, number: int) -> int:
         study = self._storage.get_study_id_from_name(self._campaign.name)
         return int(self._storage.get_trial_id_from_study_id_trial_number(study, number))
@@ -191,18 +224,39 @@ def open_study(campaign: Campaign) -> Iterator[Study]:
     Raises:
         StorageError: The store fails, or the study there cannot be read.
     """
-    place: Store = campaign.place
+    lease = acquire(campaign.place)
+    with _local(campaign.place) as journal:
+        yield _opened(campaign.place, lambda: Study(campaign, journal, lease))
+
+
+@contextmanager
+def read_study(campaign: Campaign) -> Iterator[Record]:
+    """Yield what a campaign's study holds now; whoever goes on with it is not disturbed.
+
+    Raises:
+        StorageError: The store fails, or the study there cannot be read.
+    """
+    with _local(campaign.place) as journal:
+        yield _opened(campaign.place, lambda: Record(campaign, journal))
+
+
+@contextmanager
+def _local(place: Store) -> Iterator[Path]:
+    """Yield where a copy of a campaign's journal is on this disk, or may be written if there is none."""
     with tempfile.TemporaryDirectory(prefix="au-dist-study-") as folder:
-        journal, lease = Path(folder) / JOURNAL, acquire(place)
+        journal = Path(folder) / JOURNAL
         if place.exists(JOURNAL):
             place.download(JOURNAL, journal)
-        try:
-            study = Study(campaign, journal, lease)
-        except (ValueError, KeyError) as error:
-            raise StorageError(
-                "The campaign's study cannot be read",
-                where=f"{place.uri}/{JOURNAL}",
-                found=f"{type(error).__name__}: {error}"[:200],
-                fix="Give the campaign another name; the runs of its trials are intact.",
-            ) from error
-        yield study
+        yield journal
+
+
+def _opened(place: Store, study: Callable[[], Opened]) -> Opened:
+    try:
+        return study()
+    except (ValueError, KeyError) as error:
+        raise StorageError(
+            "The campaign's study cannot be read",
+            where=f"{place.uri}/{JOURNAL}",
+            found=f"{type(error).__name__}: {error}"[:200],
+            fix="Give the campaign another name; the runs of its trials are intact.",
+        ) from error

@@ -1,40 +1,18 @@
-"""Verbs of clusters, jobs and campaigns."""
+"""Verbs of clusters and jobs."""
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from au_dist.cli.options import Address, Overrides, RecipeFile, check_fits, ray
-from au_dist.cli.terminal import asked_to_stop, note, say, table
+from au_dist.cli.terminal import note, say, table
 from au_dist.core.errors import ClusterError
 
 app = typer.Typer()
-tune_app = typer.Typer(help="Hyperparameter campaigns.", no_args_is_help=True)
 cluster_app = typer.Typer(help="A Ray cluster of several nodes on this machine.", no_args_is_help=True)
-app.add_typer(tune_app, name="tune")
 app.add_typer(cluster_app, name="cluster")
-
-
-@tune_app.command("run")
-def tune_run(
-    campaign: Annotated[Path, typer.Argument(help="Campaign (YAML).")],
-    overrides: Overrides = None,
-    address: Address = None,
-) -> None:
-    """Search hyperparameters; the same command again resumes."""
-    from au_dist.tuning.campaign import load_campaign
-
-    load_campaign(campaign, overrides or [], note)  # what can be refused at once need not wait for Ray
-    with ray(address), asked_to_stop() as stop:
-        from au_dist.cluster.preflight import cluster_resources
-        from au_dist.tuning.run import run_campaign
-
-        result = run_campaign(campaign, overrides or [], cluster_resources, show=say, note=note, stop=stop)
-    table(result.columns, result.rows)
-    say(result.summary)
 
 
 @cluster_app.command("up")

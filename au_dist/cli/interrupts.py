@@ -28,6 +28,9 @@ WORDS = {
     "import": f"the import stopped; nothing without its file COMPLETE is a model: empty the folder, {AGAIN}",
     "predict": "the prediction stopped; results of videos that were done are kept, the same command makes the others",
     "tune run": "the campaign stopped; its trials are kept as far as they came, the same command goes on with it",
+    "tune status": f"the reading stopped; nothing was changed, {AGAIN}",
+    "tune stop": "the campaign may have been asked to stop all the same; `au-dist tune status` tells, the same command "
+    "asks again",
     "cluster up": f"the start stopped; nodes that had started are stopped too, {AGAIN}",
     "cluster down": "the stopping stopped; processes may be left, the same command stops the others",
     "cluster preflight": f"the check stopped; nothing was changed, {AGAIN}",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from au_dist.cli import checks, cluster, ingest, runs, shards
+from au_dist.cli import checks, cluster, ingest, runs, shards, tune
 from au_dist.cli.terminal import say
 
 app = typer.Typer(
@@ -33,5 +33,5 @@ def _front(
     """Distributed training of facial action unit models on Ray."""
 
 
-for verbs in (ingest, shards, checks, runs, cluster):
+for verbs in (ingest, shards, checks, runs, tune, cluster):
     app.add_typer(verbs.app)

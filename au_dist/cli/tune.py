@@ -1,0 +1,67 @@
+"""Verbs of campaigns."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from au_dist.cli.options import Address, Overrides, ray
+from au_dist.cli.terminal import asked_to_stop, note, say, table
+
+if TYPE_CHECKING:
+    from au_dist.tuning.campaign import Campaign
+
+app = typer.Typer()
+tune_app = typer.Typer(help="Hyperparameter campaigns.", no_args_is_help=True)
+app.add_typer(tune_app, name="tune")
+
+Which = Annotated[str, typer.Argument(help="The campaign: its file, or its address, CAMPAIGNS/NAME.")]
+
+
+@tune_app.command("run")
+def tune_run(
+    campaign: Annotated[Path, typer.Argument(help="Campaign (YAML).")],
+    overrides: Overrides = None,
+    address: Address = None,
+) -> None:
+    """Search hyperparameters; the same command again resumes."""
+    from au_dist.tuning.campaign import load_campaign
+
+    load_campaign(campaign, overrides or [], note)  # what can be refused at once need not wait for Ray
+    with ray(address), asked_to_stop() as stop:
+        from au_dist.cluster.preflight import cluster_resources
+        from au_dist.tuning.run import run_campaign
+
+        result = run_campaign(campaign, overrides or [], cluster_resources, show=say, note=note, stop=stop)
+    table(result.columns, result.rows)
+    say(result.summary)
+
+
+@tune_app.command("status")
+def tune_status(campaign: Which) -> None:
+    """Show how far a campaign is, from anywhere that reaches its storage; it is not disturbed."""
+    from au_dist.tuning.status import status
+
+    found = status(_of(campaign))
+    table(found.columns, found.rows)
+    say(found.summary)
+
+
+@tune_app.command("stop")
+def tune_stop(
+    campaign: Which,
+    wait_s: Annotated[float, typer.Option(help="Seconds to wait for whoever runs it to hear.", min=1)] = 60.0,
+) -> None:
+    """Ask a campaign to stop, wherever it runs: trials under way store a checkpoint, and it can go on later."""
+    from au_dist.tuning.status import ask_to_stop
+
+    ask_to_stop(_of(campaign), wait_s)
+    say("asked to stop: trials under way store a checkpoint; `au-dist tune run` goes on from there")
+
+
+def _of(campaign: str) -> "Campaign":
+    """Return a campaign that is in storage, by its file or by its address."""
+    from au_dist.tuning.campaign import load_campaign, stored_campaign
+
+    file = Path(campaign)
+    return stored_campaign(load_campaign(file).place.uri if file.is_file() else campaign)
