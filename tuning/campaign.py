@@ -12,7 +12,7 @@ Study, runs and report are enough to go on, on any machine.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
@@ -30,6 +30,7 @@ from au_dist.runs.leases import LEASE
 from au_dist.storage.store import Store, open_store
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.constraints import holds, paths_of
+from au_dist.tuning.first import first_points
 from au_dist.tuning.space import Dimension, check_path, check_space, combinations, parse_space
 
 CAMPAIGN = "campaign.yaml"
@@ -44,7 +45,7 @@ WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock", STOP)
 SHARDS = "# shards "
 
 #: Keys that may change between two runs of one campaign.
-FREE = ("campaigns", "trials", "concurrent", "retry_parked", "constraints")
+FREE = ("campaigns", "trials", "budget", "concurrent", "retry_parked", "constraints")
 
 
 #: As many clips as any plan may need, where the shards are not known yet.
@@ -66,6 +67,22 @@ class EarlyStopping(Section):
     reduction: int = Field(3, ge=2)
 
 
+class Budget(Section):
+    """When no other trial begins although some are left; those under way come to their end.
+
+    Attributes:
+        hours: Since the first trial was drawn.
+        gpu_hours: GPU-hours of all trials together: the time of each x its GPUs; without GPUs nothing counts.
+        patience: Trials that have ended since the last one which was better than all before it by more than `gain`.
+        gain: What of the metric is no more than noise; for `patience`.
+    """
+
+    hours: float | None = Field(None, gt=0)
+    gpu_hours: float | None = Field(None, gt=0)
+    patience: int | None = Field(None, ge=1)
+    gain: float = Field(0.0, ge=0)
+
+
 class Campaign(Section):
     """A search for the recipe with the best validation metric (the recipe's `checkpoint.metric`).
 
@@ -75,7 +92,11 @@ class Campaign(Section):
         recipe: The recipe that trials start from, or its file, relative to the campaign's; `name` and `runs` are the
             campaign's to choose.
         trials: How many to try.
+        budget: What may end it before.
         seed: Seed of the search; all trials train with the recipe's own seed.
+        sampler: ``tpe`` (multivariate, trials under way taken for bad ones), ``gp`` (a Gaussian process) or ``random``.
+        first: Points that are tried first, after the recipe as it stands: values by path, the recipe's own for the
+            others.
         concurrent: Trials at once, at most; as many as fit when None.
         early_stopping: None lets every trial run to its end.
         retry_parked: Take up again what was given up because it was lost again and again without getting further.
@@ -87,7 +108,10 @@ class Campaign(Section):
     campaigns: str
     recipe: dict[str, Any]
     trials: int = Field(20, ge=1)
+    budget: Budget = Budget()
     seed: int = Field(0, ge=0)
+    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    first: tuple[dict[str, Any], ...] = ()
     concurrent: int | None = Field(None, ge=1)
     early_stopping: EarlyStopping | None = EarlyStopping()
     retry_parked: bool = False
@@ -161,6 +185,7 @@ def load_campaign(
             fix="Search with a share of them, then train the best recipe once with validation: 0.",
         )
     check_space(space, recipe, path)
+    first_points(space, Recipe.model_validate(recipe), campaign.first, path)
     campaign = campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
     _check_constraints(campaign, path)
     check_combinations(campaign, path, lambda recipe: plan_batches(recipe, MANY, worker_counts(recipe)[-1]))
@@ -339,6 +364,7 @@ def _meaning(text: str) -> dict[str, Any]:
     outside = ("name", "runs", "shards", "workers")
     kept = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
     space = {path: _spelt(dimension) for path, dimension in raw["space"].items()}
+    raw = {"sampler": "tpe", "first": [], **raw}  # what older versions did not write
     return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric}), "space": space}
 
 

@@ -134,6 +134,8 @@ def line(event: Mapping[str, Any]) -> str:
         return f"{trials}, {event['left']} left to run, {event['at_once']} at once"
     if event["event"] == "waiting" and "why" in event:
         return f"waiting for room, {event['running']} under way: {event['why']}"
+    if event["event"] == "over":
+        return f"no other trial begins, {event['left']} of them are left undone: {event['why']}"
     if event["event"] == "room":
         return f"there is room again, after {event['after_s']:.0f} s"
     if event["event"] == "start":

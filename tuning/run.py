@@ -14,6 +14,7 @@ from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.campaign import STOP, Campaign, check_combinations, claim, load_campaign, trial_name, withdraw
+from au_dist.tuning.first import not_held
 from au_dist.tuning.fit import Nodes, trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
@@ -110,6 +111,8 @@ def check_runs(campaign: Campaign, where: Path, note: Show) -> str:
     context = make_context(campaign.base())
     for words in label_notes(context):
         note(words)
+    if outside := list(not_held(campaign.space, campaign.base(), {})):
+        note(f"The recipe as it stands is not among the trials, for the space does not hold it: {'; '.join(outside)}.")
     starting_point(context)
     for recipe in check_space(campaign.space, campaign.recipe, where):
         corner = make_context(recipe)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,9 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
 from au_dist.core.errors import RecipeError
-from au_dist.tuning.campaign import Campaign, EarlyStopping
+from au_dist.train.plan import worker_counts
+from au_dist.tuning.budget import spent
+from au_dist.tuning.campaign import Budget, Campaign, EarlyStopping
 from au_dist.tuning.presence import Presence
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.study import Study, TrialState
@@ -56,7 +59,8 @@ class StudySearch(Searcher):
     ) -> None:
         super().__init__()
         self._campaign, self._study, self._show = campaign, study, show
-        self._metric_name = campaign.base().metric
+        self._metric_name, workers = campaign.base().metric, campaign.base().workers
+        self._gpus = worker_counts(campaign.base())[-1] * workers.gpus
         trials = study.trials()
         parked = [trial.number for trial in trials if trial.state == "parked" and campaign.retry_parked]
         for number in parked:
@@ -65,6 +69,7 @@ class StudySearch(Searcher):
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
         self._starting: set[str] = set()
+        self._since: dict[str, float] = {}
         self._roomless: Counter[int] = Counter()
         self._stop, self._room, self._presence, self._clock = stop or threading.Event(), room, presence, clock
         self._waits_since: float | None = None
@@ -82,6 +87,10 @@ class StudySearch(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of the next trial, that there is none, or None while there is no room for it."""
         while (self._waiting or self._new) and not self._stop.is_set():
+            if why := self._over():
+                self._show({"event": "over", "left": self.left, "why": why})
+                self._waiting, self._new = [], 0
+                break
             if not self._has_room():
                 return None
             number = self._waiting.pop(0) if self._waiting else self._ask()
@@ -94,12 +103,18 @@ class StudySearch(Searcher):
                 continue
             self._numbers[trial_id] = number
             self._starting.add(trial_id)
+            self._since[trial_id] = self._clock()
             self._show({"trial": number, "event": "start", "values": values})
             leaving = self._presence.name if self._presence else None
             return {"number": number, "recipe": recipe.model_dump(mode="json"), "leaving": leaving}
         if self._numbers and not self._stop.is_set():
             return None  # one of those under way may come back for want of room
         return Searcher.FINISHED
+
+    def _over(self) -> str | None:
+        """Return why the campaign's budget allows no other trial."""
+        budget = self._campaign.budget
+        return None if budget == Budget() else spent(budget, self._study.trials(), self._gpus, datetime.now())
 
     def _has_room(self) -> bool:
         """Return whether another trial may begin; a wait is told to other campaigns, and said if it is long."""
@@ -136,6 +151,7 @@ class StudySearch(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what became of a trial. A result without an outcome is one at which the scheduler stopped it."""
         number, result = self._numbers.pop(trial_id), result or {}
+        self._study.spend(number, self._clock() - self._since.pop(trial_id))
         self._starting.discard(trial_id)
         event = result.get(OUTCOME, "lost" if error or "validation" not in result else "stopped early")
         if event == ROOMLESS:

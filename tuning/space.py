@@ -292,7 +292,7 @@ def distributions(space: Space) -> dict[str, Any]:
         elif dimension.choice:
             by_name[parameter_of(path)] = CategoricalDistribution(dimension.choice)
         else:
-            by_name |= {name: FloatDistribution(0.0, 1.0) for name in _sticks(path, dimension)}
+            by_name |= {name: FloatDistribution(0.0, 1.0) for name in sticks(path, dimension)}
     return by_name
 
 
@@ -307,7 +307,7 @@ def values_of(space: Space, parameters: Mapping[str, Any], base: Recipe) -> dict
     values: dict[str, Any] = {}
     for path, dimension in space.items():
         if dimension.weights:
-            shares = simplex([parameters[name] for name in _sticks(path, dimension)])
+            shares = simplex([parameters[name] for name in sticks(path, dimension)])
             share: dict[str, float] = dict(zip(dimension.weights, shares, strict=True))
             values[path] = [share.get(kind, 0.0) for kind in KINDS]
         else:
@@ -333,7 +333,19 @@ def simplex(uniforms: Sequence[float]) -> list[float]:
     return [*shares, left]
 
 
-def _sticks(path: str, dimension: Dimension) -> list[str]:
+def breaks(weights: Sequence[float]) -> list[float]:
+    """Return the numbers from which `simplex` makes the shares of some weights, at least one of which is above 0."""
+    shares = [weight / sum(weights) for weight in weights]
+    uniforms, left = [], 1.0
+    for index, share in enumerate(shares[:-1]):
+        part = min(share / left, 1.0) if left > 0 else 0.0
+        uniforms.append(1 - (1 - part) ** (len(shares) - 1 - index))
+        left -= share
+    return uniforms
+
+
+def sticks(path: str, dimension: Dimension) -> list[str]:
+    """Return the parameters of a dimension of weights."""
     assert dimension.weights is not None
     return [f"{parameter_of(path)}.{kind}" for kind in dimension.weights[:-1]]
 

@@ -18,6 +18,7 @@ from au_dist.core.seeds import rng
 from au_dist.runs.leases import acquire, check_lease
 from au_dist.storage.store import Store
 from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.first import first_points
 from au_dist.tuning.space import distributions, values_of
 
 JOURNAL = "study.journal"
@@ -26,8 +27,8 @@ JOURNAL = "study.journal"
 STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "unfinished"}
 
 
-#: What a trial carries that the constraints did not allow, and one that was lost.
-OUTSIDE, LOST = "outside", "lost"
+#: What a trial carries that the constraints did not allow, one that was lost, and every one that was under way.
+OUTSIDE, LOST, SECONDS = "outside", "lost", "seconds"
 
 #: What a study carries: how many trials it is to come to.
 PLANNED = "trials"
@@ -51,6 +52,7 @@ class TrialState:
         error: Why it failed or was interrupted.
         begun: When it was drawn, by the driver's clock.
         ended: When it ended; None before.
+        seconds: How long it has been under way, over all commands.
     """
 
     number: int
@@ -60,6 +62,7 @@ class TrialState:
     error: str | None
     begun: datetime | None = None
     ended: datetime | None = None
+    seconds: float = 0.0
 
     @property
     def metric(self) -> float:
@@ -80,7 +83,7 @@ class Record:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._optuna, self._campaign, self._base = optuna, campaign, campaign.base()
         self._storage = JournalStorage(JournalFileBackend(str(journal)))
         self._study = optuna.create_study(
@@ -113,6 +116,7 @@ class Record:
             error=trial.user_attrs.get("error") if trial.state.name in ("FAIL", "RUNNING") else None,
             begun=trial.datetime_start,
             ended=trial.datetime_complete,
+            seconds=trial.user_attrs.get(SECONDS, 0.0),
         )
 
 
@@ -129,6 +133,7 @@ class Study(Record):
         super().__init__(campaign, journal)
         self._journal, self._lease = journal, lease
         self._distributions = distributions(campaign.space)
+        self._first = first_points(campaign.space, self._base, campaign.first, campaign.place.uri)
         check = self._optuna.distributions.check_distribution_compatibility
         for trial in self._study.get_trials(deepcopy=False):
             for name, before in trial.distributions.items():
@@ -149,7 +154,9 @@ class Study(Record):
         for _ in range(MOST_DRAWS):
             number = len(self._study.get_trials(deepcopy=False))
             seed = int(rng(self._campaign.seed, "campaign", number).integers(2**32))
-            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+            self._study.sampler = self._sampler(seed)
+            if number < len(self._first):
+                self._study.enqueue_trial(self._first[number])
             trial = self._study.ask(self._distributions)
             assert trial.number == number
             if self._campaign.allows(self.trial(number).values):
@@ -162,6 +169,20 @@ class Study(Record):
             where=f"{self._campaign.place.uri}, constraints",
             found=f"{MOST_DRAWS} draws, none of which fulfils them",
         )
+
+    def _sampler(self, seed: int) -> Any:
+        samplers = self._optuna.samplers
+        match self._campaign.sampler:
+            case "gp":
+                return samplers.GPSampler(seed=seed, deterministic_objective=False)
+            case "random":
+                return samplers.RandomSampler(seed=seed)
+        return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+    def spend(self, number: int, seconds: float) -> None:
+        """Add to the time that a trial has been under way; stored with what is stored next."""
+        before = self.trial(number).seconds
+        self._storage.set_trial_user_attr(self._id(number), SECONDS, before + seconds)
 
     def report(self, number: int, validation: int, value: float) -> None:
         """Store a validation of a trial; one that is stored already stays as it is."""
