@@ -39,7 +39,7 @@ CAMPAIGN = "campaign.yaml"
 STOP = "stop"
 
 #: What a campaign whose trials all failed has written.
-WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock", STOP)
+WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock", STOP, "report.html")
 
 #: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
 SHARDS = "# shards "

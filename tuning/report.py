@@ -98,6 +98,7 @@ class CampaignResult:
             f"best  trial {best.number}, {self.metric} {best.reported:.6f}; "
             f"scored again from its checkpoint: {best.rescored:.6f}"
         )
+        lines.append(f"report  {self.place}/report.html")
         return "\n".join([*lines, f"fetch it with  au-dist pull {best.checkpoint} --to FOLDER"])
 
 
@@ -115,7 +116,7 @@ def cells(trials: Sequence[TrialRow]) -> list[list[str]]:
             trial.state,
             str(trial.validations),
             "–" if trial.metric is None else f"{trial.metric:.4f}",
-            *(_cell(trial.values[path]) if path in trial.values else "–" for path in paths),
+            *(cell(trial.values[path]) if path in trial.values else "–" for path in paths),
         ]
         for trial in trials
     ]
@@ -139,13 +140,13 @@ def line(event: Mapping[str, Any]) -> str:
     if event["event"] == "room":
         return f"there is room again, after {event['after_s']:.0f} s"
     if event["event"] == "start":
-        numbers = [f"{path} {_cell(value)}" for path, value in event["values"].items()]
+        numbers = [f"{path} {cell(value)}" for path, value in event["values"].items()]
     what = f"validation {event['validation']}" if event["event"] == "validation" else event["event"]
     text = f"trial {event['trial']}  {what}  {', '.join(numbers)}".rstrip()
     return f"{text}  {event['error']}" if event.get("error") else text
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """Return a recipe value, short."""
     if isinstance(value, list | tuple):
         return " ".join(f"{part:.2f}" for part in value)
@@ -167,6 +168,21 @@ def table(campaign: Campaign, trials: list[TrialState]) -> tuple[TrialRow, ...]:
         for trial in trials
     ]
     return tuple(sorted(rows, key=lambda row: (row.metric is None, -(row.metric or 0.0), row.number)))
+
+
+def write_page(campaign: Campaign, trials: list[TrialState], concluded: Best | None) -> str:
+    """Write the HTML report into the campaign's place and return its address.
+
+    Raises:
+        StorageError: The store fails.
+        TrainError: There is no trial yet.
+    """
+    if not trials:
+        raise TrainError("There is nothing to report yet", where=campaign.place.uri, found="no trial")
+    from au_dist.tuning.page import PAGE, render
+
+    campaign.place.write(PAGE, render(campaign, trials, concluded).encode())
+    return f"{campaign.place.uri}/{PAGE}"
 
 
 def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str], None]) -> CampaignResult:
@@ -205,7 +221,15 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
         ),
     )
     place.write(REPORT, json.dumps(dataclasses.asdict(result), indent=1).encode())
+    write_page(campaign, trials, result.best)
     return result
+
+
+def concluded(campaign: Campaign) -> Best | None:
+    """Return the best trial as the campaign's last conclusion has it; None before."""
+    if not campaign.place.exists(REPORT):
+        return None
+    return Best(**json.loads(campaign.place.read(REPORT))["best"])
 
 
 def _scored_again(place: Store, best: Store, metric: str, show: Callable[[str], None]) -> float:

@@ -29,6 +29,7 @@ WORDS = {
     "predict": "the prediction stopped; results of videos that were done are kept, the same command makes the others",
     "tune run": "the campaign stopped; its trials are kept as far as they came, the same command goes on with it",
     "tune status": f"the reading stopped; nothing was changed, {AGAIN}",
+    "tune report": f"the writing stopped; the report that was there is kept, {AGAIN}",
     "tune stop": "the campaign may have been asked to stop all the same; `au-dist tune status` tells, the same command "
     "asks again",
     "cluster up": f"the start stopped; nodes that had started are stopped too, {AGAIN}",

@@ -59,6 +59,18 @@ def tune_stop(
     say("asked to stop: trials under way store a checkpoint; `au-dist tune run` goes on from there")
 
 
+@tune_app.command("report")
+def tune_report(campaign: Which) -> None:
+    """Write a campaign's HTML report anew, as far as it is; `tune run` writes it at the end."""
+    from au_dist.tuning.report import concluded, write_page
+    from au_dist.tuning.study import read_study
+
+    found = _of(campaign)
+    with read_study(found) as study:
+        trials = study.trials()
+    say(f"report  {write_page(found, trials, concluded(found))}")
+
+
 def _of(campaign: str) -> "Campaign":
     """Return a campaign that is in storage, by its file or by its address."""
     from au_dist.tuning.campaign import load_campaign, stored_campaign

@@ -1,0 +1,106 @@
+"""The HTML report of a campaign."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from campaign_files import write_campaign
+
+from au_dist.cli.verbs import app
+from au_dist.core.errors import TrainError
+from au_dist.recipes.recipe import Recipe
+from au_dist.tuning.campaign import Campaign, claim, load_campaign
+from au_dist.tuning.page import render
+from au_dist.tuning.plots import as_drawn, figures
+from au_dist.tuning.report import Best
+from au_dist.tuning.study import TrialState, open_study
+
+
+def searched(folder: Path, *values: float, **keys: Any) -> tuple[Campaign, list[TrialState]]:
+    """A campaign whose trials came to these values; the last one failed."""
+    campaign = load_campaign(write_campaign(folder, trials=len(values) + 1, **keys))
+    claim(campaign, "hash")
+    with open_study(campaign) as study:
+        for value in values:
+            number = study.ask()
+            study.report(number, 1, value - 0.1)
+            study.report(number, 2, value)
+            study.finish(number, value)
+        study.fail(study.ask(), "The network gives <no> numbers.")
+        return campaign, study.trials()
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL))
+
+
+def test_the_page_says_who_won_by_how_much_and_that_one_seed_is_no_proof(tmp_path: Path) -> None:
+    campaign, trials = searched(tmp_path, 0.5, 0.7, 0.6)
+    best = Best(1, trials[1].values, 0.7, 0.7000001, f"{campaign.place.uri}/runs/trial-00001/checkpoints/000000009")
+    page = render(campaign, trials, best)
+    text = text_of(page)
+    assert "Trial 1 is +0.2000 val_auc from the recipe as it stands, the best of 3. Each was trained once" in text
+    assert "trial 0, as it stands" in text
+    assert f"au-dist pull {best.checkpoint} --to FOLDER" in text
+    assert "The network gives &lt;no&gt; numbers." in text
+    for title in ("Every trial", "Validations of each", "Which values matter", "Value by value", "as shares"):
+        assert title in text
+    # One file that needs nothing else.
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+
+
+def test_the_recipe_of_the_winner_can_be_trained(tmp_path: Path) -> None:
+    campaign, trials = searched(tmp_path, 0.5, 0.7)
+    page = render(campaign, trials, None)
+    text = re.search(r"<pre>(.*?)</pre>", page, re.DOTALL)
+    assert text is not None
+    recipe = Recipe.model_validate(yaml.safe_load(text[1].replace("&#39;", "'").replace("&#34;", '"')))
+    assert recipe.name == "campaign-1"
+    assert recipe.aunce.temperature == pytest.approx(trials[1].values["aunce.temperature"])
+    assert "The campaign goes on" in text_of(page)
+
+
+def test_a_base_that_nothing_beat_is_said_to_be_so(tmp_path: Path) -> None:
+    campaign, trials = searched(tmp_path, 0.7, 0.5)
+    assert "Nothing beat the recipe as it stands." in text_of(render(campaign, trials, None))
+
+
+def test_without_the_recipe_among_the_trials_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    campaign, trials = searched(tmp_path, 0.7, 0.5, space={"aunce.temperature": {"log": [0.05, 0.1]}})
+    text = text_of(render(campaign, trials, None))
+    assert "nothing to compare the winner with" in text
+    assert "(the space does not hold aunce.temperature 0.5)" in text
+
+
+def test_optuna_is_shown_recipe_values_and_shares(tmp_path: Path) -> None:
+    campaign, trials = searched(tmp_path, 0.5, 0.7)
+    base, _, failed = as_drawn(campaign.space, trials).trials
+    assert base.value == 0.5
+    assert base.params["aunce.temperature"] == pytest.approx(0.5)
+    shares = [base.params[f"positive_weights: {kind}"] for kind in ("highest", "mean", "view")]
+    assert shares == pytest.approx([0.2, 0.6, 0.2])
+    assert (failed.state.name, failed.value) == ("FAIL", None)
+    assert base.intermediate_values == {1: 0.4, 2: 0.5}
+
+
+def test_one_value_is_no_plot(tmp_path: Path) -> None:
+    campaign, trials = searched(tmp_path, 0.5)
+    assert list(figures(campaign.space, trials, "val_auc")) == []
+
+
+def test_the_verb_writes_the_page_of_a_campaign_that_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign, _ = searched(tmp_path, 0.5, 0.7)
+    app(["tune", "report", campaign.place.uri], standalone_mode=False)
+    assert capsys.readouterr().out == f"report  {campaign.place.uri}/report.html\n"
+    assert campaign.place.read("report.html").startswith(b"<!doctype html>")
+
+
+def test_there_is_no_page_before_the_first_trial(tmp_path: Path) -> None:
+    campaign = load_campaign(write_campaign(tmp_path))
+    claim(campaign, "hash")
+    with pytest.raises(TrainError, match="nothing to report yet"):
+        app(["tune", "report", campaign.place.uri], standalone_mode=False)

@@ -1,0 +1,109 @@
+"""The HTML report of a campaign: one file that needs nothing else; its plots are Optuna's own."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from au_dist.config.paths import get, put
+from au_dist.scoring.report import number
+from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.first import not_held
+from au_dist.tuning.plots import figures
+from au_dist.tuning.report import Best, TrialRow, cell, cells, header, table
+from au_dist.tuning.study import TrialState
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the winner beats the recipe as it stands.
+
+    Attributes:
+        words: What is known of it.
+        sure: Whether there is anything to compare with, and the winner is another.
+    """
+
+    words: str
+    sure: bool
+
+
+def verdict(rows: Sequence[TrialRow], base: TrialRow | None, metric: str, why_none: Sequence[str]) -> Verdict:
+    """Return what can be said of the winner: with one seed a trial that is a difference, not that it exceeds noise.
+
+    Args:
+        rows: All trials, best first.
+        base: The trial of the recipe as it stands; None if there is none with a value.
+        metric: What was searched for.
+        why_none: Values of the recipe that the space does not hold.
+    """
+    best = rows[0]
+    if base is None or base.metric is None or best.metric is None:
+        reason = f" (the space does not hold {'; '.join(why_none)})" if why_none else ""
+        return Verdict(
+            f"There is nothing to compare the winner with: the recipe as it stands was not tried{reason}.", False
+        )
+    if best.number == base.number:
+        return Verdict("Nothing beat the recipe as it stands.", False)
+    gain, ended = best.metric - base.metric, sum(row.metric is not None for row in rows)
+    return Verdict(
+        f"Trial {best.number} is {gain:+.4f} {metric} from the recipe as it stands, the best of {ended}. Each was "
+        "trained once, with one seed, and the best of many is better than it would be again: train both with other "
+        "seeds before you believe it.",
+        True,
+    )
+
+
+def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | None) -> str:
+    """Return the page.
+
+    Args:
+        campaign: The campaign.
+        trials: All its trials, at least one.
+        concluded: The best trial, scored again; None while the campaign goes on.
+    """
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    loaders = [jinja2.PackageLoader(f"au_dist.{room}", "assets") for room in ("tuning", "scoring")]
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    recipe, outside = campaign.base(), list(not_held(campaign.space, campaign.base(), {}))
+    rows, metric = table(campaign, list(trials)), recipe.metric
+    best = next((row for row in rows if concluded and row.number == concluded.number), rows[0])
+    base = None if outside else next((row for row in rows if row.number == 0 and row.metric is not None), None)
+    values = {path: get(recipe, path) for path in campaign.space}
+    winner = campaign.trial(best.number, best.values).model_dump(mode="json", exclude_none=True)
+    winner = put(winner, {"name": f"{campaign.name}-{best.number}", "runs": str(recipe.runs)})
+    hours = sum(trial.seconds for trial in trials) / 3600
+    return environment.get_template("campaign.html").render(
+        name=campaign.name,
+        place=campaign.place.uri,
+        metric=metric,
+        plotly=get_plotlyjs(),
+        verdict=verdict(rows, base, metric, outside),
+        cards=[
+            (number(best.metric, 4), f"{metric}, trial {best.number}"),
+            (str(len(rows)), "trials"),
+            *((str(count), state) for state, count in sorted(Counter(row.state for row in rows).items())),
+            (f"{hours:.2f}", "hours of trials"),
+        ],
+        best=best,
+        base=base if base and base.number != best.number else None,
+        rescored=concluded.rescored if concluded else None,
+        checkpoint=concluded.checkpoint if concluded else None,
+        compared=[(path, cell(best.values.get(path, values[path])), cell(values[path])) for path in campaign.space],
+        recipe=yaml.safe_dump(winner, sort_keys=False),
+        figures=list(figures(campaign.space, trials, metric)),
+        troubles=sorted((row for row in rows if row.error), key=lambda row: row.number),
+        columns=header(rows, metric),
+        rows=cells(rows),
+    )

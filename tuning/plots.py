@@ -1,0 +1,125 @@
+"""The plots of a campaign's report, by Optuna and Plotly."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from au_dist.tuning.space import KINDS, Space
+from au_dist.tuning.study import TrialState
+
+#: Trials with a value from which plots say something.
+FEW = 2
+
+#: Height of a plot in pixels.
+HEIGHT = 420
+
+
+def figures(space: Space, trials: Sequence[TrialState], metric: str) -> Iterator[tuple[str, str, str]]:
+    """Yield a title, what to know, and the HTML of each plot.
+
+    Args:
+        space: The space.
+        trials: All trials.
+        metric: What was searched for.
+    """
+    from optuna import visualization
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    if sum(math.isfinite(trial.metric) for trial in trials) < FEW:
+        return
+    study = as_drawn(space, trials)
+    history = visualization.plot_optimization_history(study, target_name=metric)
+    yield "Every trial, and the best so far", "", _html(history)
+    curves = visualization.plot_intermediate_values(study)
+    curves.update_layout(xaxis={"title": "validation", "dtick": 1}, yaxis_title=metric)
+    yield "Validations of each trial", "Curves that end early were stopped early, or broke off.", _html(curves)
+    varied = [name for name in _names(space) if len({str(one.params.get(name)) for one in study.trials}) > 1]
+    if len(varied) > 1:
+        importance = visualization.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=varied)
+        words = "PED-ANOVA: how much better trials differ from the others in a value. Of few trials it says little."
+        yield "Which values matter", words, _html(importance)
+        yield "Values together", "", _html(visualization.plot_parallel_coordinate(study, varied, target_name=metric))
+    if varied:
+        yield "Value by value", "", _html(visualization.plot_slice(study, varied, target_name=metric))
+    for path, dimension in space.items():
+        if dimension.weights and len(dimension.weights) == 3:
+            ternary = _ternary(path, dimension, trials, metric)
+            yield f"{path}, as shares", "Each corner is one kind of positive alone.", _html(ternary)
+
+
+def _html(figure: Any) -> str:
+    margin = {"l": 60, "r": 20, "t": 30, "b": 50}
+    figure.update_layout(title=None, height=HEIGHT, margin=margin, template="plotly_white")
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}))
+
+
+def as_drawn(space: Space, trials: Sequence[TrialState]) -> Any:
+    """Return an Optuna study in memory whose parameters are recipe values; weights are shares, not a broken stick."""
+    import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize")
+    for trial in trials:
+        parameters: dict[str, Any] = {}
+        kinds: dict[str, Any] = {}
+        for path, value in trial.values.items():
+            dimension = space[path]
+            if dimension.weights:
+                shares = {_share(path, kind): value[KINDS.index(kind)] for kind in dimension.weights}
+                parameters |= shares
+                kinds |= dict.fromkeys(shares, FloatDistribution(0.0, 1.0))
+                continue
+            parameters[path] = value
+            if dimension.choice:
+                kinds[path] = CategoricalDistribution(dimension.choice)
+            else:
+                low, high = dimension.log or dimension.uniform or (0.0, 1.0)
+                range_of = IntDistribution if isinstance(value, int) else FloatDistribution
+                kinds[path] = range_of(type(value)(low), type(value)(high), log=dimension.log is not None)
+        ended = trial.state == "finished" and math.isfinite(trial.metric)
+        state = "COMPLETE" if ended else "PRUNED" if trial.state == "stopped early" else "FAIL"
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=parameters,
+                distributions=kinds,
+                value=trial.metric if ended else None,
+                intermediate_values=trial.history,
+                state=optuna.trial.TrialState[state],
+            )
+        )
+    return study
+
+
+def _share(path: str, kind: str) -> str:
+    return f"{path.rpartition('.')[2]}: {kind}"
+
+
+def _names(space: Space) -> list[str]:
+    return [
+        name
+        for path, dimension in space.items()
+        for name in ([_share(path, kind) for kind in dimension.weights] if dimension.weights else [path])
+    ]
+
+
+def _ternary(path: str, dimension: Any, trials: Sequence[TrialState], metric: str) -> Any:
+    import plotly.graph_objects as go
+
+    shown = [trial for trial in trials if path in trial.values and math.isfinite(trial.metric)]
+    sides = [[trial.values[path][KINDS.index(kind)] for trial in shown] for kind in dimension.weights]
+    return go.Figure(
+        go.Scatterternary(
+            **dict(zip("abc", sides, strict=True)),
+            mode="markers+text",
+            text=[str(trial.number) for trial in shown],
+            textposition="top center",
+            marker={
+                "size": 10,
+                "color": [trial.metric for trial in shown],
+                "colorscale": "Viridis",
+                "colorbar": {"title": metric},
+            },
+        ),
+        {"ternary": {f"{side}axis": {"title": kind} for side, kind in zip("abc", dimension.weights, strict=True)}},
+    )
