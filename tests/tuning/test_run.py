@@ -19,6 +19,7 @@ from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.report import REPORT
 from au_dist.tuning.run import run_campaign
 from au_dist.tuning.study import open_study
+from au_dist.tuning.trial import BEGUN
 
 
 def four_cpus() -> list[dict[str, float]]:
@@ -104,6 +105,7 @@ def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
     recipe = load_campaign(write_campaign(tmp_path, shards.uri)).trial(0, {})
     process = ray.remote(num_cpus=0)(Training)
     training = process.remote(recipe)
+    assert ray.get(training.next.remote()) == {BEGUN: True}
     first = ray.get(training.next.remote())
     assert (first["validation"], first["rung"]) == (1, 1)
     assert "CREATED" in states()
@@ -117,6 +119,7 @@ def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
     assert {key: messages[0][key] for key in ("step", "val_auc", "validation")} == {
         key: first[key] for key in ("step", "val_auc", "validation")
     }
+    assert messages.pop(1) == {BEGUN: True}
     assert [message.get("validation") for message in messages] == [1, 2, 3, None]
     assert "rung" not in messages[2]
     assert messages[3] == {"outcome": "finished", "val_auc": max(message["val_auc"] for message in messages[:3])}
