@@ -280,6 +280,11 @@ def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
     return recipe
 
 
+def is_campaign(address: str) -> bool:
+    """Return whether a campaign is at an address; a bare name is none."""
+    return "/" in address and open_store(address).exists(CAMPAIGN)
+
+
 def stored_campaign(address: str) -> Campaign:
     """Return the campaign at an address, as its first command wrote it.
 

@@ -225,6 +225,29 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
     return result
 
 
+def best_of(campaign: Campaign, trials: list[TrialState], number: int | None) -> str:
+    """Return the address to pull a campaign's model from: its best checkpoint, or the run of one of its trials.
+
+    Args:
+        campaign: The campaign.
+        trials: All its trials.
+        number: The trial; the best when None: the one of the last conclusion, or the best so far.
+
+    Raises:
+        TrainError: There is no such trial, or none with a validation.
+    """
+    rows = table(campaign, trials)
+    if number is not None:
+        if row := next((row for row in rows if row.number == number), None):
+            return row.run
+        raise TrainError("The campaign has no such trial", where=campaign.place.uri, found=number)
+    if best := concluded(campaign):
+        return best.checkpoint
+    if rows and rows[0].metric is not None:
+        return rows[0].run
+    raise TrainError("No trial has been validated yet", where=campaign.place.uri)
+
+
 def concluded(campaign: Campaign) -> Best | None:
     """Return the best trial as the campaign's last conclusion has it; None before."""
     if not campaign.place.exists(REPORT):

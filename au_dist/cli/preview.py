@@ -31,9 +31,9 @@ def show_preview(preview: "Preview") -> None:
             say(f"{some.change}: {some.error}", err=True)
     estimate = preview.estimate
     say()
-    say(f"training    {_time(estimate.training_s)}")
+    say(f"training    {span(estimate.training_s)}")
     say(
-        f"validation  {_time(estimate.validation_s)}  "
+        f"validation  {span(estimate.validation_s)}  "
         f"({own.validation_s:.1f} s each, {own.first_s:.1f} s the first time)"
     )
     say(
@@ -41,9 +41,9 @@ def show_preview(preview: "Preview") -> None:
         f"while training goes on; {estimate.stored_mib:.1f} MiB stay"
     )
     if round(estimate.waiting_s):
-        say(f"waiting     {_time(estimate.waiting_s)} for the store, while nothing is trained")
+        say(f"waiting     {span(estimate.waiting_s)} for the store, while nothing is trained")
     hours = f"{estimate.gpu_hours:.2f} GPU-hours" if estimate.gpu_hours else f"{estimate.cpu_hours:.2f} CPU-hours"
-    say(f"in all      {_time(estimate.total_s)}, {hours}, and the start of the processes")
+    say(f"in all      {span(estimate.total_s)}, {hours}, and {own.start_s:.0f} s until the first step")
     say()
     for line in preview.advice or ("the recipe is as fast as anything that was measured",):
         say(f"advice    {line}")
@@ -56,5 +56,6 @@ def _cells(some: "Measured", clips: int) -> list[str]:
     return [name, f"{clips / some.step_s:.0f}", f"{some.step_s:.3f}", f"{some.waits:.0%}", f"{some.memory_mib:.0f}"]
 
 
-def _time(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds."""
     return str(datetime.timedelta(seconds=round(seconds)))

@@ -142,14 +142,23 @@ def best(
 
 @app.command()
 def pull(
-    run: Annotated[str, typer.Argument(help="A run (address, or name below --runs) or a checkpoint.")],
+    run: Annotated[str, typer.Argument(help="A run (address, or name below --runs), a checkpoint or a campaign.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to copy the model to.")] = Path("model"),
     runs: Runs = None,
     which: Which = Checkpoint.BEST,
+    trial: Annotated[int | None, typer.Option(help="Of a campaign: this trial, not the best.", min=0)] = None,
 ) -> None:
     """Copy the best checkpoint to a folder and verify its hashes."""
     from au_dist.runs.listing import pull as copy
+    from au_dist.tuning.campaign import is_campaign, stored_campaign
 
+    if trial is not None or is_campaign(run):
+        from au_dist.tuning.report import best_of
+        from au_dist.tuning.study import read_study
+
+        campaign = stored_campaign(run)
+        with read_study(campaign) as study:
+            run = best_of(campaign, study.trials(), trial)
     pulled = copy(run, to, which=which.value, base=store(runs))
     say(f"model  {to}  step {pulled['step']} of {pulled['checkpoint']}: {', '.join(pulled['files'])}, hashes verified")
 

@@ -1,11 +1,13 @@
 """Verbs of campaigns."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from au_dist.cli.options import Address, Overrides, ray
+from au_dist.cli.preview import span
 from au_dist.cli.terminal import asked_to_stop, note, say, table
 
 if TYPE_CHECKING:
@@ -22,12 +24,17 @@ Which = Annotated[str, typer.Argument(help="The campaign: its file, or its addre
 def tune_run(
     campaign: Annotated[Path, typer.Argument(help="Campaign (YAML).")],
     overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure its recipe and say what it will take.")] = False,
     address: Address = None,
 ) -> None:
     """Search hyperparameters; the same command again resumes."""
     from au_dist.tuning.campaign import load_campaign
 
-    load_campaign(campaign, overrides or [], note)  # what can be refused at once need not wait for Ray
+    loaded = load_campaign(campaign, overrides or [], note)  # what can be refused at once need not wait for Ray
+    if dry_run:
+        with ray(address):
+            _show_forecast(loaded, campaign)
+        return
     with ray(address), asked_to_stop() as stop:
         from au_dist.cluster.preflight import cluster_resources
         from au_dist.tuning.run import run_campaign
@@ -69,6 +76,26 @@ def tune_report(campaign: Which) -> None:
     with read_study(found) as study:
         trials = study.trials()
     say(f"report  {write_page(found, trials, concluded(found))}")
+
+
+def _show_forecast(campaign: "Campaign", where: Path) -> None:
+    """Print what a campaign will take; nothing of it is begun."""
+    from au_dist.cluster.preflight import cluster_resources
+    from au_dist.tuning.forecast import measure
+    from au_dist.tuning.run import check_runs
+
+    check_runs(campaign, where, note)
+    say("measuring the recipe as it is", err=True)
+    found = measure(campaign, cluster_resources())
+    say(f"trials    {found.trials} left, {found.at_once} at once")
+    say(f"a trial   {span(found.trial_s)} to its end, {found.start_s:.0f} s of it until the first step")
+    if found.share < 1:
+        say(f"stopping  {found.share:.0%} of a trial is run on the average, if trials differ by nothing but luck")
+    device = f"{found.gpu_hours:.2f} GPU-hours" if found.gpu_hours else f"{found.cpu_hours:.2f} CPU-hours"
+    most = f", at most {span(found.most_s)}" if found.share < 1 else ""
+    say(f"in all    {span(found.total_s)}{most}, {device}")
+    say(f"ends      {found.ends(datetime.now()):%Y-%m-%d %H:%M}, if it begins now")
+    say("Not in it: what the space changes of a trial's length, and what else uses the cluster.")
 
 
 def _of(campaign: str) -> "Campaign":

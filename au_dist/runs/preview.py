@@ -3,6 +3,7 @@
 import math
 import secrets
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ class Measured:
         validation_s: Seconds of a later one.
         stored_mib: Size of a checkpoint.
         stored_s: Seconds until it was stored, while training went on.
+        start_s: Seconds from the command to the first step.
         error: What ended it; the other numbers are not there then.
     """
 
@@ -52,6 +54,7 @@ class Measured:
     validation_s: float = math.nan
     stored_mib: float = math.nan
     stored_s: float = math.nan
+    start_s: float = math.nan
     error: str = ""
 
 
@@ -177,8 +180,15 @@ def measure(recipe: Recipe, plan: BatchPlan, steps: int, change: str) -> Measure
         "the recipe",
     )
     events: list[Event] = []
+    begun, first_seen = time.monotonic(), list[float]()
+
+    def see(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, StepDone) and not first_seen:
+            first_seen.append(time.monotonic())
+
     try:
-        train(short, events.append)
+        train(short, see)
     finally:
         open_store(short.runs).at(short.name).delete("")
     done = [event for event in events if isinstance(event, StepDone)]
@@ -190,6 +200,7 @@ def measure(recipe: Recipe, plan: BatchPlan, steps: int, change: str) -> Measure
     seconds = [plan.clips / event.clips_per_s for event in counted]
     return Measured(
         change,
+        start_s=first_seen[0] - begun,
         step_s=statistics.mean(seconds),
         error_s=statistics.stdev(seconds) / len(seconds) ** 0.5,
         waits=sum(event.data_wait * s for event, s in zip(counted, seconds, strict=True)) / sum(seconds),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from campaign_files import write_campaign
 
+from au_dist.cli.verbs import app
 from au_dist.core.errors import ClusterError, RecipeError, ShardError, TrainError
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
@@ -68,8 +69,10 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
     recipe = checkpoint.state(place).recipe
     assert recipe["aunce"]["temperature"] == found.best.values["aunce.temperature"]
     assert recipe["aunce"]["positive_weights"] == pytest.approx(found.best.values["aunce.positive_weights"])
-    checkpoint.pull(place, tmp_path / "pulled")
     assert f"au-dist pull {place.uri}" in found.summary
+    app(["pull", found.place, "--to", str(tmp_path / "pulled")], standalone_mode=False)
+    assert (tmp_path / "pulled/weights.safetensors").read_bytes() == place.read(checkpoint.WEIGHTS)
+    assert open_store(found.place).read("report.html").startswith(b"<!doctype html>")
 
     campaign = load_campaign(path)
     with open_study(campaign) as study:

@@ -1,5 +1,7 @@
 """How far a campaign is, told from its storage; and how it is asked to stop from elsewhere."""
 
+import dataclasses
+import json
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,8 +10,9 @@ import pytest
 from campaign_files import write_campaign
 
 from au_dist.cli.verbs import app
-from au_dist.core.errors import ClusterError, RecipeError
-from au_dist.tuning.campaign import STOP, Campaign, claim, load_campaign, stored_campaign
+from au_dist.core.errors import ClusterError, RecipeError, TrainError
+from au_dist.tuning.campaign import STOP, Campaign, claim, is_campaign, load_campaign, stored_campaign
+from au_dist.tuning.report import REPORT, Best, best_of
 from au_dist.tuning.status import an_hour, ask_to_stop, status
 from au_dist.tuning.study import TrialState, open_study, read_study
 
@@ -107,6 +110,24 @@ def test_whoever_asks_waits_until_it_was_heard(campaign: Campaign) -> None:
     with pytest.raises(ClusterError, match=r"Nobody heard(?s:.)*within 3 s(?s:.)*last one on "):
         ask_to_stop(campaign, 3, sleep=lambda s: None, clock=iter([0.0, 1.0, 3.0]).__next__)
     assert not campaign.place.exists(STOP)
+
+
+def test_a_campaign_is_pulled_by_its_best_or_by_a_trial(campaign: Campaign) -> None:
+    with read_study(campaign) as study:
+        trials = study.trials()
+    runs = campaign.place.at("runs")
+    assert best_of(campaign, trials, None) == runs.at("trial-00000").uri
+    assert best_of(campaign, trials, 1) == runs.at("trial-00001").uri
+    with pytest.raises(TrainError, match=r"no such trial(?s:.)*7"):
+        best_of(campaign, trials, 7)
+    with pytest.raises(TrainError, match="No trial has been validated"):
+        best_of(campaign, trials[2:], None)
+    best = Best(1, trials[1].values, 0.625, 0.625, runs.at("trial-00001/checkpoints/000000003").uri)
+    campaign.place.write(REPORT, json.dumps({"best": dataclasses.asdict(best)}).encode())
+    assert best_of(campaign, trials, None) == best.checkpoint
+    assert is_campaign(campaign.place.uri)
+    assert not is_campaign(runs.uri)
+    assert not is_campaign("campaign")
 
 
 def test_the_verbs_take_a_file_or_an_address(campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
