@@ -9,6 +9,7 @@ import yaml
 from au_dist.config.paths import get, put
 from au_dist.scoring.report import number
 from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.confirm import confirmation_of
 from au_dist.tuning.first import not_held
 from au_dist.tuning.plots import figures
 from au_dist.tuning.report import Best, TrialRow, cell, cells, header, table
@@ -90,6 +91,7 @@ def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | N
         metric=metric,
         plotly=get_plotlyjs(),
         verdict=verdict(rows, base, metric, outside),
+        confirmation=confirmation_of(campaign),
         cards=[
             (number(best.metric, 4), f"{metric}, trial {best.number}"),
             (str(len(rows)), "trials"),

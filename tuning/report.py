@@ -236,15 +236,25 @@ def best_of(campaign: Campaign, trials: list[TrialState], number: int | None) ->
     Raises:
         TrainError: There is no such trial, or none with a validation.
     """
-    rows = table(campaign, trials)
-    if number is not None:
-        if row := next((row for row in rows if row.number == number), None):
-            return row.run
-        raise TrainError("The campaign has no such trial", where=campaign.place.uri, found=number)
-    if best := concluded(campaign):
+    if number is None and (best := concluded(campaign)):
         return best.checkpoint
+    return row_of(campaign, trials, number).run
+
+
+def row_of(campaign: Campaign, trials: list[TrialState], number: int | None) -> TrialRow:
+    """Return a trial of a campaign: one by its number, or the one of the last conclusion, or the best so far.
+
+    Raises:
+        TrainError: There is no such trial, or none with a validation.
+    """
+    rows, best = table(campaign, trials), concluded(campaign)
+    wanted = best.number if number is None and best else number
+    if wanted is not None:
+        if row := next((row for row in rows if row.number == wanted), None):
+            return row
+        raise TrainError("The campaign has no such trial", where=campaign.place.uri, found=wanted)
     if rows and rows[0].metric is not None:
-        return rows[0].run
+        return rows[0]
     raise TrainError("No trial has been validated yet", where=campaign.place.uri)
 
 

@@ -30,6 +30,7 @@ WORDS = {
     "tune run": "the campaign stopped; its trials are kept as far as they came, the same command goes on with it",
     "tune status": f"the reading stopped; nothing was changed, {AGAIN}",
     "tune report": f"the writing stopped; the report that was there is kept, {AGAIN}",
+    "tune confirm": "the training stopped; runs that ended are kept, the same command goes on with the others",
     "tune stop": "the campaign may have been asked to stop all the same; `au-dist tune status` tells, the same command "
     "asks again",
     "cluster up": f"the start stopped; nodes that had started are stopped too, {AGAIN}",

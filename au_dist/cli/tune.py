@@ -9,6 +9,7 @@ import typer
 from au_dist.cli.options import Address, Overrides, ray
 from au_dist.cli.preview import span
 from au_dist.cli.terminal import asked_to_stop, note, say, table
+from au_dist.core.errors import RecipeError
 
 if TYPE_CHECKING:
     from au_dist.tuning.campaign import Campaign
@@ -64,6 +65,45 @@ def tune_stop(
 
     ask_to_stop(_of(campaign), wait_s)
     say("asked to stop: trials under way store a checkpoint; `au-dist tune run` goes on from there")
+
+
+@tune_app.command("confirm")
+def tune_confirm(
+    campaign: Which,
+    seeds: Annotated[int, typer.Option(help="Fresh seeds on each fold.", min=1)] = 3,
+    folds: Annotated[str | None, typer.Option(help="Folds, e.g. 0,1,2; the recipe's own if absent.")] = None,
+    trial: Annotated[int | None, typer.Option(help="This trial, not the best.", min=0)] = None,
+    address: Address = None,
+) -> None:
+    """Train the winner and the recipe as it stands again, with fresh seeds: does the gain exceed noise?"""
+    from au_dist.tuning.confirm import confirm
+    from au_dist.tuning.report import concluded, row_of, write_page
+    from au_dist.tuning.study import read_study
+
+    found = _of(campaign)
+    with read_study(found) as study:
+        trials = study.trials()
+    winner = row_of(found, trials, trial)
+    with ray(address), asked_to_stop() as stop:
+        result = confirm(found, winner, _numbers(folds), seeds, say, stop)
+    table(
+        ["fold", "seed", f"trial {result.trial}", "as it stands", "gain"],
+        [
+            [str(one.fold), str(one.seed), f"{one.winner:.4f}", f"{one.base:.4f}", f"{one.winner - one.base:+.4f}"]
+            for one in result.pairs
+        ],
+    )
+    say(result.words)
+    say(f"report  {write_page(found, trials, concluded(found))}")
+
+
+def _numbers(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError as error:
+        raise RecipeError(
+            "These are no folds", where="--folds", expected="numbers such as 0,1,2", found=text
+        ) from error
 
 
 @tune_app.command("report")
