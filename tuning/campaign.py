@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from au_dist.config.files import override, parse, read_yaml
 from au_dist.config.paths import differences, get, put
@@ -45,7 +45,7 @@ WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock", STOP, "rep
 SHARDS = "# shards "
 
 #: Keys that may change between two runs of one campaign.
-FREE = ("campaigns", "trials", "budget", "concurrent", "retry_parked", "constraints")
+FREE = ("campaigns", "trials", "budget", "keep", "concurrent", "retry_parked", "constraints")
 
 
 #: As many clips as any plan may need, where the shards are not known yet.
@@ -83,6 +83,25 @@ class Budget(Section):
     gain: float = Field(0.0, ge=0)
 
 
+class Keep(Section):
+    """What ended trials keep in storage, the better ones more; all of them keep their record.
+
+    Attributes:
+        resumable: So many of the best keep whole checkpoints, from which a run can go on; all when None.
+        weights: So many after these keep weights, for `evaluate`, `predict` and `pull`; all when None. Others keep no
+            checkpoint.
+    """
+
+    resumable: int | None = Field(None, ge=1)
+    weights: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Keep":
+        if self.weights is not None and self.resumable is None:
+            raise ValueError("keep.weights counts the trials after the resumable ones: give keep.resumable, too")
+        return self
+
+
 class Campaign(Section):
     """A search for the recipe with the best validation metric (the recipe's `checkpoint.metric`).
 
@@ -98,6 +117,7 @@ class Campaign(Section):
         first: Points that are tried first, after the recipe as it stands: values by path, the recipe's own for the
             others.
         concurrent: Trials at once, at most; as many as fit when None.
+        keep: What ended trials keep in storage.
         early_stopping: None lets every trial run to its end.
         retry_parked: Take up again what was given up because it was lost again and again without getting further.
         space: How each searched value is drawn, by its path in a recipe.
@@ -113,6 +133,7 @@ class Campaign(Section):
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     first: tuple[dict[str, Any], ...] = ()
     concurrent: int | None = Field(None, ge=1)
+    keep: Keep = Keep()
     early_stopping: EarlyStopping | None = EarlyStopping()
     retry_parked: bool = False
     space: dict[str, Dimension] = Field(min_length=1)

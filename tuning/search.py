@@ -16,6 +16,7 @@ from au_dist.train.plan import worker_counts
 from au_dist.tuning.budget import spent
 from au_dist.tuning.campaign import Budget, Campaign, EarlyStopping
 from au_dist.tuning.presence import Presence
+from au_dist.tuning.retention import Retention
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.study import Study, TrialState
 from au_dist.tuning.trial import BEGUN, OUTCOME, ROOMLESS, RUNG
@@ -72,6 +73,7 @@ class StudySearch(Searcher):
         self._since: dict[str, float] = {}
         self._roomless: Counter[int] = Counter()
         self._stop, self._room, self._presence, self._clock = stop or threading.Event(), room, presence, clock
+        self._retention = Retention(campaign)
         self._waits_since: float | None = None
         self._said = -float("inf")
 
@@ -169,6 +171,7 @@ class StudySearch(Searcher):
         else:  # interrupted, waiting or lost
             words = result.get("error", "The process of the trial was lost.")
             self._study.interrupt(number, words, lost=event == "lost")
+        self._retention.apply(self._study.trials())
         trial = self._study.trial(number)
         if trial.state == "parked":
             event = "parked"

@@ -31,6 +31,7 @@ WORDS = {
     "tune status": f"the reading stopped; nothing was changed, {AGAIN}",
     "tune report": f"the writing stopped; the report that was there is kept, {AGAIN}",
     "tune confirm": "the training stopped; runs that ended are kept, the same command goes on with the others",
+    "tune clean": "the removal stopped; what was removed is gone, the same command removes the rest",
     "tune stop": "the campaign may have been asked to stop all the same; `au-dist tune status` tells, the same command "
     "asks again",
     "cluster up": f"the start stopped; nodes that had started are stopped too, {AGAIN}",

@@ -97,6 +97,20 @@ def tune_confirm(
     say(f"report  {write_page(found, trials, concluded(found))}")
 
 
+@tune_app.command("clean")
+def tune_clean(campaign: Which, overrides: Overrides = None) -> None:
+    """Remove what `keep` of the campaign's file says that ended trials do not keep; `tune run` does it as they end."""
+    from au_dist.tuning.campaign import load_campaign
+    from au_dist.tuning.retention import Retention
+    from au_dist.tuning.study import read_study
+
+    found, file = _of(campaign), Path(campaign)
+    keep = load_campaign(file, overrides or []).keep if file.is_file() else found.keep
+    with read_study(found) as study:
+        freed = Retention(found.model_copy(update={"keep": keep})).apply(study.trials())
+    say(f"freed  {freed / 2**20:.1f} MiB")
+
+
 def _numbers(text: str | None) -> list[int]:
     try:
         return [int(part) for part in text.split(",")] if text else []

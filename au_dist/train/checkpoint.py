@@ -261,6 +261,31 @@ def prune(run: Store, keep: Checkpoints, metric: str) -> None:
         run.delete(folder(step))
 
 
+def lighten(run: Store) -> int:
+    """Keep of a run's checkpoints the weights and the state alone: no run goes on from them; return the bytes freed."""
+    freed = 0
+    for step in steps(run):
+        place = run.at(folder(step))
+        kept = {name: entry for name, entry in seal(place).items() if name in (WEIGHTS, STATE)}
+        # The new seal first: at no moment does a complete checkpoint lack a file that it names.
+        place.write(COMPLETE, json.dumps(kept, indent=1).encode())
+        for name in sorted(set(place.list()) - {*kept, COMPLETE}):
+            freed += place.size(name) or 0
+            place.delete(name)
+    return freed
+
+
+def remove(run: Store) -> int:
+    """Delete a run's checkpoints; return the bytes freed."""
+    freed = 0
+    for step in steps(run):
+        place = run.at(folder(step))
+        freed += sum(place.size(name) or 0 for name in place.list())
+        run.delete(f"{folder(step)}/{COMPLETE}")
+        run.delete(folder(step))
+    return freed
+
+
 def pull(place: Store, target: Path) -> list[str]:
     """Copy a checkpoint's weights and state to a folder, verifying every hash.
 

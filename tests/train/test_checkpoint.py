@@ -71,6 +71,31 @@ def test_what_is_pruned_is_unsealed_before_any_of_it_goes(run):
     assert watched.log == ["delete checkpoints/step-00000002/COMPLETE", "delete checkpoints/step-00000002"]
 
 
+def test_a_run_that_keeps_weights_alone_names_no_file_that_is_gone(run, tmp_path):
+    def look():
+        for step in checkpoint.steps(run):
+            place = run.at(checkpoint.folder(step))
+            for name in checkpoint.seal(place):
+                checkpoint.verified(place, name)
+
+    watched = Recording(run.uri, look=look)
+    size = run.size(f"checkpoints/step-00000002/{checkpoint.OPTIMIZER}")
+    assert checkpoint.lighten(watched) == 3 * size
+    assert checkpoint.steps(run) == [2, 4, 6]
+    assert checkpoint.pull(checkpoint.best(run, "val_auc"), tmp_path / "pulled")
+    assert not any(name.endswith(checkpoint.OPTIMIZER) for name in run.list("checkpoints", recursive=True))
+    assert watched.log[:2] == [f"write {checkpoint.COMPLETE}", f"delete {checkpoint.OPTIMIZER}"]
+    assert checkpoint.lighten(run) == 0
+
+
+def test_checkpoints_that_are_removed_are_unsealed_first(run):
+    watched = Recording(run.uri, look=sealed_are_whole(run))
+    assert checkpoint.remove(watched) > 0
+    assert checkpoint.steps(run) == []
+    assert watched.log[:2] == ["delete checkpoints/step-00000002/COMPLETE", "delete checkpoints/step-00000002"]
+    assert checkpoint.remove(run) == 0
+
+
 def test_what_comes_after_the_step_that_a_run_goes_on_from_is_unsealed_and_stays(run):
     watched = Recording(run.uri, look=sealed_are_whole(run))
     checkpoint.invalidate(watched, 2)

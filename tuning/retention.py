@@ -1,0 +1,42 @@
+"""What ended trials keep in storage."""
+
+from collections.abc import Sequence
+
+from au_dist.train import checkpoint
+from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.study import TrialState
+
+#: States of trials that will not go on.
+ENDED = ("finished", "stopped early", "failed")
+
+
+class Retention:
+    """Removes what a campaign's `keep` says that trials do not keep, each trial's once.
+
+    Args:
+        campaign: The campaign.
+    """
+
+    def __init__(self, campaign: Campaign) -> None:
+        self._campaign, self._lightened, self._removed = campaign, set[int](), set[int]()
+
+    def apply(self, trials: Sequence[TrialState]) -> int:
+        """Remove what is not kept; return the bytes freed.
+
+        Args:
+            trials: All trials; those that may go on keep everything, and take nobody's place.
+        """
+        keep, freed = self._campaign.keep, 0
+        if keep.resumable is None:
+            return 0
+        ended = sorted((trial for trial in trials if trial.state in ENDED), key=lambda one: (-one.metric, one.number))
+        for place, trial in enumerate(ended[keep.resumable :]):
+            run = self._campaign.place.at("runs", trial_name(trial.number))
+            if keep.weights is not None and place >= keep.weights:
+                if trial.number not in self._removed:
+                    self._removed.add(trial.number)
+                    freed += checkpoint.remove(run)
+            elif trial.number not in self._lightened:
+                self._lightened.add(trial.number)
+                freed += checkpoint.lighten(run)
+        return freed
