@@ -233,8 +233,8 @@ MUTANTS = (
     Mutant(
         "prune-without-unsealing",
         "au_dist/train/checkpoint.py",
-        '        run.delete(f"{folder(step)}/{COMPLETE}")\n        run.delete(folder(step))\n',
-        "        run.delete(folder(step))\n",
+        '    run.delete(f"{folder(step)}/{COMPLETE}")\n    run.delete(folder(step))\n',
+        "    run.delete(folder(step))\n",
         ("tests/train/test_checkpoint.py",),
     ),
     Mutant(
@@ -777,6 +777,62 @@ MUTANTS = (
         'places = dict.fromkeys(("name", "runs", "shards", "workers", "checkpoint"), True)',
         'places = dict.fromkeys(("runs", "shards", "workers", "checkpoint"), True)',
         ("tests/config/test_config.py",),
+    ),
+    Mutant(
+        "lighten-file-first",
+        "au_dist/train/checkpoint.py",
+        "        place.write(COMPLETE, json.dumps(kept, indent=1).encode())\n        for name",
+        "        for name",
+        ("tests/train/test_checkpoint.py",),
+    ),
+    Mutant(
+        "room-forgets-starting",
+        "tuning/room.py",
+        "fits(self._recipe, free, starting + 1)",
+        "fits(self._recipe, free, 1)",
+        ("tests/tuning/test_room.py",),
+    ),
+    Mutant(
+        "campaigns-do-not-share",
+        "tuning/room.py",
+        "other.waiting and other.running < running",
+        "other.running < 0",
+        ("tests/tuning/test_room.py",),
+    ),
+    Mutant(
+        "draw-without-room",
+        "tuning/search.py",
+        "            if not self._has_room():\n                return None\n",
+        "",
+        ("tests/tuning/test_search.py",),
+    ),
+    Mutant(
+        "retention-of-those-under-way",
+        "tuning/retention.py",
+        'ENDED = ("finished", "stopped early", "failed")',
+        'ENDED = ("finished", "stopped early", "failed", "unfinished")',
+        ("tests/tuning/test_retention.py",),
+    ),
+    Mutant(
+        "retention-of-the-worst",
+        "tuning/retention.py",
+        "key=lambda one: (-one.metric, one.number)",
+        "key=lambda one: (one.metric, one.number)",
+        ("tests/tuning/test_retention.py",),
+    ),
+    Mutant(
+        "interval-without-its-degrees",
+        "tuning/confirm.py",
+        "t.ppf((1 + SURE) / 2, len(gains) - 1)",
+        "t.ppf((1 + SURE) / 2, len(gains))",
+        ("tests/tuning/test_confirm.py",),
+    ),
+    Mutant(
+        "patience-of-any-rise",
+        "tuning/budget.py",
+        "metric > best + gain",
+        "metric > best",
+        ("tests/tuning/test_budget.py",),
     ),
 )
 

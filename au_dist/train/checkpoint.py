@@ -256,9 +256,13 @@ def prune(run: Store, keep: Checkpoints, metric: str) -> None:
     complete = sorted(ranked)
     good = {step for step in complete if keep.keep_multiples_of and step % keep.keep_multiples_of == 0}
     for step in set(complete) - {*complete[-keep.last_k :], *ranked[: keep.top_k], *good}:
-        # Unsealed first: a deletion cut short must not look complete.
-        run.delete(f"{folder(step)}/{COMPLETE}")
-        run.delete(folder(step))
+        _drop(run, step)
+
+
+def _drop(run: Store, step: int) -> None:
+    # Unsealed first: a deletion cut short must not look complete.
+    run.delete(f"{folder(step)}/{COMPLETE}")
+    run.delete(folder(step))
 
 
 def lighten(run: Store) -> int:
@@ -281,8 +285,7 @@ def remove(run: Store) -> int:
     for step in steps(run):
         place = run.at(folder(step))
         freed += sum(place.size(name) or 0 for name in place.list())
-        run.delete(f"{folder(step)}/{COMPLETE}")
-        run.delete(folder(step))
+        _drop(run, step)
     return freed
 
 
