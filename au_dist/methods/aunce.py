@@ -32,6 +32,7 @@ class Aunce(Section):
         beta_minority: Exponent of the negatives of an anchor in the rarer state.
         positive_weights: How often each kind of positive is drawn: highest similarity, mean, other view, lowest
             similarity.
+        memory: Past contrast sets whose embeddings, as they were then, are candidates too; they have no gradient.
         draw: Whether a kind is drawn for each action unit of a contrast set (``action_unit``, as in the official code)
             or for each of its anchors too (``anchor``).
     """
@@ -41,12 +42,15 @@ class Aunce(Section):
     beta_majority: float = Field(0.8, gt=0)
     beta_minority: float = Field(1.2, gt=0)
     positive_weights: tuple[float, float, float, float] = (0.2, 0.6, 0.2, 0.0)
+    memory: int = Field(0, ge=0)
     draw: Literal["action_unit", "anchor"] = "action_unit"
 
     @model_validator(mode="after")
     def _weights_are_weights(self) -> "Aunce":
         if min(self.positive_weights) < 0 or sum(self.positive_weights) <= 0:
             raise ValueError("positive_weights must not be negative and must not all be zero")
+        if self.memory and self.mode == "released":
+            raise ValueError("mode: released has no memory; use mode: corrected")
         return self
 
 
@@ -59,14 +63,33 @@ class AunceLoss(nn.Module):
         seed: The run's seed; the kinds of positives belong to (seed, contrast set).
         lanes: Lanes that a contrast set is dealt from.
         world: This process among the workers.
+        shape: Images of a contrast set, N, and length of an embedding, D; for `Aunce.memory`.
     """
 
     minority_A: torch.Tensor
+    past_z_KMAD: torch.Tensor
+    past_y_KMA: torch.Tensor
+    past_valid_KMA: torch.Tensor
 
-    def __init__(self, config: Aunce, minority_A: torch.Tensor, seed: int, lanes: int, world: World) -> None:
+    def __init__(
+        self,
+        config: Aunce,
+        minority_A: torch.Tensor,
+        seed: int,
+        lanes: int,
+        world: World,
+        shape: tuple[int, int] = (0, 0),
+    ) -> None:
         super().__init__()
         self.config, self.seed, self.lanes, self.world = config, seed, lanes, world
         self.register_buffer("minority_A", minority_A, persistent=False)
+        if config.memory:
+            images, width = shape
+            place = (config.memory, 2 * images, len(minority_A))
+            # Part of a checkpoint: a resumed run compares with what it would have compared with.
+            self.register_buffer("past_z_KMAD", torch.zeros(*place, width))
+            self.register_buffer("past_y_KMA", torch.zeros(place))
+            self.register_buffer("past_valid_KMA", torch.zeros(place))
 
     def forward(
         self, z_MAD: torch.Tensor, y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
@@ -92,7 +115,7 @@ class AunceLoss(nn.Module):
         with full_precision(device):
             loss_MA, counts_MA = aunce_terms(
                 anchor,
-                everyone,
+                self._with_past(everyone),
                 index_M + self.world.rank * anchors,
                 index_M.roll(anchors // 2) + self.world.rank * anchors,
                 self._kinds(contrast_set, anchors, num_aus).to(device),
@@ -101,8 +124,34 @@ class AunceLoss(nn.Module):
                 beta=(self.config.beta_majority, self.config.beta_minority),
                 mode=self.config.mode,
             )
+        if self.config.memory and self.training:
+            self._remember(everyone, contrast_set)
         count_A = all_reduce_sum(counts_MA.sum(0).float(), self.world)
         return self.world.size * aunce_mean(loss_MA.sum(0), count_A, len(everyone.z_NAD), self.config.mode)
+
+    def _with_past(self, everyone: Candidates) -> Candidates:
+        """Return the candidates of a set and, after them, those of the past; of an empty place nothing is known."""
+        if not self.config.memory:
+            return everyone
+        return Candidates(
+            torch.cat([everyone.z_NAD, self.past_z_KMAD.flatten(0, 1)]),
+            torch.cat([everyone.y_NA, self.past_y_KMA.flatten(0, 1)]),
+            torch.cat([everyone.valid_NA, self.past_valid_KMA.flatten(0, 1).bool()]),
+        )
+
+    def _remember(self, everyone: Candidates, contrast_set: int) -> None:
+        """Put a set, whole and the same on every rank, in the place of the eldest."""
+        place = contrast_set % self.config.memory
+        with torch.no_grad():
+            # New tensors: the backward pass still needs the old ones.
+            for name, new in (
+                ("past_z_KMAD", everyone.z_NAD),
+                ("past_y_KMA", everyone.y_NA),
+                ("past_valid_KMA", everyone.valid_NA),
+            ):
+                past = getattr(self, name).clone()
+                past[place] = new.detach().to(past.dtype)
+                setattr(self, name, past)
 
     def _kinds(self, contrast_set: int, anchors: int, num_aus: int) -> torch.Tensor:
         """Return the kinds of this rank's anchors; drawn for the whole set, so that N workers draw what one draws."""
@@ -146,7 +195,8 @@ class AunceTask(nn.Module):
 def loss_of(parts: Parts, config: Aunce) -> AunceLoss:
     """Return the loss of a run."""
     minority_A = torch.tensor([0.0 if rate > 0.5 else 1.0 for rate in parts.rates])
-    return AunceLoss(config, minority_A, parts.seed, parts.lanes, parts.world)
+    shape = (parts.images, parts.model.embed_dim)
+    return AunceLoss(config, minority_A, parts.seed, parts.lanes, parts.world, shape)
 
 
 def _module(parts: Parts) -> nn.Module:

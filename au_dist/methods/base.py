@@ -37,6 +37,7 @@ class Parts:
         rates: Share of the training labels in which each of them occurs; NaN without labels.
         seed: The run's seed.
         lanes: Lanes that a contrast set is dealt from.
+        images: Images of a contrast set, N.
         pretrained: Whether the network's weights come from another run.
         world: This process among the workers.
     """
@@ -49,6 +50,7 @@ class Parts:
     rates: tuple[float, ...]
     seed: int
     lanes: int
+    images: int
     pretrained: bool
     world: World
 

@@ -122,6 +122,7 @@ class Recipe(Section):
             rates=tuple(rates),
             seed=self.seed,
             lanes=self.data.lanes,
+            images=(self.batch.contrast or self.batch.clips) * self.frames,
             pretrained=self.init is not None,
             world=world,
         )

@@ -36,9 +36,9 @@ def module_of(kind: str, world: World) -> torch.nn.Module:
         loss = AunceLoss(Joint(draw="anchor"), rare_A, 5, LANES, world)
         return DetectionTask(network, False, weight_A, world, joint=(loss, 0.7))
     odds = {"highest": (1, 0, 0, 0), "mean": (0, 1, 0, 0), "view": (0, 0, 1, 0), "mixed": (1, 1, 1, 1)}
-    mode, name, draw = kind.split("/")
-    config = Aunce(mode=mode, positive_weights=odds[name], draw=draw)
-    return AunceTask(network, AunceLoss(config, rare_A, 5, LANES, world))
+    mode, name, draw, *memory = kind.split("/")
+    config = Aunce(mode=mode, positive_weights=odds[name], draw=draw, memory=2 if memory else 0)
+    return AunceTask(network, AunceLoss(config, rare_A, 5, LANES, world, (CLIPS, 8)))
 
 
 def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dict:
@@ -62,6 +62,9 @@ def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dic
         module, EngineConfig(zero=zero, precision=precision), Optim(grad_clip=0), micro=micro, accumulate=1, world=world
     )
     inputs = (tuple(view[mine] for view in views), y_BA[mine], valid_BA[mine], 7)
+    if kind.endswith("/memory"):  # of another set, the one before
+        with torch.no_grad():
+            engine.loss(tuple(view[mine].flip(3) * 0.5 for view in views), 1 - y_BA[mine], valid_BA[mine], 6)
     loss = engine._engine(*inputs)
     engine._engine.backward(loss)
     grads = {name: safe_get_full_grad(p) for name, p in engine._engine.module.named_parameters()}

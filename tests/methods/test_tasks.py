@@ -12,9 +12,11 @@ from au_dist.methods.detection import DetectionTask
 from au_dist.model.network import AUNetwork
 
 PER_AU, PER_ANCHOR = "corrected/mixed/action_unit", "corrected/mixed/anchor"
+REMEMBERED = "corrected/mixed/anchor/memory"
 KINDS = [
     PER_AU,
     PER_ANCHOR,
+    REMEMBERED,
     "corrected/highest/action_unit",
     "released/mean/action_unit",
     "released/view/action_unit",
@@ -73,6 +75,7 @@ def test_four_workers_equal_one(alone):
     check(alone[PER_AU], [rank[0] for rank in found])
     check(alone[PER_ANCHOR], [rank[1] for rank in found])
     assert alone[PER_AU]["loss"] != alone[PER_ANCHOR]["loss"]
+    assert alone[REMEMBERED]["loss"] > alone[PER_ANCHOR]["loss"]  # more negatives
 
 
 def check(alone, together):
