@@ -788,8 +788,8 @@ MUTANTS = (
     Mutant(
         "room-forgets-starting",
         "tuning/room.py",
-        "fits(self._recipe, free, starting + 1)",
-        "fits(self._recipe, free, 1)",
+        "fits(self._recipe, free, starting + sum(other.starting for other in others) + 1)",
+        "fits(self._recipe, free, sum(other.starting for other in others) + 1)",
         ("tests/tuning/test_room.py",),
     ),
     Mutant(
@@ -809,8 +809,8 @@ MUTANTS = (
     Mutant(
         "retention-of-those-under-way",
         "tuning/retention.py",
-        'ENDED = ("finished", "stopped early", "failed")',
-        'ENDED = ("finished", "stopped early", "failed", "unfinished")',
+        'ENDED, FAILED = ("finished", "stopped early"), "failed"',
+        'ENDED, FAILED = ("finished", "stopped early", "unfinished"), "failed"',
         ("tests/tuning/test_retention.py",),
     ),
     Mutant(

@@ -8,13 +8,13 @@ from au_dist.tuning.campaign import Budget
 from au_dist.tuning.study import TrialState
 
 
-def spent(budget: Budget, trials: Sequence[TrialState], gpus: float, now: datetime) -> str | None:
+def spent(budget: Budget, trials: Sequence[TrialState], used: tuple[float, float], now: datetime) -> str | None:
     """Return why no other trial begins, in words; None while one may.
 
     Args:
         budget: The campaign's budget.
         trials: All its trials.
-        gpus: GPUs of a trial.
+        used: GPUs of a trial, and seconds of those under way that are not among their own yet.
         now: The time, by the clock of `TrialState.begun`.
     """
     begun = [trial.begun for trial in trials if trial.begun is not None]
@@ -23,9 +23,10 @@ def spent(budget: Budget, trials: Sequence[TrialState], gpus: float, now: dateti
         if hours >= budget.hours:
             return f"{hours:.1f} of {budget.hours:g} hours have passed since its first trial was drawn"
     if budget.gpu_hours is not None:
-        used = gpus * sum(trial.seconds for trial in trials) / 3600
-        if used >= budget.gpu_hours:
-            return f"{used:.1f} of {budget.gpu_hours:g} GPU-hours are used"
+        gpus, open_s = used
+        hours = gpus * (open_s + sum(trial.seconds for trial in trials)) / 3600
+        if hours >= budget.gpu_hours:
+            return f"{hours:.1f} of {budget.gpu_hours:g} GPU-hours are used"
     if budget.patience is not None and (idle := without_gain(trials, budget.gain)) >= budget.patience:
         return f"{idle} trials have ended since one was better than all before it by more than {budget.gain:g}"
     return None

@@ -206,9 +206,9 @@ def load_campaign(
             fix="Search with a share of them, then train the best recipe once with validation: 0.",
         )
     check_space(space, recipe, path)
-    first_points(space, Recipe.model_validate(recipe), campaign.first, path)
     campaign = campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
     _check_constraints(campaign, path)
+    first_points(campaign, path)
     check_combinations(campaign, path, lambda recipe: plan_batches(recipe, MANY, worker_counts(recipe)[-1]))
     return campaign
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from au_dist.config.files import parse
-from au_dist.config.paths import get, put
+from au_dist.config.paths import put
 from au_dist.core.errors import RecipeError, TrainError
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.train import train
 from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.first import is_base
 from au_dist.tuning.report import TrialRow
 
 CONFIRMATION = "confirmation.json"
@@ -100,7 +101,7 @@ def confirm(
         AuDistError: A run cannot be trained, or was asked to stop.
     """
     base = campaign.base()
-    if all(_same(get(base, path), value) for path, value in winner.values.items()):
+    if is_base(campaign, winner.values):
         raise RecipeError(
             "There is nothing to confirm: the winner is the recipe as it stands",
             where=campaign.place.uri,
@@ -157,9 +158,3 @@ def _best(recipe: Recipe, stop: threading.Event | None) -> float:
     if result["best"] is None:
         raise TrainError("A run has no validation that is a number", where=result["run"], found=result["metric"])
     return float(result["best"])
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(other, list | tuple):
-        return len(one) == len(other) and all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(one, other, strict=True))
-    return bool(math.isclose(one, other)) if isinstance(other, float) else bool(one == other)

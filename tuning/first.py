@@ -1,12 +1,16 @@
 """What a campaign tries first: the recipe as it stands, and points that its file names."""
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from au_dist.config.paths import get
 from au_dist.core.errors import RecipeError
 from au_dist.recipes.recipe import Recipe
-from au_dist.tuning.space import KINDS, Space, breaks, distributions, parameter_of, sticks
+from au_dist.tuning.space import KINDS, Space, breaks, distributions, parameter_of, sticks, values_of
+
+if TYPE_CHECKING:
+    from au_dist.tuning.campaign import Campaign
 
 Point = dict[str, Any]
 
@@ -14,41 +18,64 @@ Point = dict[str, Any]
 SAME = 1e-8
 
 
-def first_points(space: Space, base: Recipe, named: tuple[Mapping[str, Any], ...], where: object) -> list[Point]:
+def first_points(campaign: "Campaign", where: object) -> list[Point]:
     """Return the parameters of the trials that come first: the recipe's own values, then the points that are named.
 
     Args:
-        space: The space.
-        base: The recipe that trials start from.
-        named: Recipe values by path; what a point does not name is the recipe's own.
-        where: The file, for messages.
+        campaign: The campaign.
+        where: Its file, for messages.
 
     Returns:
-        A study's parameters by name, each point once. The recipe's own are missing where the space does not hold them
-        (`not_held`).
+        A study's parameters by name, each point once; without the recipe's own where these cannot be tried
+        (`why_no_base`).
 
     Raises:
-        RecipeError: A named point is not in the space.
+        RecipeError: A named point cannot be tried.
     """
-    found: list[Point] = []
-    for index, point in enumerate(({}, *named)):
-        if index and (strange := sorted(set(point) - set(space))):
+    space, base = campaign.space, campaign.base()
+    found: list[Point] = [] if why_no_base(campaign) else [_parameters(space, base, {})]
+    for index, point in enumerate(campaign.first, 1):
+        place = f"{where}, first, point {index}"
+        if strange := sorted(set(point) - set(space)):
             raise RecipeError(
                 f"This point names what is not searched: {', '.join(strange)}",
-                where=f"{where}, first, point {index}",
+                where=place,
                 expected=f"paths of the space: {', '.join(space)}",
             )
-        outside = list(not_held(space, base, point))
-        if index and outside:
+        if outside := list(not_held(space, base, point)):
             raise RecipeError(
                 "This point is not in the space",
-                where=f"{where}, first, point {index}",
+                where=place,
                 found="; ".join(outside),
                 fix="Widen the space, or name a value that it holds.",
             )
-        if not outside and (parameters := _parameters(space, base, point)) not in found:
+        parameters = _parameters(space, base, point)
+        if not campaign.allows(values_of(space, parameters, base)):
+            raise RecipeError("The constraints do not allow this point", where=place, found=point)
+        if parameters not in found:
             found.append(parameters)
     return found
+
+
+def why_no_base(campaign: "Campaign") -> str | None:
+    """Return why the recipe as it stands is not among a campaign's trials; None where it is the first."""
+    if outside := list(not_held(campaign.space, campaign.base(), {})):
+        return f"the space does not hold {'; '.join(outside)}"
+    return None if campaign.allows({}) else "the constraints do not allow it"
+
+
+def is_base(campaign: "Campaign", values: Mapping[str, Any]) -> bool:
+    """Return whether values by path are those of the recipe as it stands."""
+    return all(same(get(campaign.base(), path), value) for path, value in values.items())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values of a recipe are one, but for rounding."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, bool) or isinstance(other, bool) or not isinstance(one, int | float):
+        return type(one) is type(other) and bool(one == other)
+    return isinstance(other, int | float) and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def not_held(space: Space, base: Recipe, point: Mapping[str, Any]) -> Iterator[str]:
@@ -79,7 +106,7 @@ def _value(base: Recipe, point: Mapping[str, Any], path: str) -> Any:
 
 def _holds(distribution: Any, value: Any) -> bool:
     if hasattr(distribution, "choices"):
-        return any(choice == value and type(choice) is type(value) for choice in distribution.choices)
+        return any(same(choice, value) for choice in distribution.choices)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     steps = (value - distribution.low) / distribution.step if distribution.step else 0.0
@@ -96,7 +123,8 @@ def _parameters(space: Space, base: Recipe, point: Mapping[str, Any]) -> Point:
             parameters |= zip(sticks(path, dimension), uniforms, strict=True)
             continue
         distribution = distributions({path: dimension})[parameter_of(path)]
+        choices = getattr(distribution, "choices", None)
         if not _holds(distribution, value):  # its condition does not hold: it has no effect
-            value = distribution.choices[0] if hasattr(distribution, "choices") else distribution.low
-        parameters[parameter_of(path)] = value
+            value = choices[0] if choices else distribution.low
+        parameters[parameter_of(path)] = next(one for one in choices if same(one, value)) if choices else value
     return parameters

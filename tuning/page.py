@@ -10,9 +10,9 @@ from au_dist.config.paths import get, put
 from au_dist.scoring.report import number
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.confirm import confirmation_of
-from au_dist.tuning.first import not_held
+from au_dist.tuning.first import is_base, why_no_base
 from au_dist.tuning.plots import figures
-from au_dist.tuning.report import Best, TrialRow, cell, cells, header, table
+from au_dist.tuning.report import Best, TrialRow, cell, cells, header, table, winner
 from au_dist.tuning.study import TrialState
 
 PAGE = "report.html"
@@ -31,18 +31,20 @@ class Verdict:
     sure: bool
 
 
-def verdict(rows: Sequence[TrialRow], base: TrialRow | None, metric: str, why_none: Sequence[str]) -> Verdict:
+def verdict(
+    rows: Sequence[TrialRow], best: TrialRow, base: TrialRow | None, metric: str, why_none: str | None
+) -> Verdict:
     """Return what can be said of the winner: with one seed a trial that is a difference, not that it exceeds noise.
 
     Args:
-        rows: All trials, best first.
+        rows: All trials.
+        best: The winner.
         base: The trial of the recipe as it stands; None if there is none with a value.
         metric: What was searched for.
-        why_none: Values of the recipe that the space does not hold.
+        why_none: Why there is none, where that is known.
     """
-    best = rows[0]
     if base is None or base.metric is None or best.metric is None:
-        reason = f" (the space does not hold {'; '.join(why_none)})" if why_none else ""
+        reason = f" ({why_none})" if why_none else ""
         return Verdict(
             f"There is nothing to compare the winner with: the recipe as it stands was not tried{reason}.", False
         )
@@ -51,8 +53,8 @@ def verdict(rows: Sequence[TrialRow], base: TrialRow | None, metric: str, why_no
     gain, ended = best.metric - base.metric, sum(row.metric is not None for row in rows)
     return Verdict(
         f"Trial {best.number} is {gain:+.4f} {metric} from the recipe as it stands, the best of {ended}. Each was "
-        "trained once, with one seed, and the best of many is better than it would be again: train both with other "
-        "seeds before you believe it.",
+        "trained once, with one seed, and the best of many is better than it would be again: `au-dist tune confirm` "
+        "trains both with other seeds.",
         True,
     )
 
@@ -77,20 +79,20 @@ def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | N
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    recipe, outside = campaign.base(), list(not_held(campaign.space, campaign.base(), {}))
-    rows, metric = table(campaign, list(trials)), recipe.metric
-    best = next((row for row in rows if concluded and row.number == concluded.number), rows[0])
-    base = None if outside else next((row for row in rows if row.number == 0 and row.metric is not None), None)
+    recipe, rows = campaign.base(), table(campaign, list(trials))
+    metric = recipe.metric
+    best = winner(rows) or rows[0]
+    base = next((row for row in rows if row.metric is not None and is_base(campaign, row.values)), None)
     values = {path: get(recipe, path) for path in campaign.space}
-    winner = campaign.trial(best.number, best.values).model_dump(mode="json", exclude_none=True)
-    winner = put(winner, {"name": f"{campaign.name}-{best.number}", "runs": str(recipe.runs)})
+    chosen = campaign.trial(best.number, best.values).model_dump(mode="json", exclude_none=True)
+    chosen = put(chosen, {"name": f"{campaign.name}-{best.number}", "runs": str(recipe.runs)})
     hours = sum(trial.seconds for trial in trials) / 3600
     return environment.get_template("campaign.html").render(
         name=campaign.name,
         place=campaign.place.uri,
         metric=metric,
         plotly=get_plotlyjs(),
-        verdict=verdict(rows, base, metric, outside),
+        verdict=verdict(rows, best, base, metric, why_no_base(campaign)),
         confirmation=confirmation_of(campaign),
         cards=[
             (number(best.metric, 4), f"{metric}, trial {best.number}"),
@@ -103,7 +105,7 @@ def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | N
         rescored=concluded.rescored if concluded else None,
         checkpoint=concluded.checkpoint if concluded else None,
         compared=[(path, cell(best.values.get(path, values[path])), cell(values[path])) for path in campaign.space],
-        recipe=yaml.safe_dump(winner, sort_keys=False),
+        recipe=yaml.safe_dump(chosen, sort_keys=False),
         figures=list(figures(campaign.space, trials, metric)),
         troubles=sorted((row for row in rows if row.error), key=lambda row: row.number),
         columns=header(rows, metric),

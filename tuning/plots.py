@@ -28,16 +28,22 @@ def figures(space: Space, trials: Sequence[TrialState], metric: str) -> Iterator
     if sum(math.isfinite(trial.metric) for trial in trials) < FEW:
         return
     study = as_drawn(space, trials)
-    history = visualization.plot_optimization_history(study, target_name=metric)
-    yield "Every trial, and the best so far", "", _html(history)
+    done = [one for one in study.trials if one.value is not None]  # Optuna's plots read no others
+    if done:
+        history = visualization.plot_optimization_history(study, target_name=metric)
+        yield "Every trial, and the best so far", "", _html(history)
     curves = visualization.plot_intermediate_values(study)
     curves.update_layout(xaxis={"title": "validation", "dtick": 1}, yaxis_title=metric)
     yield "Validations of each trial", "Curves that end early were stopped early, or broke off.", _html(curves)
-    varied = [name for name in _names(space) if len({str(one.params.get(name)) for one in study.trials}) > 1]
-    if len(varied) > 1:
-        importance = visualization.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=varied)
+    varied = [name for name in _names(space) if len({str(one.params[name]) for one in done if name in one.params}) > 1]
+    everywhere = [name for name in varied if all(name in one.params for one in done)]
+    if len(everywhere) > 1 and len({one.value for one in done}) > 1:
+        importance = visualization.plot_param_importances(
+            study, evaluator=PedAnovaImportanceEvaluator(), params=everywhere
+        )
         words = "PED-ANOVA: how much better trials differ from the others in a value. Of few trials it says little."
         yield "Which values matter", words, _html(importance)
+    if len(varied) > 1:
         yield "Values together", "", _html(visualization.plot_parallel_coordinate(study, varied, target_name=metric))
     if varied:
         yield "Value by value", "", _html(visualization.plot_slice(study, varied, target_name=metric))

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -23,7 +23,7 @@ EVERY_S, ANSWER_S = 0.5, 5.0
 #: Seconds between two looks into the store whether somebody asks the campaign to stop.
 ASK_S = 3.0
 
-_PREFIX = "au-dist-campaign-"
+_PREFIX = "au-dist-presence-"
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,15 @@ class Standing:
 
     Attributes:
         running: Trials that it runs.
+        starting: Those among them whose workers have not begun.
         waiting: Whether it has another trial that finds no room.
+        claims: Whether it is about to begin one.
     """
 
     running: int = 0
+    starting: int = 0
     waiting: bool = False
+    claims: bool = False
 
 
 @ray.remote(num_cpus=0)
@@ -68,21 +72,33 @@ class Presence:
     def __init__(self, name: str, actor: Any) -> None:
         self.name, self._actor, self._told = name, actor, Standing()
 
-    def tell(self, running: int, waiting: bool) -> None:
+    def tell(self, now: Standing) -> None:
         """Let others know how things stand."""
-        now = Standing(running, waiting)
         if now != self._told:
             self._told = now
             self._actor.tell.remote(now)
 
+    def claim(self, now: Standing) -> bool:
+        """Say that a trial is about to begin; return whether nobody says so with a better right at the same time."""
+        self._told = replace(now, claims=True)
+        ray.get(self._actor.tell.remote(self._told), timeout=ANSWER_S)
+        if any(other.claims and name < self.name for name, other in self._others().items()):
+            self.tell(now)
+            return False
+        return True
+
     def others(self) -> list[Standing]:
         """Return how other campaigns on this cluster stand; none of those that do not answer."""
-        found = []
+        return list(self._others().values())
+
+    def _others(self) -> dict[str, Standing]:
+        found = {}
         for entry in ray.util.list_named_actors(all_namespaces=True):
             if entry["name"].startswith(_PREFIX) and entry["name"] != self.name:
-                with contextlib.suppress(ValueError, ray.exceptions.RayError, TimeoutError):
+                # An AttributeError: another version's.
+                with contextlib.suppress(ValueError, AttributeError, ray.exceptions.RayError, TimeoutError):
                     other = ray.get_actor(entry["name"], namespace=entry["namespace"])
-                    found.append(ray.get(other.standing.remote(), timeout=ANSWER_S))
+                    found[entry["name"]] = ray.get(other.standing.remote(), timeout=ANSWER_S)
         return found
 
 

@@ -16,6 +16,9 @@ from au_dist.tuning.study import TrialState
 
 REPORT = "report.json"
 
+#: States of trials that a campaign can be won by.
+RESULTS = ("finished", "stopped early")
+
 
 @dataclass(frozen=True)
 class TrialRow:
@@ -170,7 +173,7 @@ def table(campaign: Campaign, trials: list[TrialState]) -> tuple[TrialRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.metric is None, -(row.metric or 0.0), row.number)))
 
 
-def write_page(campaign: Campaign, trials: list[TrialState], concluded: Best | None) -> str:
+def write_page(campaign: Campaign, trials: list[TrialState]) -> str:
     """Write the HTML report into the campaign's place and return its address.
 
     Raises:
@@ -181,7 +184,7 @@ def write_page(campaign: Campaign, trials: list[TrialState], concluded: Best | N
         raise TrainError("There is nothing to report yet", where=campaign.place.uri, found="no trial")
     from au_dist.tuning.page import PAGE, render
 
-    campaign.place.write(PAGE, render(campaign, trials, concluded).encode())
+    campaign.place.write(PAGE, render(campaign, trials, concluded(campaign, trials)).encode())
     return f"{campaign.place.uri}/{PAGE}"
 
 
@@ -202,7 +205,7 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
     place, metric = campaign.place, campaign.base().metric
     rows = table(campaign, trials)
     for row in rows:
-        best = checkpoint.best(open_store(row.run), metric) if row.state in ("finished", "stopped early") else None
+        best = checkpoint.best(open_store(row.run), metric) if row.state in RESULTS else None
         if best is not None and math.isfinite(checkpoint.value(best, metric)):
             break
     else:
@@ -221,7 +224,7 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
         ),
     )
     place.write(REPORT, json.dumps(dataclasses.asdict(result), indent=1).encode())
-    write_page(campaign, trials, result.best)
+    write_page(campaign, trials)
     return result
 
 
@@ -231,38 +234,43 @@ def best_of(campaign: Campaign, trials: list[TrialState], number: int | None) ->
     Args:
         campaign: The campaign.
         trials: All its trials.
-        number: The trial; the best when None: the one of the last conclusion, or the best so far.
+        number: The trial; the winner as it is now when None.
 
     Raises:
-        TrainError: There is no such trial, or none with a validation.
+        TrainError: There is no such trial, or none with a result.
     """
-    if number is None and (best := concluded(campaign)):
+    if number is None and (best := concluded(campaign, trials)):
         return best.checkpoint
     return row_of(campaign, trials, number).run
 
 
 def row_of(campaign: Campaign, trials: list[TrialState], number: int | None) -> TrialRow:
-    """Return a trial of a campaign: one by its number, or the one of the last conclusion, or the best so far.
+    """Return a trial of a campaign: one by its number, or the winner as it is now.
 
     Raises:
-        TrainError: There is no such trial, or none with a validation.
+        TrainError: There is no such trial, or none that has come to its end, or was stopped early, with a value.
     """
-    rows, best = table(campaign, trials), concluded(campaign)
-    wanted = best.number if number is None and best else number
-    if wanted is not None:
-        if row := next((row for row in rows if row.number == wanted), None):
+    rows = table(campaign, trials)
+    if number is None:
+        if row := winner(rows):
             return row
-        raise TrainError("The campaign has no such trial", where=campaign.place.uri, found=wanted)
-    if rows and rows[0].metric is not None:
-        return rows[0]
-    raise TrainError("No trial has been validated yet", where=campaign.place.uri)
+        raise TrainError("No trial has come to a result yet", where=campaign.place.uri)
+    if row := next((row for row in rows if row.number == number), None):
+        return row
+    raise TrainError("The campaign has no such trial", where=campaign.place.uri, found=number)
 
 
-def concluded(campaign: Campaign) -> Best | None:
-    """Return the best trial as the campaign's last conclusion has it; None before."""
+def winner(rows: Sequence[TrialRow]) -> TrialRow | None:
+    """Return the best of the trials that came to their end or were stopped early; None without any."""
+    return next((row for row in rows if row.state in RESULTS and row.metric is not None), None)
+
+
+def concluded(campaign: Campaign, trials: list[TrialState]) -> Best | None:
+    """Return the best trial as the campaign's last conclusion has it; None before, and when another is better now."""
     if not campaign.place.exists(REPORT):
         return None
-    return Best(**json.loads(campaign.place.read(REPORT))["best"])
+    best, now = Best(**json.loads(campaign.place.read(REPORT))["best"]), winner(table(campaign, trials))
+    return best if now and now.number == best.number else None
 
 
 def _scored_again(place: Store, best: Store, metric: str, show: Callable[[str], None]) -> float:

@@ -6,8 +6,8 @@ from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, trial_name
 from au_dist.tuning.study import TrialState
 
-#: States of trials that will not go on.
-ENDED = ("finished", "stopped early", "failed")
+#: States of trials that will not go on: those that a campaign can be won by, and those that keep the least.
+ENDED, FAILED = ("finished", "stopped early"), "failed"
 
 
 class Retention:
@@ -30,6 +30,7 @@ class Retention:
         if keep.resumable is None:
             return 0
         ended = sorted((trial for trial in trials if trial.state in ENDED), key=lambda one: (-one.metric, one.number))
+        ended += [trial for trial in trials if trial.state == FAILED]
         for place, trial in enumerate(ended[keep.resumable :]):
             run = self._campaign.place.at("runs", trial_name(trial.number))
             if keep.weights is not None and place >= keep.weights:

@@ -47,7 +47,8 @@ class Sight:
 class Room:
     """Says whether another trial may begin.
 
-    A trial whose workers have not begun yet is counted with those that ask: what is free still holds its share.
+    A trial whose workers have not begun yet, also another campaign's, is counted with those that ask: what is free may
+    still hold its share.
     Campaigns that share a cluster come to as many trials each: one that has more than another which waits begins none.
 
     Args:
@@ -79,10 +80,12 @@ class Room:
                 return Wait("this campaign's own trials fill the cluster", own=True)
         except ClusterError as error:  # a node has gone
             return Wait(str(error))
-        free = self._sight.free()
-        if not fits(self._recipe, free, starting + 1):
-            return Wait(f"{self._needs()}; {_there(free, self._sight.total())}{self._held()}")
-        if any(other.waiting and other.running < running for other in self._sight.others()):
+        free, others = self._sight.free(), self._sight.others()
+        if not fits(self._recipe, free, starting + sum(other.starting for other in others) + 1):
+            # Of those that start it is not known whether their share is still among what is free.
+            words = f"{self._needs()}; {_there(free, self._sight.total())}{self._held()}"
+            return Wait(words, own=starting > 0)
+        if any(other.waiting and other.running < running for other in others):
             return Wait("another campaign on this cluster waits for room and has fewer trials")
         return None
 
@@ -94,6 +97,16 @@ class Room:
     def _held(self) -> str:
         held = list(self._sight.holders())
         return f"; beside this campaign: {'; '.join(held)}" if held else ""
+
+
+def with_those_to_come(living: Nodes, total: Nodes) -> Nodes:
+    """Return what is free, with the nodes that an autoscaler starts when something asks for them: all of these is.
+
+    Args:
+        living: What is free on each living node.
+        total: What each node has that lives or may be started, as `au_dist.cluster.preflight` lists them.
+    """
+    return [*living, *total[len(living) :]]
 
 
 def _there(free: Nodes, total: Nodes) -> str:

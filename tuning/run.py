@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from au_dist.core.errors import AuDistError, RecipeError, ResumeError, TrainError
+from au_dist.core.errors import AuDistError, LeaseLostError, RecipeError, ResumeError, TrainError
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.campaign import STOP, Campaign, check_combinations, claim, load_campaign, trial_name, withdraw
-from au_dist.tuning.first import not_held
+from au_dist.tuning.first import why_no_base
 from au_dist.tuning.fit import Nodes, trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
@@ -111,8 +111,8 @@ def check_runs(campaign: Campaign, where: Path, note: Show) -> str:
     context = make_context(campaign.base())
     for words in label_notes(context):
         note(words)
-    if outside := list(not_held(campaign.space, campaign.base(), {})):
-        note(f"The recipe as it stands is not among the trials, for the space does not hold it: {'; '.join(outside)}.")
+    if why := why_no_base(campaign):
+        note(f"The recipe as it stands is not among the trials: {why}.")
     starting_point(context)
     for recipe in check_space(campaign.space, campaign.recipe, where):
         corner = make_context(recipe)
@@ -155,21 +155,24 @@ def _search(
     os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
     from au_dist.compat.ray import free_nodes, other_jobs
     from au_dist.tuning.presence import present
-    from au_dist.tuning.room import Room, Sight
+    from au_dist.tuning.room import Room, Sight, with_those_to_come
     from au_dist.tuning.search import StudySearch
 
     at_once, nodes = room
     place = campaign.place
-    place.delete(STOP)  # one that was left is no word to this command
 
     def asked() -> bool:
-        if not place.exists(STOP):
+        try:
+            study.check_lease()
+        except LeaseLostError:  # said where something is next to be stored
+            return True
+        if not place.exists(STOP) or place.read(STOP).decode() != study.lease:
             return False
         place.delete(STOP)  # whoever asked sees that it was heard
         return True
 
     with present(stop, asked) as presence:
-        sight = Sight(nodes, free_nodes, other_jobs, presence.others)
+        sight = Sight(nodes, lambda: with_those_to_come(free_nodes(), nodes()), other_jobs, presence.others)
         room_now = Room(campaign.base(), sight)
         search = StudySearch(campaign, study, lambda event: show(line(event)), stop, room_now, presence)
         show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))

@@ -15,7 +15,7 @@ from au_dist.core.errors import RecipeError
 from au_dist.train.plan import worker_counts
 from au_dist.tuning.budget import spent
 from au_dist.tuning.campaign import Budget, Campaign, EarlyStopping
-from au_dist.tuning.presence import Presence
+from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.retention import Retention
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.study import Study, TrialState
@@ -90,11 +90,13 @@ class StudySearch(Searcher):
         """Return the configuration of the next trial, that there is none, or None while there is no room for it."""
         while (self._waiting or self._new) and not self._stop.is_set():
             if why := self._over():
+                self._tell(waiting=False)
                 self._show({"event": "over", "left": self.left, "why": why})
                 self._waiting, self._new = [], 0
                 break
             if not self._has_room():
                 return None
+            self._study.check_lease()  # for one that was begun before nothing is stored now
             number = self._waiting.pop(0) if self._waiting else self._ask()
             values = self._study.trial(number).values
             try:
@@ -105,10 +107,10 @@ class StudySearch(Searcher):
                 continue
             self._numbers[trial_id] = number
             self._starting.add(trial_id)
-            self._since[trial_id] = self._clock()
             self._show({"trial": number, "event": "start", "values": values})
             leaving = self._presence.name if self._presence else None
             return {"number": number, "recipe": recipe.model_dump(mode="json"), "leaving": leaving}
+        self._tell(waiting=False)
         if self._numbers and not self._stop.is_set():
             return None  # one of those under way may come back for want of room
         return Searcher.FINISHED
@@ -116,18 +118,34 @@ class StudySearch(Searcher):
     def _over(self) -> str | None:
         """Return why the campaign's budget allows no other trial."""
         budget = self._campaign.budget
-        return None if budget == Budget() else spent(budget, self._study.trials(), self._gpus, datetime.now())
+        if budget == Budget():
+            return None
+        open_s = sum(self._clock() - since for since in self._since.values())
+        return spent(budget, self._study.trials(), (self._gpus, open_s), datetime.now())
+
+    def _spend(self, trial_id: str) -> None:
+        """Count the time since the workers began, or since it was counted last."""
+        if trial_id in self._since:
+            now = self._clock()
+            self._study.spend(self._numbers[trial_id], now - self._since[trial_id])
+            self._since[trial_id] = now
+
+    def _standing(self, waiting: bool) -> Standing:
+        return Standing(len(self._numbers), len(self._starting), waiting)
+
+    def _tell(self, waiting: bool) -> None:
+        if self._presence:
+            self._presence.tell(self._standing(waiting))
 
     def _has_room(self) -> bool:
         """Return whether another trial may begin; a wait is told to other campaigns, and said if it is long."""
         wait = self._room.wait(len(self._numbers), len(self._starting)) if self._room else None
-        if self._presence:
-            self._presence.tell(len(self._numbers), waiting=wait is not None and not wait.own)
+        self._tell(waiting=wait is not None and not wait.own)
         if wait is None or wait.own:
             if self._waits_since is not None and self._said >= self._waits_since:
                 self._show({"event": "room", "after_s": self._clock() - self._waits_since})
             self._waits_since = None
-            return wait is None
+            return wait is None and (self._presence is None or self._presence.claim(self._standing(waiting=False)))
         self._say(wait)
         return False
 
@@ -147,13 +165,16 @@ class StudySearch(Searcher):
         """Store a validation."""
         if BEGUN in result:
             self._starting.discard(trial_id)
+            self._since[trial_id] = self._clock()
         elif OUTCOME not in result:
+            self._spend(trial_id)
             self._validation(self._numbers[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what became of a trial. A result without an outcome is one at which the scheduler stopped it."""
+        self._spend(trial_id)
+        self._since.pop(trial_id, None)
         number, result = self._numbers.pop(trial_id), result or {}
-        self._study.spend(number, self._clock() - self._since.pop(trial_id))
         self._starting.discard(trial_id)
         event = result.get(OUTCOME, "lost" if error or "validation" not in result else "stopped early")
         if event == ROOMLESS:

@@ -36,6 +36,9 @@ PLANNED = "trials"
 #: Draws after which nothing more is tried, and losses without a new validation after which a trial is parked.
 MOST_DRAWS, MOST_LOSSES = 1000, 3
 
+#: Draws in a row that the constraints do not allow, after which they are random.
+STUCK = 20
+
 
 Opened = TypeVar("Opened", bound="Record")
 
@@ -131,15 +134,16 @@ class Study(Record):
 
     def __init__(self, campaign: Campaign, journal: Path, lease: str) -> None:
         super().__init__(campaign, journal)
-        self._journal, self._lease = journal, lease
+        self._journal, self.lease = journal, lease
         self._distributions = distributions(campaign.space)
-        self._first = first_points(campaign.space, self._base, campaign.first, campaign.place.uri)
+        self._first = first_points(campaign, campaign.place.uri)
         check = self._optuna.distributions.check_distribution_compatibility
         for trial in self._study.get_trials(deepcopy=False):
             for name, before in trial.distributions.items():
                 check(before, self._distributions.get(name, before))
         if self._study.user_attrs.get(PLANNED) != campaign.trials:
             self._study.set_user_attr(PLANNED, campaign.trials)
+            self._publish()
 
     def ask(self) -> int:
         """Return the number of a new trial, its parameters drawn and stored.
@@ -151,10 +155,11 @@ class Study(Record):
         Raises:
             RecipeError: They allow next to nothing.
         """
-        for _ in range(MOST_DRAWS):
+        for turn in range(MOST_DRAWS):
             number = len(self._study.get_trials(deepcopy=False))
             seed = int(rng(self._campaign.seed, "campaign", number).integers(2**32))
-            self._study.sampler = self._sampler(seed)
+            # What the constraints do not allow teaches a sampler nothing: it may draw the same again and again.
+            self._study.sampler = self._sampler(seed, "random" if turn >= STUCK else self._campaign.sampler)
             if number < len(self._first):
                 self._study.enqueue_trial(self._first[number])
             trial = self._study.ask(self._distributions)
@@ -170,9 +175,9 @@ class Study(Record):
             found=f"{MOST_DRAWS} draws, none of which fulfils them",
         )
 
-    def _sampler(self, seed: int) -> Any:
+    def _sampler(self, seed: int, name: str) -> Any:
         samplers = self._optuna.samplers
-        match self._campaign.sampler:
+        match name:
             case "gp":
                 return samplers.GPSampler(seed=seed, deterministic_objective=False)
             case "random":
@@ -233,8 +238,16 @@ class Study(Record):
         study = self._storage.get_study_id_from_name(self._campaign.name)
         return int(self._storage.get_trial_id_from_study_id_trial_number(study, number))
 
+    def check_lease(self) -> None:
+        """See that no other driver has taken the campaign over.
+
+        Raises:
+            LeaseLostError: One has.
+        """
+        check_lease(self._campaign.place, self.lease, "campaign")
+
     def _publish(self) -> None:
-        check_lease(self._campaign.place, self._lease, "campaign")
+        self.check_lease()
         self._campaign.place.upload(self._journal, JOURNAL)
 
 

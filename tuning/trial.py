@@ -11,7 +11,7 @@ from ray import tune
 from ray.train import UserCallback
 from ray.util.queue import Empty, Queue
 
-from au_dist.core.errors import AuDistError, ClusterError, RunStoppedError, StorageError
+from au_dist.core.errors import AuDistError, ClusterError, LeaseLostError, RunStoppedError, StorageError
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.runs.session import ENVIRONMENT
@@ -157,7 +157,7 @@ def outcome_of(error: Exception) -> dict[str, Any]:
     match error:
         case ClusterError():
             return {OUTCOME: ROOMLESS, "error": str(error)}
-        case StorageError() | RunStoppedError():
+        case StorageError() | RunStoppedError() | LeaseLostError():
             return {OUTCOME: "interrupted", "error": str(error)}
         case AuDistError():
             return {OUTCOME: "failed", "error": str(error)}

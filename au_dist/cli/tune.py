@@ -77,7 +77,7 @@ def tune_confirm(
 ) -> None:
     """Train the winner and the recipe as it stands again, with fresh seeds: does the gain exceed noise?"""
     from au_dist.tuning.confirm import confirm
-    from au_dist.tuning.report import concluded, row_of, write_page
+    from au_dist.tuning.report import row_of, write_page
     from au_dist.tuning.study import read_study
 
     found = _of(campaign)
@@ -94,18 +94,19 @@ def tune_confirm(
         ],
     )
     say(result.words)
-    say(f"report  {write_page(found, trials, concluded(found))}")
+    say(f"report  {write_page(found, trials)}")
 
 
 @tune_app.command("clean")
-def tune_clean(campaign: Which, overrides: Overrides = None) -> None:
+def tune_clean(
+    campaign: Annotated[Path, typer.Argument(help="Campaign (YAML), with `keep`.")], overrides: Overrides = None
+) -> None:
     """Remove what `keep` of the campaign's file says that ended trials do not keep; `tune run` does it as they end."""
     from au_dist.tuning.campaign import load_campaign
     from au_dist.tuning.retention import Retention
     from au_dist.tuning.study import read_study
 
-    found, file = _of(campaign), Path(campaign)
-    keep = load_campaign(file, overrides or []).keep if file.is_file() else found.keep
+    keep, found = load_campaign(campaign, overrides or []).keep, _of(str(campaign))
     with read_study(found) as study:
         freed = Retention(found.model_copy(update={"keep": keep})).apply(study.trials())
     say(f"freed  {freed / 2**20:.1f} MiB")
@@ -123,13 +124,13 @@ def _numbers(text: str | None) -> list[int]:
 @tune_app.command("report")
 def tune_report(campaign: Which) -> None:
     """Write a campaign's HTML report anew, as far as it is; `tune run` writes it at the end."""
-    from au_dist.tuning.report import concluded, write_page
+    from au_dist.tuning.report import write_page
     from au_dist.tuning.study import read_study
 
     found = _of(campaign)
     with read_study(found) as study:
         trials = study.trials()
-    say(f"report  {write_page(found, trials, concluded(found))}")
+    say(f"report  {write_page(found, trials)}")
 
 
 def _show_forecast(campaign: "Campaign", where: Path) -> None:

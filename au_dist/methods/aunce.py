@@ -144,10 +144,11 @@ class AunceLoss(nn.Module):
         place = contrast_set % self.config.memory
         with torch.no_grad():
             # New tensors: the backward pass still needs the old ones.
+            finite_NA = torch.isfinite(everyone.z_NAD).all(-1)  # a step that is left out must not be met again
             for name, new in (
-                ("past_z_KMAD", everyone.z_NAD),
+                ("past_z_KMAD", everyone.z_NAD.nan_to_num(0.0, 0.0, 0.0)),
                 ("past_y_KMA", everyone.y_NA),
-                ("past_valid_KMA", everyone.valid_NA),
+                ("past_valid_KMA", everyone.valid_NA & finite_NA),
             ):
                 past = getattr(self, name).clone()
                 past[place] = new.detach().to(past.dtype)

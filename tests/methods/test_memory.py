@@ -79,6 +79,17 @@ def test_a_run_that_is_taken_up_compares_with_what_it_would_have_compared_with()
     assert [later(*a_set(number), number) for number in (3, 4)] == found[3:]
 
 
+def test_a_set_that_is_no_number_is_not_met_again() -> None:
+    loss = loss_of(2)
+    broken, *labels = a_set(0)
+    broken[3, 1, 2] = torch.nan
+    loss(broken, *labels, 0)
+    assert torch.isfinite(loss(*a_set(1), 1))
+    assert torch.isfinite(loss.past_z_KMAD).all()
+    assert not loss.past_valid_KMA[0, 3, 1]
+    assert loss.past_valid_KMA[0].sum() == 2 * labels[1].sum() - int(labels[1][3, 1])
+
+
 def test_what_is_not_trained_on_is_not_remembered() -> None:
     loss = loss_of(2)
     loss.eval()

@@ -11,6 +11,7 @@ from au_dist.tuning.budget import spent, without_gain
 from au_dist.tuning.campaign import Budget, load_campaign
 from au_dist.tuning.search import StudySearch
 from au_dist.tuning.study import TrialState, open_study
+from au_dist.tuning.trial import BEGUN
 
 BEGIN = datetime(2026, 1, 1)
 
@@ -33,23 +34,24 @@ def trials(*metrics: float | None) -> list[TrialState]:
 
 
 def test_without_a_budget_nothing_ends_it() -> None:
-    assert spent(Budget(), trials(*[0.5] * 50), 8, BEGIN + timedelta(days=400)) is None
+    assert spent(Budget(), trials(*[0.5] * 50), (8, 0.0), BEGIN + timedelta(days=400)) is None
 
 
 def test_the_hours_count_from_the_first_draw() -> None:
     budget = Budget(hours=3)
-    assert spent(budget, [], 0, BEGIN) is None
-    assert spent(budget, trials(0.5), 0, BEGIN + timedelta(hours=2.9)) is None
-    assert spent(budget, trials(0.5), 0, BEGIN + timedelta(hours=3)) == (
+    assert spent(budget, [], (0, 0.0), BEGIN) is None
+    assert spent(budget, trials(0.5), (0, 0.0), BEGIN + timedelta(hours=2.9)) is None
+    assert spent(budget, trials(0.5), (0, 0.0), BEGIN + timedelta(hours=3)) == (
         "3.0 of 3 hours have passed since its first trial was drawn"
     )
 
 
 def test_gpu_hours_are_those_of_all_trials() -> None:
     budget = Budget(gpu_hours=8)
-    assert spent(budget, trials(0.5, 0.5, 0.5), 2, BEGIN) is None
-    assert spent(budget, trials(0.5, 0.5, 0.5, None), 2, BEGIN) == "8.0 of 8 GPU-hours are used"
-    assert spent(budget, trials(*[0.5] * 9), 0, BEGIN) is None
+    assert spent(budget, trials(0.5, 0.5, 0.5), (2, 0.0), BEGIN) is None
+    assert spent(budget, trials(0.5, 0.5, 0.5, None), (2, 0.0), BEGIN) == "8.0 of 8 GPU-hours are used"
+    assert spent(budget, trials(*[0.5] * 9), (0, 0.0), BEGIN) is None
+    assert spent(budget, trials(0.5, 0.5, 0.5), (2, 3600.0), BEGIN) is not None  # those under way count
 
 
 def test_patience_counts_trials_since_the_last_gain() -> None:
@@ -59,8 +61,8 @@ def test_patience_counts_trials_since_the_last_gain() -> None:
     assert without_gain(trials(0.5, 0.6, 0.605), 0.01) == 1
     assert without_gain(trials(None, None), 0) == 2
     budget = Budget(patience=2, gain=0.01)
-    assert spent(budget, trials(0.5, 0.505), 0, BEGIN) is None
-    assert spent(budget, trials(0.5, 0.505, 0.509), 0, BEGIN) == (
+    assert spent(budget, trials(0.5, 0.505), (0, 0.0), BEGIN) is None
+    assert spent(budget, trials(0.5, 0.505, 0.509), (0, 0.0), BEGIN) == (
         "2 trials have ended since one was better than all before it by more than 0.01"
     )
 
@@ -76,8 +78,12 @@ def test_a_campaign_that_has_used_its_budget_draws_no_more(tmp_path: Path) -> No
         search = StudySearch(campaign, study, shown.append, clock=lambda: clock[0])
         for turn, value in enumerate((0.5, 0.4)):
             assert search.suggest(str(turn))["number"] == turn
-            clock[0] += 7.0
-            study.report(turn, 1, value)
+            clock[0] += 5.0  # while its workers are waited for nothing counts
+            search.on_trial_result(str(turn), {BEGUN: True})
+            clock[0] += 3.0
+            search.on_trial_result(str(turn), {"validation": 1, "rung": 1, "step": 1, "val_auc": value})
+            assert study.trial(turn).seconds == 3.0
+            clock[0] += 4.0
             search.on_trial_complete(str(turn), {"outcome": "finished", "val_auc": value})
         assert search.suggest("x") == StudySearch.FINISHED
         assert [trial.seconds for trial in study.trials()] == [7.0, 7.0]

@@ -14,6 +14,7 @@ from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.presence import Standing, present
 from au_dist.tuning.report import CampaignResult
 from au_dist.tuning.run import run_campaign
+from au_dist.tuning.study import read_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -46,7 +47,9 @@ def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: S
             time.sleep(0.1)
         with present(threading.Event()) as other:
             assert other.others() == [Standing(0, waiting=True)]
-        assert not campaign.place.exists("study.journal")
+            assert other.claim(Standing())  # the campaign claims nothing while it waits
+        with read_study(campaign) as study:
+            assert study.trials() == []
     finally:
         ray.kill(hog)
         thread.join()

@@ -1,5 +1,6 @@
 """The HTML report of a campaign."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,45 @@ def test_optuna_is_shown_recipe_values_and_shares(tmp_path: Path) -> None:
     assert shares == pytest.approx([0.2, 0.6, 0.2])
     assert (failed.state.name, failed.value) == ("FAIL", None)
     assert base.intermediate_values == {1: 0.4, 2: 0.5}
+
+
+def test_a_trial_that_failed_wins_nothing(tmp_path: Path) -> None:
+    campaign, _ = searched(tmp_path, 0.5, 0.6)
+    with open_study(campaign) as study:
+        study.report(study.ask(), 1, 0.9)
+        study.fail(3, "The gradient is not finite.")
+        trials = study.trials()
+    assert "Trial 1 is +0.1000 val_auc" in text_of(render(campaign, trials, None))
+
+
+def test_the_recipe_as_it_stands_is_known_by_its_values(tmp_path: Path) -> None:
+    """Campaigns of before began with a draw."""
+    campaign, trials = searched(tmp_path, 0.5, 0.7, 0.6)
+    moved = [dataclasses.replace(trial, number=(trial.number + 1) % 3) for trial in trials[:3]]
+    assert "trial 1, as it stands" in text_of(render(campaign, sorted(moved, key=lambda one: one.number), None))
+
+
+def test_plots_are_of_what_has_ended(tmp_path: Path) -> None:
+    """Of a choice that was only ever stopped early, and of a campaign no trial of which has ended, there are fewer."""
+    space = {
+        "model.encoder": {"choice": ["tiny", "swin_t"]},
+        "model.drop_path": {"uniform": [0.1, 0.3], "when": {"model.encoder": "swin_t"}},
+        "aunce.temperature": {"log": [0.05, 1.0]},
+    }
+    campaign = load_campaign(write_campaign(tmp_path, trials=12, space=space))
+    with open_study(campaign) as study:
+        for _ in range(12):
+            number = study.ask()
+            study.report(number, 1, 0.5 + number / 100)
+        titles = [title for title, _, _ in figures(campaign.space, study.trials(), "val_auc")]
+        assert titles == ["Validations of each trial"]
+        for trial in study.trials():
+            swin = trial.values["model.encoder"] == "swin_t"
+            study.stop(trial.number) if swin else study.finish(trial.number, trial.metric)
+        trials = study.trials()
+    assert len({trial.state for trial in trials}) == 2
+    titles = [title for title, _, _ in figures(campaign.space, trials, "val_auc")]
+    assert titles == ["Every trial, and the best so far", "Validations of each trial", "Value by value"]
 
 
 def test_one_value_is_no_plot(tmp_path: Path) -> None:

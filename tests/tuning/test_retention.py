@@ -68,6 +68,14 @@ def test_the_better_keep_more_and_those_that_may_go_on_everything(
     assert retention.apply(trials(campaign)) == 0
 
 
+def test_a_trial_that_failed_takes_nobodys_place(campaign: Campaign) -> None:
+    with open_study(campaign) as study:
+        study.report(4, 2, 0.99)
+        study.fail(4, "The gradient is not finite.")
+    Retention(campaign.model_copy(update={"keep": Keep(resumable=1, weights=0)})).apply(trials(campaign))
+    assert kept(campaign) == ["nothing", "whole", "nothing", "nothing", "nothing"]
+
+
 def test_weights_are_counted_after_the_resumable() -> None:
     with pytest.raises(ValidationError, match=r"give keep.resumable, too"):
         Keep(weights=3)
@@ -76,7 +84,7 @@ def test_weights_are_counted_after_the_resumable() -> None:
 def test_the_verb_does_what_the_file_says_now(
     campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app(["tune", "clean", campaign.place.uri], standalone_mode=False)
+    app(["tune", "clean", str(tmp_path / "campaign.yaml")], standalone_mode=False)
     assert kept(campaign) == ["whole"] * 5
     app(["tune", "clean", str(tmp_path / "campaign.yaml"), "keep.resumable=1"], standalone_mode=False)
     assert kept(campaign) == ["weights", "whole", "weights", "weights", "whole"]

@@ -5,7 +5,7 @@ from campaign_files import RECIPE
 
 from au_dist.recipes.recipe import Recipe
 from au_dist.tuning.presence import Standing
-from au_dist.tuning.room import LOOK_S, Room, Sight, Wait
+from au_dist.tuning.room import LOOK_S, Room, Sight, Wait, with_those_to_come
 
 #: A worker of 0.5 CPU, and 0.5 CPU for its data.
 BASE = Recipe.model_validate({**RECIPE, "name": "base", "shards": "shards", "runs": "runs"})
@@ -44,8 +44,26 @@ def test_there_is_room_where_a_trial_fits() -> None:
 
 def test_trials_that_have_not_begun_count_with_those_that_ask() -> None:
     assert Cluster(1.5).room().wait(1, 0) is None
-    assert Cluster(1.5).room().wait(1, 1) is not None
     assert Cluster(2.0).room().wait(1, 1) is None
+    wait = Cluster(1.5).room().wait(1, 1)
+    assert wait is not None
+    assert wait.own  # they may have their share already: nothing to say, and nobody needs to give way
+
+
+def test_those_of_other_campaigns_count_too() -> None:
+    cluster = Cluster(1.5)
+    cluster.others = [Standing(2, starting=1)]
+    wait = cluster.room().wait(0, 0)
+    assert wait is not None
+    assert not wait.own
+    cluster.free = [2.0]
+    assert cluster.room().wait(0, 0) is None
+
+
+def test_nodes_that_an_autoscaler_may_start_are_room() -> None:
+    declared = [{"CPU": 1.0}, {"CPU": 8.0}, {"CPU": 8.0}]
+    assert with_those_to_come([{"CPU": 0.0}], declared) == [{"CPU": 0.0}, {"CPU": 8.0}, {"CPU": 8.0}]
+    assert with_those_to_come([{"CPU": 0.0}] * 3, declared) == [{"CPU": 0.0}] * 3
 
 
 def test_what_each_node_has_is_what_counts() -> None:
@@ -72,7 +90,12 @@ def test_a_cluster_that_has_become_too_small_is_waited_for() -> None:
 
 @pytest.mark.parametrize(
     ("other", "yields"),
-    [(Standing(0, True), True), (Standing(1, True), False), (Standing(0, False), False), (Standing(2, True), False)],
+    [
+        (Standing(0, waiting=True), True),
+        (Standing(1, waiting=True), False),
+        (Standing(0), False),
+        (Standing(2, waiting=True), False),
+    ],
 )
 def test_campaigns_that_share_a_cluster_come_to_as_many_trials(other: Standing, yields: bool) -> None:
     cluster = Cluster(3.0)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from campaign_files import write_campaign
 
-from au_dist.core.errors import RecipeError
+from au_dist.core.errors import LeaseLostError, RecipeError
 from au_dist.tuning.campaign import Campaign, EarlyStopping, load_campaign
-from au_dist.tuning.presence import Presence
+from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.search import MOST_ROOMLESS, Halving, StudySearch
 from au_dist.tuning.study import TrialState, open_study
@@ -23,10 +23,13 @@ class Somebody(Presence):
     """A presence that no cluster hears."""
 
     def __init__(self) -> None:
-        self.name, self.heard = "somebody", list[tuple[int, bool]]()
+        self.name, self.heard, self.right = "somebody", list[Standing](), True
 
-    def tell(self, running: int, waiting: bool) -> None:
-        self.heard.append((running, waiting))
+    def tell(self, now: Standing) -> None:
+        self.heard.append(now)
+
+    def claim(self, now: Standing) -> bool:
+        return self.right
 
 
 class Given(Room):
@@ -208,8 +211,31 @@ def test_nothing_is_drawn_while_there_is_no_room_and_the_wait_is_said(tmp_path: 
         {"event": "room", "after_s": 65.5},
         {"trial": 1, "event": "start"},
     ]
-    assert presence.heard == [(0, False), *[(1, True)] * 6, (1, False), (1, False)]
+    waits = Standing(1, starting=1, waiting=True)
+    assert presence.heard == [Standing(0), *[waits] * 6, Standing(1, starting=1), Standing(1)]
     assert [room.asked[0], room.asked[1], room.asked[-1]] == [(0, 0), (1, 1), (1, 0)]
+
+
+def test_of_two_that_would_begin_at_once_one_does(tmp_path: Path) -> None:
+    campaign, presence = load_campaign(write_campaign(tmp_path, trials=3)), Somebody()
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda row: None, None, Given(), presence)
+        presence.right = False
+        assert search.suggest("a") is None
+        assert study.trials() == []
+        presence.right = True
+        assert search.suggest("a")["number"] == 0
+
+
+def test_a_driver_that_was_taken_over_begins_no_trial(tmp_path: Path) -> None:
+    campaign = load_campaign(write_campaign(tmp_path, trials=1))
+    with open_study(campaign) as study:
+        study.ask()
+        search = StudySearch(campaign, study, lambda row: None)
+        with open_study(campaign):
+            pass
+        with pytest.raises(LeaseLostError):
+            search.suggest("a")
 
 
 def test_a_trial_whose_workers_found_no_room_is_tried_again_some_times(tmp_path: Path) -> None:

@@ -120,11 +120,13 @@ def test_a_campaign_is_pulled_by_its_best_or_by_a_trial(campaign: Campaign) -> N
     assert best_of(campaign, trials, 1) == runs.at("trial-00001").uri
     with pytest.raises(TrainError, match=r"no such trial(?s:.)*7"):
         best_of(campaign, trials, 7)
-    with pytest.raises(TrainError, match="No trial has been validated"):
-        best_of(campaign, trials[2:], None)
-    best = Best(1, trials[1].values, 0.625, 0.625, runs.at("trial-00001/checkpoints/000000003").uri)
-    campaign.place.write(REPORT, json.dumps({"best": dataclasses.asdict(best)}).encode())
-    assert best_of(campaign, trials, None) == best.checkpoint
+    with pytest.raises(TrainError, match="No trial has come to a result"):
+        best_of(campaign, trials[1:], None)
+    for number in (0, 1):
+        best = Best(number, {}, 0.75, 0.75, runs.at(f"trial-0000{number}/checkpoints/000000003").uri)
+        campaign.place.write(REPORT, json.dumps({"best": dataclasses.asdict(best)}).encode())
+        # Of a conclusion that another trial has overtaken nothing is taken.
+        assert best_of(campaign, trials, None) == (runs.at("trial-00000").uri if number else best.checkpoint)
     assert is_campaign(campaign.place.uri)
     assert not is_campaign(runs.uri)
     assert not is_campaign("campaign")
