@@ -53,7 +53,7 @@ def verdict(
     gain, ended = best.metric - base.metric, sum(row.metric is not None for row in rows)
     return Verdict(
         f"Trial {best.number} is {gain:+.4f} {metric} from the recipe as it stands, the best of {ended}. Each was "
-        "trained once, with one seed, and the best of many is better than it would be again: `au-dist tune confirm` "
+        "trained once, with one seed, and the best of many is better than it would be again: au-dist tune confirm "
         "trains both with other seeds.",
         True,
     )

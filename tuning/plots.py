@@ -31,7 +31,8 @@ def figures(space: Space, trials: Sequence[TrialState], metric: str) -> Iterator
     done = [one for one in study.trials if one.value is not None]  # Optuna's plots read no others
     if done:
         history = visualization.plot_optimization_history(study, target_name=metric)
-        yield "Every trial, and the best so far", "", _html(history)
+        words = "Trials that came to their end; those that were stopped early are in the next plot."
+        yield "Every trial, and the best so far", words, _html(history)
     curves = visualization.plot_intermediate_values(study)
     curves.update_layout(xaxis={"title": "validation", "dtick": 1}, yaxis_title=metric)
     yield "Validations of each trial", "Curves that end early were stopped early, or broke off.", _html(curves)
