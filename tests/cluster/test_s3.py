@@ -38,7 +38,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if absent := s3.missing_binaries():
         pytest.skip(f"no S3 server: {', '.join(absent)} not installed (python -m au_dist.cluster.local_s3 install)")
     directory = tmp_path_factory.mktemp("a folder with $spaces") / ("x" * 120)
-    s3.up(directory)
+    # Not where other tests' stores look for a port meanwhile: this one stops, and wants its own again.
+    s3.up(directory, port=s3._free_port(9600))
     yield directory
     s3.down(directory, kill=True)
 
