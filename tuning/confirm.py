@@ -101,7 +101,7 @@ def confirm(
         AuDistError: A run cannot be trained, or was asked to stop.
     """
     base = campaign.base()
-    if is_base(campaign, winner.values):
+    if is_base(base, winner.values):
         raise RecipeError(
             "There is nothing to confirm: the winner is the recipe as it stands",
             where=campaign.place.uri,

@@ -64,9 +64,9 @@ def why_no_base(campaign: "Campaign") -> str | None:
     return None if campaign.allows({}) else "the constraints do not allow it"
 
 
-def is_base(campaign: "Campaign", values: Mapping[str, Any]) -> bool:
+def is_base(base: Recipe, values: Mapping[str, Any]) -> bool:
     """Return whether values by path are those of the recipe as it stands."""
-    return all(same(get(campaign.base(), path), value) for path, value in values.items())
+    return all(same(get(base, path), value) for path, value in values.items())
 
 
 def same(one: Any, other: Any) -> bool:

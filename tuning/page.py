@@ -15,8 +15,6 @@ from au_dist.tuning.plots import figures
 from au_dist.tuning.report import Best, TrialRow, cell, cells, header, table, winner
 from au_dist.tuning.study import TrialState
 
-PAGE = "report.html"
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -82,7 +80,7 @@ def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | N
     recipe, rows = campaign.base(), table(campaign, list(trials))
     metric = recipe.metric
     best = winner(rows) or rows[0]
-    base = next((row for row in rows if row.metric is not None and is_base(campaign, row.values)), None)
+    base = next((row for row in rows if row.metric is not None and is_base(recipe, row.values)), None)
     values = {path: get(recipe, path) for path in campaign.space}
     chosen = campaign.trial(best.number, best.values).model_dump(mode="json", exclude_none=True)
     chosen = put(chosen, {"name": f"{campaign.name}-{best.number}", "runs": str(recipe.runs)})

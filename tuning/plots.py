@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from au_dist.tuning.space import KINDS, Space
+from au_dist.tuning.space import KINDS, Space, distributions, parameter_of
 from au_dist.tuning.study import TrialState
 
 #: Trials with a value from which plots say something.
@@ -63,7 +63,7 @@ def _html(figure: Any) -> str:
 def as_drawn(space: Space, trials: Sequence[TrialState]) -> Any:
     """Return an Optuna study in memory whose parameters are recipe values; weights are shares, not a broken stick."""
     import optuna
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import FloatDistribution
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize")
@@ -78,12 +78,7 @@ def as_drawn(space: Space, trials: Sequence[TrialState]) -> Any:
                 kinds |= dict.fromkeys(shares, FloatDistribution(0.0, 1.0))
                 continue
             parameters[path] = value
-            if dimension.choice:
-                kinds[path] = CategoricalDistribution(dimension.choice)
-            else:
-                low, high = dimension.log or dimension.uniform or (0.0, 1.0)
-                range_of = IntDistribution if isinstance(value, int) else FloatDistribution
-                kinds[path] = range_of(type(value)(low), type(value)(high), log=dimension.log is not None)
+            kinds[path] = distributions({path: dimension})[parameter_of(path)]
         ended = trial.state == "finished" and math.isfinite(trial.metric)
         state = "COMPLETE" if ended else "PRUNED" if trial.state == "stopped early" else "FAIL"
         study.add_trial(

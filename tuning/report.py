@@ -14,7 +14,7 @@ from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, trial_name
 from au_dist.tuning.study import TrialState
 
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 
 #: States of trials that a campaign can be won by.
 RESULTS = ("finished", "stopped early")
@@ -62,8 +62,30 @@ class Best:
     checkpoint: str
 
 
+class TrialTable:
+    """What has trials and a metric, as a table.
+
+    Attributes:
+        metric: The validation metric that was searched for; larger is better.
+        trials: All trials, best first; those without a metric last.
+    """
+
+    metric: str
+    trials: tuple[TrialRow, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """The table's header."""
+        return header(self.trials, self.metric)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The table's cells; reasons of failure are in the summary."""
+        return cells(self.trials)
+
+
 @dataclass(frozen=True)
-class CampaignResult:
+class CampaignResult(TrialTable):
     """What a campaign found.
 
     Attributes:
@@ -81,16 +103,6 @@ class CampaignResult:
     best: Best
 
     @property
-    def columns(self) -> list[str]:
-        """The table's header."""
-        return header(self.trials, self.metric)
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """The table's cells; reasons of failure are in the summary."""
-        return cells(self.trials)
-
-    @property
     def summary(self) -> str:
         """What to know and what to do next, in a few lines."""
         best = self.best
@@ -101,7 +113,7 @@ class CampaignResult:
             f"best  trial {best.number}, {self.metric} {best.reported:.6f}; "
             f"scored again from its checkpoint: {best.rescored:.6f}"
         )
-        lines.append(f"report  {self.place}/report.html")
+        lines.append(f"report  {self.place}/{PAGE}")
         return "\n".join([*lines, f"fetch it with  au-dist pull {best.checkpoint} --to FOLDER"])
 
 
@@ -182,7 +194,7 @@ def write_page(campaign: Campaign, trials: list[TrialState]) -> str:
     """
     if not trials:
         raise TrainError("There is nothing to report yet", where=campaign.place.uri, found="no trial")
-    from au_dist.tuning.page import PAGE, render
+    from au_dist.tuning.page import render
 
     campaign.place.write(PAGE, render(campaign, trials, concluded(campaign, trials)).encode())
     return f"{campaign.place.uri}/{PAGE}"

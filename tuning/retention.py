@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.report import RESULTS
 from au_dist.tuning.study import TrialState
-
-#: States of trials that will not go on: those that a campaign can be won by, and those that keep the least.
-ENDED, FAILED = ("finished", "stopped early"), "failed"
 
 
 class Retention:
@@ -29,8 +27,9 @@ class Retention:
         keep, freed = self._campaign.keep, 0
         if keep.resumable is None:
             return 0
-        ended = sorted((trial for trial in trials if trial.state in ENDED), key=lambda one: (-one.metric, one.number))
-        ended += [trial for trial in trials if trial.state == FAILED]
+        # Others may go on; those that failed can win nothing, and keep the least.
+        ended = sorted((trial for trial in trials if trial.state in RESULTS), key=lambda one: (-one.metric, one.number))
+        ended += [trial for trial in trials if trial.state == "failed"]
         for place, trial in enumerate(ended[keep.resumable :]):
             run = self._campaign.place.at("runs", trial_name(trial.number))
             if keep.weights is not None and place >= keep.weights:

@@ -10,18 +10,18 @@ from datetime import timedelta
 from au_dist.core.errors import ClusterError
 from au_dist.runs.leases import LEASE
 from au_dist.tuning.campaign import STOP, Campaign
-from au_dist.tuning.report import TrialRow, cells, header, table
+from au_dist.tuning.report import RESULTS, TrialRow, TrialTable, table
 from au_dist.tuning.study import TrialState, read_study
 
 #: Of so many trials that ended last the rate is taken.
 LAST = 10
 
 #: States that a trial does not leave by itself.
-ENDED = ("finished", "stopped early", "failed", "parked")
+ENDED = (*RESULTS, "failed", "parked")
 
 
 @dataclass(frozen=True)
-class Status:
+class Status(TrialTable):
     """How far a campaign is.
 
     Attributes:
@@ -39,16 +39,6 @@ class Status:
     trials: tuple[TrialRow, ...]
     an_hour: float | None
     holder: str
-
-    @property
-    def columns(self) -> list[str]:
-        """The table's header."""
-        return header(self.trials, self.metric)
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """The table's cells."""
-        return cells(self.trials)
 
     @property
     def left(self) -> int:

@@ -274,6 +274,16 @@ def read_study(campaign: Campaign) -> Iterator[Record]:
         yield _opened(campaign.place, lambda: Record(campaign, journal))
 
 
+def trials_of(campaign: Campaign) -> list[TrialState]:
+    """Return a campaign's trials as its study holds them now; whoever goes on with it is not disturbed.
+
+    Raises:
+        StorageError: The store fails, or the study there cannot be read.
+    """
+    with read_study(campaign) as study:
+        return study.trials()
+
+
 @contextmanager
 def _local(place: Store) -> Iterator[Path]:
     """Yield where a copy of a campaign's journal is on this disk, or may be written if there is none."""

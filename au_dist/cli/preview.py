@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from au_dist.cli.terminal import say, table
 
 if TYPE_CHECKING:
-    from au_dist.runs.preview import Measured, Preview
+    from au_dist.runs.preview import Estimate, Measured, Preview
+    from au_dist.tuning.forecast import Forecast
 
 
 def show_preview(preview: "Preview") -> None:
@@ -42,8 +43,9 @@ def show_preview(preview: "Preview") -> None:
     )
     if round(estimate.waiting_s):
         say(f"waiting     {span(estimate.waiting_s)} for the store, while nothing is trained")
-    hours = f"{estimate.gpu_hours:.2f} GPU-hours" if estimate.gpu_hours else f"{estimate.cpu_hours:.2f} CPU-hours"
-    say(f"in all      {span(estimate.total_s)}, {hours}, and {own.start_s:.0f} s until the first step")
+    say(
+        f"in all      {span(estimate.total_s)}, {machine_hours(estimate)}, and {own.start_s:.0f} s until the first step"
+    )
     say()
     for line in preview.advice or ("the recipe is as fast as anything that was measured",):
         say(f"advice    {line}")
@@ -54,6 +56,13 @@ def _cells(some: "Measured", clips: int) -> list[str]:
     if some.error:
         return [name, "does not run", "", "", ""]
     return [name, f"{clips / some.step_s:.0f}", f"{some.step_s:.3f}", f"{some.waits:.0%}", f"{some.memory_mib:.0f}"]
+
+
+def machine_hours(estimate: "Estimate | Forecast") -> str:
+    """Return the GPU-hours of an estimate, or its CPU-hours where there is no GPU."""
+    if estimate.gpu_hours:
+        return f"{estimate.gpu_hours:.2f} GPU-hours"
+    return f"{estimate.cpu_hours:.2f} CPU-hours"
 
 
 def span(seconds: float) -> str:

@@ -154,11 +154,10 @@ def pull(
 
     if trial is not None or is_campaign(run):
         from au_dist.tuning.report import best_of
-        from au_dist.tuning.study import read_study
+        from au_dist.tuning.study import trials_of
 
         campaign = stored_campaign(run)
-        with read_study(campaign) as study:
-            run = best_of(campaign, study.trials(), trial)
+        run = best_of(campaign, trials_of(campaign), trial)
     pulled = copy(run, to, which=which.value, base=store(runs))
     say(f"model  {to}  step {pulled['step']} of {pulled['checkpoint']}: {', '.join(pulled['files'])}, hashes verified")
 

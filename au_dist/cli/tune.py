@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from au_dist.cli.options import Address, Overrides, ray
-from au_dist.cli.preview import span
+from au_dist.cli.preview import machine_hours, span
 from au_dist.cli.terminal import asked_to_stop, note, say, table
 from au_dist.core.errors import RecipeError
 
@@ -78,11 +78,10 @@ def tune_confirm(
     """Train the winner and the recipe as it stands again, with fresh seeds: does the gain exceed noise?"""
     from au_dist.tuning.confirm import confirm
     from au_dist.tuning.report import row_of, write_page
-    from au_dist.tuning.study import read_study
+    from au_dist.tuning.study import trials_of
 
     found = _of(campaign)
-    with read_study(found) as study:
-        trials = study.trials()
+    trials = trials_of(found)
     winner = row_of(found, trials, trial)
     with ray(address), asked_to_stop() as stop:
         result = confirm(found, winner, _numbers(folds), seeds, say, stop)
@@ -104,11 +103,10 @@ def tune_clean(
     """Remove what `keep` of the campaign's file says that ended trials do not keep; `tune run` does it as they end."""
     from au_dist.tuning.campaign import load_campaign
     from au_dist.tuning.retention import Retention
-    from au_dist.tuning.study import read_study
+    from au_dist.tuning.study import trials_of
 
     keep, found = load_campaign(campaign, overrides or []).keep, _of(str(campaign))
-    with read_study(found) as study:
-        freed = Retention(found.model_copy(update={"keep": keep})).apply(study.trials())
+    freed = Retention(found.model_copy(update={"keep": keep})).apply(trials_of(found))
     say(f"freed  {freed / 2**20:.1f} MiB")
 
 
@@ -125,11 +123,10 @@ def _numbers(text: str | None) -> list[int]:
 def tune_report(campaign: Which) -> None:
     """Write a campaign's HTML report anew, as far as it is; `tune run` writes it at the end."""
     from au_dist.tuning.report import write_page
-    from au_dist.tuning.study import read_study
+    from au_dist.tuning.study import trials_of
 
     found = _of(campaign)
-    with read_study(found) as study:
-        trials = study.trials()
+    trials = trials_of(found)
     say(f"report  {write_page(found, trials)}")
 
 
@@ -146,9 +143,8 @@ def _show_forecast(campaign: "Campaign", where: Path) -> None:
     say(f"a trial   {span(found.trial_s)} to its end, {found.start_s:.0f} s of it until the first step")
     if found.share < 1:
         say(f"stopping  {found.share:.0%} of a trial is run on the average, if trials differ by nothing but luck")
-    device = f"{found.gpu_hours:.2f} GPU-hours" if found.gpu_hours else f"{found.cpu_hours:.2f} CPU-hours"
     most = f", at most {span(found.most_s)}" if found.share < 1 else ""
-    say(f"in all    {span(found.total_s)}{most}, {device}")
+    say(f"in all    {span(found.total_s)}{most}, {machine_hours(found)}")
     say(f"ends      {found.ends(datetime.now()):%Y-%m-%d %H:%M}, if it begins now")
     say("Not in it: what the space changes of a trial's length, and what else uses the cluster.")
 

@@ -90,7 +90,7 @@ def test_a_whole_number_is_the_number_that_it_is(tmp_path: Path) -> None:
     campaign = load_campaign(path)
     assert why_no_base(campaign) is None
     assert drawn(path, 1) == [{"optim.epochs": 3}]
-    assert is_base(campaign, {"optim.epochs": 3})
+    assert is_base(campaign.base(), {"optim.epochs": 3})
 
 
 def test_what_is_the_same() -> None:
