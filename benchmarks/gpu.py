@@ -101,7 +101,8 @@ def measure_step(step: Step, device: str) -> dict[str, float]:
     from au_dist.config.sections import Model
     from au_dist.dist.deepspeed_engine import DeepSpeedEngine
     from au_dist.dist.world import World
-    from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
+    from au_dist.methods.aunce import Aunce
+    from au_dist.methods.learners.aunce import AunceLoss, AunceTask
     from au_dist.model.encoder import recompute
     from au_dist.model.network import AUNetwork
 

@@ -125,16 +125,17 @@ def _own_memory() -> int:
 
 @pytest.fixture(autouse=True)
 def _let_go(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After a test with Ray, let go of actors that cycles of references keep: a failed run's controller has 0.9 GB.
+    """After a test with Ray, let go of actors that cycles of references keep: a failed run's controller, say.
 
     And of what this process has freed, which the C library keeps: after a test that took much of it, too.
     """
     before = _own_memory()
     yield
-    if request.node.get_closest_marker("ray") or _own_memory() - before > MUCH_MEMORY:
+    if ray := request.node.get_closest_marker("ray"):
         gc.collect()
-        if give_back := getattr(ctypes.CDLL(None), "malloc_trim", None):
-            give_back(0)
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back and (ray or _own_memory() - before > MUCH_MEMORY):
+        give_back(0)
 
 
 @pytest.fixture

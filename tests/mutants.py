@@ -182,14 +182,14 @@ MUTANTS = (
     ),
     Mutant(
         "ridge-lets-the-network-settle",
-        "au_dist/methods/detection.py",
+        "au_dist/methods/learners/detection.py",
         '        self.register_buffer("strength_A", torch.full((num_aus,), torch.nan))\n        self.eval()\n',
         '        self.register_buffer("strength_A", torch.full((num_aus,), torch.nan))\n',
         ("tests/methods/test_ridge_task.py",),
     ),
     Mutant(
         "the-contrast-beside-cross-entropy-weighs-one",
-        "au_dist/methods/detection.py",
+        "au_dist/methods/learners/detection.py",
         "return mean + self.contrast_weight * self.contrast(",
         "return mean + self.contrast(",
         ("tests/methods/test_tasks.py",),
@@ -452,21 +452,21 @@ MUTANTS = (
     # What is learnt.
     Mutant(
         "class-weights-are-inverted",
-        "au_dist/methods/detection.py",
+        "au_dist/methods/learners/detection.py",
         "min(MOST_WEIGHT, (1 - rate) / rate) if rate > 0",
         "min(MOST_WEIGHT, rate / (1 - rate)) if rate > 0",
         ("tests/runs/test_make_module.py",),
     ),
     Mutant(
         "class-weights-have-no-limit",
-        "au_dist/methods/detection.py",
+        "au_dist/methods/learners/detection.py",
         "min(MOST_WEIGHT, (1 - rate) / rate)",
         "(1 - rate) / rate",
         ("tests/runs/test_make_module.py",),
     ),
     Mutant(
         "the-minority-is-inverted",
-        "au_dist/methods/aunce.py",
+        "au_dist/methods/learners/aunce.py",
         "0.0 if rate > 0.5 else 1.0",
         "1.0 if rate > 0.5 else 0.0",
         ("tests/runs/test_make_module.py",),
@@ -517,14 +517,14 @@ MUTANTS = (
     # Ranks.
     Mutant(
         "the-offset-of-the-rank-is-forgotten",
-        "au_dist/methods/aunce.py",
+        "au_dist/methods/learners/aunce.py",
         "                index_M + self.world.rank * anchors,\n",
         "                index_M,\n",
         ("tests/train/test_ranks.py",),
     ),
     Mutant(
         "the-other-view-is-on-the-first-rank",
-        "au_dist/methods/aunce.py",
+        "au_dist/methods/learners/aunce.py",
         "index_M.roll(anchors // 2) + self.world.rank * anchors",
         "index_M.roll(anchors // 2)",
         ("tests/train/test_ranks.py",),
@@ -552,7 +552,7 @@ MUTANTS = (
     ),
     Mutant(
         "a-rank-divides-by-its-own-count",
-        "au_dist/methods/aunce.py",
+        "au_dist/methods/learners/aunce.py",
         "count_A = all_reduce_sum(counts_MA.sum(0).float(), self.world)",
         "count_A = self.world.size * counts_MA.sum(0).float()",
         ("tests/train/test_ranks.py",),
@@ -608,14 +608,14 @@ MUTANTS = (
     ),
     Mutant(
         "a-clip-that-does-not-decode-is-a-candidate",
-        "au_dist/methods/predictive.py",
+        "au_dist/methods/learners/predictive.py",
         "key_KC = all_gather(key_QC, self.world)[there_K]",
         "key_KC = all_gather(key_QC, self.world)",
         ("tests/methods/test_tasks.py",),
     ),
     Mutant(
         "a-frozen-network-settles-while-it-is-judged",
-        "au_dist/methods/detection.py",
+        "au_dist/methods/learners/detection.py",
         "self.network.train(self.training and contrast_set < self.bn_warmup)",
         "self.network.train(contrast_set < self.bn_warmup)",
         ("tests/methods/test_tasks.py",),

@@ -28,7 +28,7 @@ LAYERS = [
     {"corpora": "one importer a corpus, label files, what is published"},
     {
         "synthetic": "rendered faces that action units move",
-        "methods": "what is learnt, a file a method; how it is judged",
+        "methods": "what is learnt, a file a method; `learners`: its modules, how they are judged",
     },
     {"recipes": "what one run is: its sections and its method"},
     {"ingest": "recordings to shards", "train": "one run: plan, loop, checkpoints, ledger, record; no Ray"},
@@ -200,9 +200,23 @@ def test_nothing_heavy_is_imported_for_help(arguments):
     assert not {module.split(".")[0] for module in loaded(*arguments)} & heavy
 
 
-def test_a_worker_loads_no_compiler_before_it_needs_one():
-    """torchvision loads torch's, which takes a third of the start of every process of a run."""
-    assert not loaded("-c", "import au_dist.runs.worker") & {"torchvision", "torch._dynamo", "deepspeed"}
+DRIVER = ("runs.train", "runs.coordinator", "runs.elastic", "runs.listing", "runs.preview", "compat.ray_ranks")
+CAMPAIGN = ("tuning.trial", "tuning.run", "tuning.search", "tuning.confirm", "tuning.status", "tuning.forecast")
+
+
+def test_only_who_trains_or_scores_loads_torch_and_nobody_its_compiler_before_it_is_needed():
+    """torch is half a gigabyte and seconds in each process; torchvision loads its compiler, a third of a start."""
+    script = "; ".join(
+        (
+            "import sys",
+            f"import {', '.join(f'au_dist.{module}' for module in (*DRIVER, *CAMPAIGN))}",
+            "print('torch' in sys.modules)",
+            "import au_dist.runs.worker",
+            "print(sorted(sys.modules.keys() & {'torch', 'torchvision', 'torch._dynamo', 'deepspeed'}))",
+        )
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == ["False", "['torch']"]
 
 
 def house() -> str:

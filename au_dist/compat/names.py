@@ -30,6 +30,7 @@ class PrivateName:
 
 _POLICY = "ray.train.v2._internal.execution.scaling_policy:ElasticScalingPolicy"
 _OWN_POLICY = "a public way to hand Ray Train a scaling policy, or sizes in steps in ScalingConfig"
+_OWN_GROUP = "a ray.train.torch.TorchConfig whose module does not import torch"
 
 PRIVATE_NAMES = (
     PrivateName(
@@ -140,11 +141,41 @@ PRIVATE_NAMES = (
         every_run=False,
     ),
     PrivateName(
-        "ray.train.torch:TorchTrainer._initialize_and_run_controller",
+        "ray.train.v2.api.data_parallel_trainer:DataParallelTrainer._initialize_and_run_controller",
         ("self", "controller_init_kwargs"),
         "hands the scaling policy to Ray Train",
         _OWN_POLICY,
         every_run=False,
+    ),
+    PrivateName(
+        "ray.train._internal.utils:get_address_and_port",
+        (),
+        "finds where the workers of a run meet",
+        _OWN_GROUP,
+    ),
+    PrivateName(
+        "ray.train.torch.config:_set_torch_distributed_env_vars",
+        (),
+        "tells torch and DeepSpeed a worker's rank",
+        _OWN_GROUP,
+    ),
+    PrivateName(
+        "ray.train.torch.config:_setup_torch_process_group",
+        ("backend", "world_rank", "world_size", "init_method", "timeout_s"),
+        "joins the workers of a run, from a controller that does not load torch",
+        _OWN_GROUP,
+    ),
+    PrivateName(
+        "ray.train.torch.config:_shutdown_torch",
+        ("destroy_process_group",),
+        "parts the workers of a run, from a controller that does not load torch",
+        _OWN_GROUP,
+    ),
+    PrivateName(
+        "ray.train.torch.config:TorchConfigContextManager",
+        (),
+        "makes a worker's GPU the current one",
+        _OWN_GROUP,
     ),
 )
 

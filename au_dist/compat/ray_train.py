@@ -1,13 +1,13 @@
-"""What has no public door in Ray Train, which imports torch; every private name is in `au_dist.compat.names`."""
+"""What has no public door in Ray Train; every private name is in `au_dist.compat.names`."""
 
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.train import ScalingConfig
-from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckTimeoutError
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from au_dist.compat.ray import draining
 from au_dist.core.errors import ClusterError
@@ -98,18 +98,19 @@ class SteppedPolicy(ElasticScalingPolicy):
         return decision
 
 
-class PolicyTrainer(TorchTrainer):
-    """A trainer with a scaling policy of our own, for which Ray Train has no public door.
+class RankTrainer(DataParallelTrainer):
+    """Ray Train's trainer, with a scaling policy of our own where one is given, for which it has no public door.
 
     Args:
-        *args: As `TorchTrainer`.
-        policy: The policy.
-        **kwargs: As `TorchTrainer`.
+        *args: As `DataParallelTrainer`.
+        policy: The policy; Ray Train's own when None.
+        **kwargs: As `DataParallelTrainer`.
     """
 
-    def __init__(self, *args: Any, policy: SteppedPolicy, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, policy: SteppedPolicy | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._policy = policy
 
     def _initialize_and_run_controller(self, **controller_init_kwargs: Any) -> Any:
-        return super()._initialize_and_run_controller(**{**controller_init_kwargs, "scaling_policy": self._policy})
+        own = {"scaling_policy": self._policy} if self._policy else {}
+        return super()._initialize_and_run_controller(**{**controller_init_kwargs, **own})

@@ -1,6 +1,9 @@
 """What a method is: a frozen value that says what it reads, how its module is made, and how it is judged and scored.
 
-Each method has a file of its own; `au_dist.methods.METHODS` lists them. DeepSpeed averages gradients over ranks. Each
+Each method has a file of its own, `au_dist.methods.METHODS` lists them, and one in `au_dist.methods.learners`, with all
+that needs torch: only who trains or scores loads that.
+
+DeepSpeed averages gradients over ranks. Each
 rank's loss is therefore its share of the global sum times the number of ranks, divided by the global count: the average
 of these is the loss of one process on the whole batch, and so is its gradient, because the gather's backward pass sums
 over ranks.
@@ -8,17 +11,20 @@ over ranks.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import nn
 
 from au_dist.config.section import Section
 from au_dist.config.sections import Data, Labels, Model
-from au_dist.dist.world import World
-from au_dist.methods.clips import Clips
-from au_dist.methods.frames import Frames
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from au_dist.dist.world import World
+    from au_dist.methods.clips import Clips
+    from au_dist.methods.frames import Frames
 
 #: Labels of a row for some label columns: values and what is known of them (`au_dist.data.labels`).
 LabelsOf = Callable[[dict[str, Any], list[int], int], tuple[np.ndarray, np.ndarray]]
@@ -52,7 +58,7 @@ class Parts:
     lanes: int
     images: int
     pretrained: bool
-    world: World
+    world: "World"
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Held:
     size: int
     frames: int
     clip_frames: int
-    world: World
+    world: "World"
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,21 @@ class Validation:
         metrics: Computes the metrics; all ranks call together, the module is in evaluation mode.
     """
 
-    read: tuple[Frames | Clips, ...]
+    read: "tuple[Frames | Clips, ...]"
     metrics: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a method needs torch for.
+
+    Attributes:
+        module: Makes the module whose forward pass (views, labels, mask, number of the contrast set) is the loss.
+        validation: Reads what the module is judged by.
+    """
+
+    module: "Callable[[Parts], nn.Module]"
+    validation: Callable[[Any, Held], Validation]
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,7 @@ class Scoring:
         knowing_nothing: The measure, the key of its value for a model that knows nothing, and what that model does.
     """
 
-    scores: Callable[[Any, torch.Tensor, int], torch.Tensor]
+    scores: "Callable[[Any, torch.Tensor, int], torch.Tensor]"
     labels: LabelsOf
     judge: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], list[dict[str, float]]]
     measures: Mapping[str, str]
@@ -159,8 +178,7 @@ class Method:
             whether the network starts from another run.
         embeddings: Maps its section to whether action units need embeddings of their own (`model.embed_dim`).
         steps: Maps its section and the steps that the data would take to the steps that it takes.
-        module: Makes the module whose forward pass (views, labels, mask, number of the contrast set) is the loss.
-        validation: Reads what the module is judged by.
+        learner: Loads how its module is made and judged.
         scoring: How it calls action units; None where it calls none.
     """
 
@@ -176,8 +194,7 @@ class Method:
     refusals: Callable[[Any, Data, bool], Iterator[str]] = _nothing
     embeddings: Callable[[Any], bool] = _always
     steps: Callable[[Any, int], int] = _all
-    module: Callable[[Parts], nn.Module]
-    validation: Callable[[Any, Held], Validation]
+    learner: Callable[[], Learner]
     scoring: Scoring | None = None
 
     @property
@@ -194,8 +211,3 @@ class Method:
     def key(self) -> str:
         """The key of a recipe that asks for it."""
         return "task" if self.supervised else "method"
-
-
-def full_precision(device: torch.device) -> torch.autocast:
-    """Return the context of a loss: similarities over a temperature are too coarse in bf16."""
-    return torch.autocast(device.type, enabled=False)

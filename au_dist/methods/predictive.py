@@ -1,22 +1,12 @@
 """Predictive coding of unlabelled clips: from the blocks seen so far, the maps of the next ones (docs/methods.md)."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-import torch
 from pydantic import Field, model_validator
-from torch import nn
 
 from au_dist.config.section import Section
 from au_dist.config.sections import Data, Labels
-from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
-from au_dist.dist.world import World
-from au_dist.methods.base import Held, Method, Parts, Validation, full_precision
-from au_dist.methods.clips import Clips, inputs_of_all
-from au_dist.model.clip_network import ClipNetwork
-from au_dist.model.norm import share
-from au_dist.model.predictive import cells, foresee, make_predictor, prediction_terms
+from au_dist.methods.base import Learner, Method
 
 
 class Predictive(Section):
@@ -44,96 +34,15 @@ class Predictive(Section):
         return self
 
 
-class PredictiveTask(nn.Module):
-    """Predictive coding of unlabelled clips.
-
-    Args:
-        network: The network that reads clips.
-        config: The method's section of the recipe.
-        world: This process among the workers.
-    """
-
-    def __init__(self, network: ClipNetwork, config: Predictive, world: World) -> None:
-        super().__init__()
-        self.network, self.config, self.world = network, config, world
-        share(network, lambda x: all_reduce_sum(x, world))
-        self.predictor = make_predictor(network.width)
-
-    def forward(
-        self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
-    ) -> torch.Tensor:
-        """Return this rank's loss of one contrast set; one view of frames in a row.
-
-        Of the labels only `valid_BA` counts: the cells of a clip in which nothing is known are no candidates.
-        """
-        query_QC, key_QC = self.pairs(views[0])
-        there_C = valid_BA.unflatten(0, (-1, self.config.blocks * self.config.frames)).flatten(1).any(1)
-        there_Q = there_C.repeat_interleave(len(query_QC) // len(there_C))
-        there_K = all_gather(there_Q.to(torch.uint8), self.world).bool()
-        key_KC = all_gather(key_QC, self.world)[there_K]
-        first = self.world.rank * len(query_QC)
-        own_Q = (there_K.cumsum(0) - 1)[first : first + len(query_QC)][there_Q]
-        with full_precision(query_QC.device):
-            loss_Q = prediction_terms(
-                query_QC[there_Q], key_KC, own_Q, temperature=self.config.temperature, normalise=self.config.normalise
-            )
-        return self.world.size * loss_Q.sum() / there_K.sum().clamp(min=1)
-
-    def pairs(self, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return predicted and true cells of the last blocks of each clip, float32 [Q, C] each."""
-        map_BTCHW = self.network.maps(x_BCHW).float().unflatten(0, (-1, self.config.blocks * self.config.frames))
-        block_BNCHW = map_BTCHW.unflatten(1, (self.config.blocks, self.config.frames)).mean(2)
-        seen_BNCHW, next_BPCHW = block_BNCHW.tensor_split([self.config.blocks - self.config.steps], 1)
-        predicted_BPCHW = foresee(self.network.memory, self.predictor, seen_BNCHW, self.config.steps)
-        return cells(predicted_BPCHW).float(), cells(next_BPCHW)
-
-
-@torch.no_grad()
-def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world: World) -> dict[str, Any]:
-    """Return how well the next blocks of validation clips are foreseen.
-
-    `val_accuracy` is the share of predicted cells whose nearest true cell among those of the same clip, in all steps
-    that are predicted, is their own; `val_chance` what guessing would give.
-
-    Args:
-        module: The predictor, in evaluation mode.
-        clips_of: This rank's validation clips.
-        size: Side of the network's input in pixels.
-        world: This process among the workers.
-    """
-    right, asked, chance, seen = 0.0, 0.0, 0.0, 0
-    for x_BCHW, real in inputs_of_all(clips_of, size, world):
-        query_QC, key_QC = module.pairs(x_BCHW)
-        if not real:
-            continue
-        if module.config.normalise:
-            query_QC, key_QC = (torch.nn.functional.normalize(x, dim=1) for x in (query_QC, key_QC))
-        # Within clips: which clips go through the network together depends on the number of workers.
-        clips = len(x_BCHW) // clips_of.frames
-        query_BPC, key_BPC = (x.unflatten(0, (clips, -1)) for x in (query_QC, key_QC))
-        nearest_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)[clips_of.whole_M[seen : seen + clips]]
-        right += float((nearest_BP == torch.arange(nearest_BP.shape[1], device=nearest_BP.device)).sum())
-        asked += nearest_BP.numel()
-        chance += len(nearest_BP)
-        seen += clips
-    right, asked, chance = np.sum(all_gather_objects((right, asked, chance), world), axis=0).tolist()
-    return {"val_accuracy": right / max(1.0, asked), "val_chance": chance / max(1.0, asked)}
-
-
 def _refusals(section: Predictive, data: Data, started: bool) -> Iterator[str]:
     if data.balance or data.labels != Labels(seed=data.labels.seed):
         yield "method: predictive looks at no labels: data.balance and data.labels have no effect"
 
 
-def _module(parts: Parts) -> nn.Module:
-    return PredictiveTask(ClipNetwork(parts.model, parts.size), parts.section, parts.world)
+def _learner() -> Learner:
+    from au_dist.methods.learners.predictive import LEARNER
 
-
-def _validation(module: PredictiveTask, held: Held) -> Validation:
-    """Foresight is judged by each clip's first window."""
-    rows = held.rows("validation", None)
-    clips = Clips(rows, held.columns, held.num_columns, held.labels, held.side, frames=held.frames)
-    return Validation((clips,), lambda: prediction_metrics(module, clips, held.size, held.world))
+    return LEARNER
 
 
 PREDICTIVE = Method(
@@ -146,6 +55,5 @@ PREDICTIVE = Method(
     frames=lambda section, data: section.blocks * section.frames,
     frames_key="predictive.blocks, predictive.frames",
     refusals=_refusals,
-    module=_module,
-    validation=_validation,
+    learner=_learner,
 )

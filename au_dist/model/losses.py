@@ -30,6 +30,11 @@ LENGTH_TOLERANCE = 0.01
 Mode = Literal["corrected", "released"]
 
 
+def full_precision(device: torch.device) -> torch.autocast:
+    """Return the context of a loss: similarities over a temperature are too coarse in bf16."""
+    return torch.autocast(device.type, enabled=False)
+
+
 @dataclass(frozen=True)
 class Candidates:
     """What anchors are compared with.

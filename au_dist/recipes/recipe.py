@@ -7,19 +7,21 @@ of `au_dist.train` the plan and the state of a checkpoint. Files: `au_dist.recip
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from au_dist.config.running import Batch, Checkpoints, Engine, Optim, Workers
 from au_dist.config.section import Section
 from au_dist.config.sections import Data, Init, Model
-from au_dist.dist.world import World
 from au_dist.methods import METHODS, method_of
 from au_dist.methods.aunce import Aunce
 from au_dist.methods.base import Method, Parts
 from au_dist.methods.detection import Detection
 from au_dist.methods.predictive import Predictive
+
+if TYPE_CHECKING:
+    from au_dist.dist.world import World
 
 
 class Recipe(Section):
@@ -104,7 +106,7 @@ class Recipe(Section):
         """Random views of each clip."""
         return self.learns.views(self.section)
 
-    def parts(self, num_aus: int, rates: Sequence[float], world: World, *, fresh: bool) -> Parts:
+    def parts(self, num_aus: int, rates: Sequence[float], world: "World", *, fresh: bool) -> Parts:
         """Return what the module is made of.
 
         Args:

@@ -36,7 +36,7 @@ def make_module(context: Context, world: World, *, fresh: bool = True) -> nn.Mod
     parts = recipe.parts(len(context.aus), context.rates(), world, fresh=fresh)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(recipe.seed, "network"))
-        module = recipe.learns.module(parts)
+        module = recipe.learns.learner().module(parts)
     draw_alike(module, lambda rows: world.own_rows(torch.rand, rows, recipe.views, parts.lanes))
     return module
 
@@ -70,7 +70,7 @@ def validation_of(context: Context, module: nn.Module, world: World) -> Callable
         clip_frames=manifest.clip_frames,
         world=world,
     )
-    validation = recipe.learns.validation(module, held)
+    validation = recipe.learns.learner().validation(module, held)
 
     def judge() -> dict[str, Any]:
         module.eval()

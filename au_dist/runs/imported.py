@@ -86,7 +86,7 @@ def import_checkpoint(
     aus = _aus(found, trained_on)
     recipe = _recipe(found, path, kind, aus, target / checkpoint.WEIGHTS)
     # Into a network, so that what does not fit is found now.
-    module = recipe.learns.module(
+    module = recipe.learns.learner().module(
         recipe.parts(len(aus), (0.5,) * len(aus), World(0, 1, torch.device("cpu")), fresh=False)
     )
     missing, strange = module.load_state_dict(found.weights, strict=False)

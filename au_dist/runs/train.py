@@ -138,13 +138,12 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
     """Return Ray Train's trainer of a run, which goes on from the newest whole checkpoint."""
     import ray.data
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
 
-    from au_dist.compat.ray_train import PolicyTrainer
+    from au_dist.compat.ray_ranks import RankConfig
+    from au_dist.compat.ray_train import RankTrainer
     from au_dist.data.pipeline import LaneData, quiet
     from au_dist.runs.elastic import lane_policy
     from au_dist.runs.failure_policy import FailurePolicy
-    from au_dist.runs.worker import train_worker
 
     workers = context.recipe.workers
     source = context.source()
@@ -163,9 +162,9 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
         resources_per_worker=resources,
         elastic_resize_monitor_interval_s=RESIZE_S,
     )
-    trainer = functools.partial(PolicyTrainer, policy=lane_policy(context, scaling)) if elastic else TorchTrainer
-    return trainer(
-        train_worker,
+    return RankTrainer(
+        _work,
+        policy=lane_policy(context, scaling) if elastic else None,
         train_loop_config={"context": context, "coordinator": coordinator, "lease": lease},
         scaling_config=scaling,
         run_config=RunConfig(
@@ -178,11 +177,18 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
             ),
             callbacks=[FailurePolicy(lambda words: coordinator.add.remote(WorkersLost(words))), *callbacks],
         ),
-        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
+        backend_config=RankConfig("nccl" if workers.gpus else "gloo"),
         # Each rank's dataset is made by LaneData; this one only gives it its name.
         datasets={"train": lambda: ray.data.range(1)},
         dataset_config=LaneData(source, functools.partial(begin, context, coordinator)),
     )
+
+
+def _work(config: dict[str, Any]) -> None:
+    """Train one rank; the worker's module loads torch, which the driver has no need of."""
+    from au_dist.runs.worker import train_worker
+
+    train_worker(config)
 
 
 def _for_people(error: BaseException, context: Context) -> AuDistError:

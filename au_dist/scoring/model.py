@@ -95,7 +95,7 @@ def load_model(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Rates weigh a loss, and none is computed here.
     parts = recipe.parts(num_aus, (0.5,) * num_aus, World(0, 1, torch.device("cpu")), fresh=False)
-    task = recipe.learns.module(parts)
+    task = recipe.learns.learner().module(parts)
     try:
         task.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
     except RuntimeError as error:

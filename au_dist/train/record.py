@@ -5,8 +5,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
-
 from au_dist.storage.store import Store
 from au_dist.train.events import Recorded
 
@@ -25,6 +23,8 @@ class Record:
     """
 
     def __init__(self, run: Store, step: int) -> None:
+        from tensorboardX import SummaryWriter  # with torch, which only a worker has
+
         self.run = run
         text = run.read(METRICS).decode() if run.exists(METRICS) else ""
         rows = [json.loads(line) for line in text.splitlines()]

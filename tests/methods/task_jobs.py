@@ -7,10 +7,13 @@ from au_dist.config.running import Optim
 from au_dist.config.sections import Model
 from au_dist.data.order import lanes_of
 from au_dist.dist.world import World
-from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
-from au_dist.methods.detection import DetectionTask, Joint
-from au_dist.methods.intensity import IntensityTask
-from au_dist.methods.predictive import Predictive, PredictiveTask
+from au_dist.methods.aunce import Aunce
+from au_dist.methods.detection import Joint
+from au_dist.methods.learners.aunce import AunceLoss, AunceTask
+from au_dist.methods.learners.detection import DetectionTask
+from au_dist.methods.learners.intensity import IntensityTask
+from au_dist.methods.learners.predictive import PredictiveTask
+from au_dist.methods.predictive import Predictive
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.network import AUNetwork
 

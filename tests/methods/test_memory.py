@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from au_dist.dist.world import World
-from au_dist.methods.aunce import Aunce, AunceLoss
+from au_dist.methods.aunce import Aunce
+from au_dist.methods.learners.aunce import AunceLoss
 from au_dist.model.losses import Candidates, aunce_mean, aunce_terms
 
 IMAGES, AUS, WIDTH = 6, 3, 8

@@ -7,8 +7,8 @@ import torch
 from au_dist.core.metrics import average, per_au
 from au_dist.dist.engine import StillEngine
 from au_dist.dist.world import World
-from au_dist.methods.detection import RidgeTask
 from au_dist.methods.frames import Frames, outputs
+from au_dist.methods.learners.detection import RidgeTask
 from au_dist.methods.ridge import fit_ridge
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import make_module, read_rows, validation_of

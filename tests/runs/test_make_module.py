@@ -5,8 +5,8 @@ import torch
 
 from au_dist.data.splits import Split
 from au_dist.dist.world import World
-from au_dist.methods.aunce import AunceTask
-from au_dist.methods.detection import DetectionTask
+from au_dist.methods.learners.aunce import AunceTask
+from au_dist.methods.learners.detection import DetectionTask
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import make_module
 from au_dist.runs.context import Context

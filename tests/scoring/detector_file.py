@@ -13,7 +13,7 @@ from states import state
 
 from au_dist.core.schema import CropRecipe, finding
 from au_dist.dist.world import World
-from au_dist.methods.detection import DetectionTask
+from au_dist.methods.learners.detection import DetectionTask
 from au_dist.model.network import AUNetwork
 from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store

@@ -10,8 +10,8 @@ import torch
 from au_dist.core.errors import CheckpointError, ShardError
 from au_dist.core.metrics import thresholds
 from au_dist.dist.world import World
-from au_dist.methods import aunce, detection
 from au_dist.methods.frames import Frames
+from au_dist.methods.learners import aunce, detection
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import make_module, validation_of
 from au_dist.runs.context import Context, make_context

@@ -7,7 +7,8 @@ import torch
 from au_dist.config.sections import Model as ModelConfig
 from au_dist.core.schema import CropRecipe
 from au_dist.dist.world import World
-from au_dist.methods.intensity import INTENSITY, IntensityTask
+from au_dist.methods.intensity import INTENSITY
+from au_dist.methods.learners.intensity import IntensityTask
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.scoring import score_video
 from au_dist.scoring.model import TrainedModel

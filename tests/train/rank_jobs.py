@@ -12,7 +12,8 @@ from au_dist.data.batches import ClipBatch
 from au_dist.data.order import lanes_of
 from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.aunce import Aunce, AunceLoss, AunceTask
+from au_dist.methods.aunce import Aunce
+from au_dist.methods.learners.aunce import AunceLoss, AunceTask
 from au_dist.model.drop_path import DropPath, draw_alike
 from au_dist.model.norm import SharedBatchNorm
 from au_dist.train.loop import Loop

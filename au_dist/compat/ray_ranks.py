@@ -1,0 +1,83 @@
+"""The process group of a run's workers, joined as Ray's own `TorchConfig` joins it, but by modules without torch.
+
+Ray Train's controller, the process that makes a run's datasets, and the driver hold the configuration of the group.
+With `TorchConfig` each of them would load torch, which takes seconds and half a gigabyte, and does nothing there.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError
+from ray.train.backend import Backend, BackendConfig
+
+#: Seconds that workers may take to part; those who wait for one that is gone will never part politely.
+PART_S = 5.0
+
+
+def join(backend: str, address: str, port: int, rank: int, size: int) -> None:
+    """Join the process group; called in each worker."""
+    from ray.train.torch.config import _set_torch_distributed_env_vars, _setup_torch_process_group
+
+    os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
+    _set_torch_distributed_env_vars()
+    _setup_torch_process_group(backend, rank, size, "env://")
+
+
+def part(several: bool) -> None:
+    """Leave the process group; called in each worker."""
+    from ray.train.torch.config import _shutdown_torch
+
+    _shutdown_torch(destroy_process_group=several)
+
+
+def on_own_device() -> Any:
+    """Return the context of a worker's function, in which its GPU is the current one."""
+    from ray.train.torch.config import TorchConfigContextManager
+
+    return TorchConfigContextManager()
+
+
+class RankBackend(Backend):
+    """Has workers join a process group of torch, and part."""
+
+    share_cuda_visible_devices = True
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Called in Ray Train's controller when the workers have started."""
+        from ray.train._internal.utils import get_address_and_port
+
+        size = len(worker_group)
+        address, port = worker_group.execute_single(0, get_address_and_port)
+        ranks = [(backend_config.backend, address, port, rank, size) for rank in range(size)]
+        ray.get([worker_group.execute_single_async(rank[3], join, *rank) for rank in ranks])
+
+    def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
+        """Called in Ray Train's controller before the workers end."""
+        try:
+            ray.get(worker_group.execute_async(part, len(worker_group) > 1), timeout=PART_S)
+        except GetTimeoutError:
+            return  # they are ended
+
+
+@dataclass
+class RankConfig(BackendConfig):
+    """How workers talk to each other.
+
+    Attributes:
+        backend: Of torch's process group: ``gloo`` or ``nccl``.
+    """
+
+    backend: str
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """What joins the group."""
+        return RankBackend
+
+    @property
+    def train_func_context(self) -> Callable[[], Any]:
+        """The context of a worker's function."""
+        return on_own_device

@@ -1,0 +1,1 @@
+"""What methods need torch for: their modules, and how these are judged."""
