@@ -90,11 +90,13 @@ def ours(
     """Row groups through Ray Data, as a training worker reads them; Ray must be connected."""
     from concurrent.futures import ThreadPoolExecutor
 
+    import ray
+
     from au_dist.config.sections import Labels, Views
     from au_dist.data.batches import interleave_lanes, make_batch
     from au_dist.data.decode import in_threads
     from au_dist.data.order import Order, lanes_of
-    from au_dist.data.pipeline import Source, iterate, quiet, rank_datasets
+    from au_dist.data.pipeline import Source, iterate, quiet, rank_dataset
     from au_dist.data.rows import Reading
     from au_dist.data.splits import training_groups
     from au_dist.shards.format import read_manifest
@@ -121,10 +123,11 @@ def ours(
         prefetch=4,
         memory=memory,
     )
-    tables = iterate(rank_datasets(source, world, start)[rank].iterator(), source.prefetch)
+    lanes = lanes_of(rank, world, LANES)
+    tables = iterate(rank_dataset(ray.put(source), lanes, world, start).iterator(), source.prefetch)
     with ThreadPoolExecutor(1) as pool:
         decode = in_threads(pool, 1, manifest.crop_recipe.size)
-        for rows in interleave_lanes(tables, lanes_of(rank, world, LANES), start * take, take):
+        for rows in interleave_lanes(tables, lanes, start * take, take):
             yield make_batch(rows, num_aus, decode).views(SIZE)
 
 

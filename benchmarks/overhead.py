@@ -34,7 +34,7 @@ RECIPE = {
 
 def worker(config: dict[str, Any]) -> None:
     """Take turns in a Ray Train worker; called by Ray Train."""
-    import ray.train
+    import ray
     import torch
 
     from au_dist.config.running import Optim
@@ -48,8 +48,7 @@ def worker(config: dict[str, Any]) -> None:
     context, turns, steps = config["context"], config["turns"], config["steps"]
     recipe, world = context.recipe, _world(context.recipe)
     plan, lanes = context.plan(1), tuple(range(context.recipe.data.lanes))
-    shard = ray.train.get_dataset_shard("train")
-    made = list(itertools.islice(_batches(context, plan, shard, 0, lanes, world.device), 8))
+    made = list(itertools.islice(_batches(context, plan, ray.put(context.source()), 0, lanes, world), 8))
 
     module = make_module(context, world)
     engine = DeepSpeedEngine(module, recipe.engine, recipe.optim, micro=plan.micro, accumulate=1, world=world)
@@ -95,11 +94,9 @@ def worker(config: dict[str, Any]) -> None:
 
 def measure(place: Path, turns: int, steps: int, clips: int, subjects: int) -> dict[str, list[float]]:
     """Return the seconds of each turn."""
-    import ray.data
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from au_dist.data.pipeline import LaneData, quiet
     from au_dist.ingest.synthetic import ingest_synthetic
     from au_dist.recipes.recipe import Recipe
     from au_dist.runs.context import make_context
@@ -111,7 +108,6 @@ def measure(place: Path, turns: int, steps: int, clips: int, subjects: int) -> d
     ingest_synthetic(SynthSpec(subjects, 2, 64, 1, size=64, stride=5), open_store(place / "shards"))
     changed = {"shards": f"{place}/shards", "runs": f"{place}/runs", "batch": {"clips": clips}}
     context = make_context(Recipe.model_validate({**RECIPE, **changed}))
-    quiet()
     out = place / "found.json"
     TorchTrainer(
         worker,
@@ -122,8 +118,6 @@ def measure(place: Path, turns: int, steps: int, clips: int, subjects: int) -> d
         scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
         run_config=RunConfig(name="ray", storage_path=str(place / "ray")),
         torch_config=TorchConfig(backend="gloo"),
-        datasets={"train": lambda: ray.data.range(1)},
-        dataset_config=LaneData(context.source(), lambda: 0),
     ).fit()  # fmt: skip
     return json.loads(out.read_text())
 

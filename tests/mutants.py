@@ -409,9 +409,9 @@ MUTANTS = (
     ),
     Mutant(
         "the-data-goes-on-at-the-step",
-        "au_dist/runs/train.py",
-        "return context.plan(1).sets(int(ray.get(coordinator.begin.remote(step))))",
-        "return int(ray.get(coordinator.begin.remote(step)))",
+        "au_dist/runs/worker.py",
+        "rank_dataset(kept, lanes, world.size, plan.sets(start))",
+        "rank_dataset(kept, lanes, world.size, start)",
         ("tests/runs/test_resume.py",),
     ),
     Mutant(
@@ -423,7 +423,7 @@ MUTANTS = (
     ),
     Mutant(
         "damaged-checkpoints-stay-sealed",
-        "au_dist/runs/train.py",
+        "au_dist/runs/worker.py",
         "        checkpoint.invalidate(context.run, step)\n",
         "        pass\n",
         ("tests/runs/test_resume.py",),

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import yaml
 
 from au_dist.config.paths import get, put
+from au_dist.core.words import short
 from au_dist.scoring.report import number
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.confirm import confirmation_of
 from au_dist.tuning.first import is_base, why_no_base
 from au_dist.tuning.plots import figures
-from au_dist.tuning.report import Best, TrialRow, cell, cells, header, table, winner
+from au_dist.tuning.report import Best, TrialRow, cells, header, table, winner
 from au_dist.tuning.study import TrialState
 
 
@@ -102,7 +103,7 @@ def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | N
         base=base if base and base.number != best.number else None,
         rescored=concluded.rescored if concluded else None,
         checkpoint=concluded.checkpoint if concluded else None,
-        compared=[(path, cell(best.values.get(path, values[path])), cell(values[path])) for path in campaign.space],
+        compared=[(path, short(best.values.get(path, values[path])), short(values[path])) for path in campaign.space],
         recipe=yaml.safe_dump(chosen, sort_keys=False),
         figures=list(figures(campaign.space, trials, metric)),
         troubles=sorted((row for row in rows if row.error), key=lambda row: row.number),

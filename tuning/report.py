@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from au_dist.compat.ray_tasks import apart
 from au_dist.core.errors import TrainError
+from au_dist.core.words import short
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, trial_name
@@ -131,7 +133,7 @@ def cells(trials: Sequence[TrialRow]) -> list[list[str]]:
             trial.state,
             str(trial.validations),
             "–" if trial.metric is None else f"{trial.metric:.4f}",
-            *(cell(trial.values[path]) if path in trial.values else "–" for path in paths),
+            *(short(trial.values[path]) if path in trial.values else "–" for path in paths),
         ]
         for trial in trials
     ]
@@ -155,17 +157,10 @@ def line(event: Mapping[str, Any]) -> str:
     if event["event"] == "room":
         return f"there is room again, after {event['after_s']:.0f} s"
     if event["event"] == "start":
-        numbers = [f"{path} {cell(value)}" for path, value in event["values"].items()]
+        numbers = [f"{path} {short(value)}" for path, value in event["values"].items()]
     what = f"validation {event['validation']}" if event["event"] == "validation" else event["event"]
     text = f"trial {event['trial']}  {what}  {', '.join(numbers)}".rstrip()
     return f"{text}  {event['error']}" if event.get("error") else text
-
-
-def cell(value: Any) -> str:
-    """Return a recipe value, short."""
-    if isinstance(value, list | tuple):
-        return " ".join(f"{part:.2f}" for part in value)
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def table(campaign: Campaign, trials: list[TrialState]) -> tuple[TrialRow, ...]:
@@ -203,6 +198,8 @@ def write_page(campaign: Campaign, trials: list[TrialState]) -> str:
 def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str], None]) -> CampaignResult:
     """Write and return a campaign's result; the best checkpoint is scored again unless that was done before.
 
+    Ray must be connected.
+
     Args:
         campaign: The campaign.
         trials: All its trials.
@@ -231,7 +228,7 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
             number=row.number,
             values=row.values,
             reported=checkpoint.value(best, metric),
-            rescored=_scored_again(place, best, metric, show),
+            rescored=_scored_again(campaign, best, show),
             checkpoint=best.uri,
         ),
     )
@@ -285,16 +282,21 @@ def concluded(campaign: Campaign, trials: list[TrialState]) -> Best | None:
     return best if now and now.number == best.number else None
 
 
-def _scored_again(place: Store, best: Store, metric: str, show: Callable[[str], None]) -> float:
-    """Return the metric that an earlier report computed of this checkpoint, or compute it."""
+def _scored_again(campaign: Campaign, best: Store, show: Callable[[str], None]) -> float:
+    """Return the metric that an earlier report computed of this checkpoint, or compute it, where a worker would be."""
+    place, metric, workers = campaign.place, campaign.base().metric, campaign.base().workers
     if place.exists(REPORT):
         before = json.loads(place.read(REPORT))
         if before["metric"] == metric and before["best"]["checkpoint"] == best.uri:
             return float(before["best"]["rescored"])
-    from au_dist.runs.rescore import rescore
-
     show(f"scoring the best again from {best.uri}")
-    return float(rescore(best)[metric])
+    return float(apart(_rescored, workers.cpus, workers.gpus, best)[metric])
+
+
+def _rescored(place: Store) -> dict[str, Any]:
+    from au_dist.runs.rescore import rescore  # loads torch, which the driver has no need of
+
+    return rescore(place)
 
 
 def _nothing_trained(campaign: Campaign, rows: tuple[TrialRow, ...]) -> TrainError:

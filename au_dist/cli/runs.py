@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+#: Values in which recipes differ that the list of runs shows as columns.
+MOST_VALUES = 8
+
+
 @app.command()
 def train(
     recipe: RecipeFile,
@@ -110,17 +114,24 @@ def list_runs(
     runs: Runs = None,
     metric: Annotated[str | None, typer.Option(help="Metric to show.")] = None,
 ) -> None:
-    """List the runs in storage."""
+    """List the runs in storage, with the values in which their recipes differ."""
+    from au_dist.core.words import first_few, short
     from au_dist.runs.listing import list_runs as rows_of
+    from au_dist.runs.listing import varied
 
     rows = rows_of(needed(where or runs), metric)
+    differ = varied(rows)
+    shown = differ if len(differ) <= MOST_VALUES else {}
     table(
-        ["run", "kind", "status", "steps", "best", "metric", "at step"],
+        ["run", "kind", "status", "steps", "best", "metric", "at step", *shown],
         [
             [r.name, r.kind, r.status, str(r.steps), number(r.best), r.metric, str(r.best_step) if r.steps else "–"]
-            for r in rows
+            + [short(values[place]) for values in shown.values()]
+            for place, r in enumerate(rows)
         ],
     )
+    if differ and not shown:
+        say(f"The recipes differ in {len(differ)} values: {first_few(differ)}.")
 
 
 @app.command()

@@ -1,9 +1,9 @@
-"""Many tasks on Ray that know nothing of each other: so many at a time, and one whose process dies stops no other."""
+"""Work done on Ray: one task where a worker would be, or many of which one whose process dies stops no other."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Answer = TypeVar("Answer")
 
@@ -17,6 +17,27 @@ class Lost:
     """
 
     why: str
+
+
+def apart(work: Callable[..., Answer], cpus: float, gpus: float, *arguments: Any) -> Answer:
+    """Do work where one of a run's workers would be, which may have a GPU; Ray must be connected.
+
+    Args:
+        work: A function.
+        cpus: CPUs of a worker.
+        gpus: GPUs of a worker.
+        *arguments: Its arguments.
+
+    Raises:
+        Exception: What it raised.
+    """
+    import ray
+    from ray.exceptions import RayTaskError
+
+    try:
+        return cast(Answer, ray.get(ray.remote(num_cpus=cpus, num_gpus=gpus)(work).remote(*arguments)))
+    except RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from None
 
 
 def on_ray(

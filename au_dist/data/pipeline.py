@@ -1,12 +1,12 @@
 """Shards through Ray Data: into training workers in the planned order, and through a scorer once, completely.
 
-Datasets of Ray Data are made here and nowhere else, but for an empty one that gives Ray Train its name
-(`au_dist.runs.train`). What an epoch takes of each clip travels, not the clip (`au_dist.data.rows`).
+Datasets of Ray Data are made here and nowhere else. What an epoch takes of each clip travels, not the clip
+(`au_dist.data.rows`).
 """
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray.data
-import ray.train
 from ray.data import DataContext, DataIterator, Dataset, ExecutionOptions, ExecutionResources
 
 from au_dist.compat.ray_data import SchedulerThrottle
 from au_dist.config.sections import READING_TASKS
 from au_dist.data.jpeg import pixels
-from au_dist.data.order import Block, Order, RowGroupSlice, lanes_of
+from au_dist.data.order import Block, Order, RowGroupSlice
 from au_dist.data.rows import COLUMNS, Reading, take_clips
 from au_dist.data.splits import training_groups
 from au_dist.shards.format import Manifest, read_row_group
@@ -129,33 +128,8 @@ def _decoded(table: pa.Table, size: int) -> pa.Table:
     return table.set_column(table.column_names.index("frame"), "frame", pa.array(frames, pa.list_(pa.binary())))
 
 
-class LaneData(ray.train.DataConfig):
-    """Gives each rank the Ray dataset of its own lanes, from the position that the run resumes at.
-
-    Args:
-        source: Where training data comes from.
-        position: Returns the contrast set to start with; asked each time workers start.
-    """
-
-    def __init__(self, source: Source, position: Callable[[], int]) -> None:
-        super().__init__()
-        self.source, self.position = source, position
-
-    def configure(
-        self,
-        datasets: dict[str, Dataset],
-        world_size: int,
-        worker_handles: Any = None,
-        worker_node_ids: Any = None,
-        **kwargs: Any,
-    ) -> list[dict[str, DataIterator]]:
-        """Return one iterator a rank; called by Ray Train at each start of the workers."""
-        data = rank_datasets(self.source, world_size, self.position())
-        return [{name: data[rank].iterator() for name in datasets} for rank in range(world_size)]
-
-
-def plan_reads(source: Source, position: int) -> np.ndarray:
-    """Return what is read from a contrast set on, in the order of need, int64 [N, 7].
+def plan_reads(source: Source, lanes: Sequence[int], position: int) -> np.ndarray:
+    """Return what is read of some lanes from a contrast set on, in the order of need, int64 [N, 7].
 
     Each row is a block and the first and last position in its lane. A run has millions of blocks where a set has
     millions of clips, so what is kept of one is a few numbers.
@@ -163,7 +137,7 @@ def plan_reads(source: Source, position: int) -> np.ndarray:
     start, stop = position * source.take, source.sets * source.take
 
     def reads() -> Iterator[tuple[int, ...]]:
-        for block in source.order.stream(range(source.order.lanes), start, stop):
+        for block in source.order.stream(lanes, start, stop):
             begin, end = max(start, block.position), block.position + block.clips
             head = min(end, begin + HEAD_SETS * source.take) if block.position <= start else begin
             yield from ((*block, *part) for part in ((begin, head), (head, end)) if part[0] < part[1])
@@ -172,31 +146,38 @@ def plan_reads(source: Source, position: int) -> np.ndarray:
     return plan[np.lexsort((plan[:, 0], plan[:, -2]))]
 
 
-def rank_datasets(source: Source, world: int, position: int) -> list[Dataset]:
-    """Return the dataset of each rank: its blocks from a contrast set to the end of the run, across epochs."""
-    ranks = [lanes_of(rank, world, source.order.lanes) for rank in range(world)]
-    plan, kept = plan_reads(source, position), ray.put(source)
+def rank_dataset(kept: ray.ObjectRef, lanes: Sequence[int], world: int, position: int) -> Dataset:
+    """Return the dataset of a rank: the blocks of its lanes from a contrast set to the end of the run, across epochs.
+
+    Made in the rank's own process, which also runs it: a manager of the datasets of all ranks, as Ray Train has one,
+    would be one process more to start.
+
+    Args:
+        kept: The `Source` in the object store.
+        lanes: The rank's lanes.
+        world: Number of ranks.
+        position: The contrast set.
+    """
+    source = _fetched(kept)
+    plan = plan_reads(source, lanes, position)
+    numbers = plan.shape[1]
 
     def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
         for some in batch["item"]:
-            for *block, start, stop in np.frombuffer(some, np.int64).reshape(-1, plan.shape[1]).tolist():
+            for *block, start, stop in np.frombuffer(some, np.int64).reshape(-1, numbers).tolist():
                 yield from read_parts(_fetched(kept), Block(*block), start, stop)
 
     # Ray Data counts what waits in its queues; what its tasks hold and what travels is up to twice as much again.
     memory = source.memory * ray.cluster_resources()["object_store_memory"] / world / 3
     options = ExecutionOptions(preserve_order=True)
     options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=memory)
-    datasets = []
-    for lanes in ranks:
-        mine = plan[np.isin(plan[:, 0], lanes)]
-        items = _items([part.tobytes() for part in np.array_split(mine, max(1, min(len(mine), MAX_TASKS)))])
-        cpus = source.cpus / READING_TASKS
-        dataset = items.map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus)
-        dataset.context.execution_options = options
-        dataset.context.target_max_block_size = BLOCK_BYTES
-        dataset.context.custom_execution_callback_classes = [SchedulerThrottle]
-        datasets.append(dataset)
-    return datasets
+    items = _items([part.tobytes() for part in np.array_split(plan, max(1, min(len(plan), MAX_TASKS)))])
+    cpus = source.cpus / READING_TASKS
+    dataset = items.map_batches(read, batch_size=None, zero_copy_batch=True, num_cpus=cpus)
+    dataset.context.execution_options = options
+    dataset.context.target_max_block_size = BLOCK_BYTES
+    dataset.context.custom_execution_callback_classes = [SchedulerThrottle]
+    return dataset
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,4 +1,4 @@
-"""What the driver, Ray Train's controller and the workers of a run tell each other, through an actor."""
+"""What the driver and the workers of a run tell each other, through an actor."""
 
 import _thread
 import socket
@@ -21,14 +21,14 @@ Show = Callable[[Event], None]
 
 
 class RunCoordinator:
-    """Events on their way to the driver, where the workers begin and are, and whether they are to stop.
+    """Events on their way to the driver, where the workers are, and whether they are to stop.
 
     Used as an actor, see `start_coordinator`.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.step, self.leaving, self.moving = 0, False, False
+        self.leaving, self.moving = False, False
         self.places: dict[int, Place] = {}
         self.homes: dict[int, str] = {}
         self.over: set[int] = set()
@@ -43,17 +43,12 @@ class RunCoordinator:
         events, self.events = self.events, []
         return events
 
-    def begin(self, step: int) -> int:
-        """Set the step that the workers begin with: that of the checkpoint which they all load."""
-        self.step, self.moving = step, False
+    def begin(self) -> None:
+        """Forget the workers of before: others begin."""
+        self.moving = False
         self.places.clear()
         self.homes.clear()
         self.over.clear()
-        return step
-
-    def begun(self) -> int:
-        """Return the step that the workers begin with."""
-        return self.step
 
     def beat(self, rank: int, home: str, node: str, number: int, phase: str, age_s: float) -> None:
         """Note where a rank is, on which node by Ray's name, and how long it has been there."""

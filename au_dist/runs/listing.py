@@ -1,12 +1,15 @@
 """What is in storage: runs, the best checkpoint among them, and its copy in a folder."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from au_dist.config.paths import get, leaves
 from au_dist.core.errors import CheckpointError
 from au_dist.recipes.files import stored_recipe
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store
 from au_dist.train import checkpoint
 
@@ -27,6 +30,7 @@ class RunRow:
         best: Largest value of `metric` among its checkpoints, NaN without any.
         metric: The metric.
         best_step: The step of that checkpoint.
+        recipe: Its recipe.
     """
 
     place: Store
@@ -37,6 +41,7 @@ class RunRow:
     best: float
     metric: str
     best_step: int
+    recipe: Recipe
 
 
 def list_runs(base: Store, metric: str | None = None) -> list[RunRow]:
@@ -73,7 +78,27 @@ def _row(base: Store, path: str, metric: str | None) -> RunRow:
         best=number if math.isfinite(number) else math.nan,
         metric=chosen,
         best_step=checkpoint.state(top).step if top else 0,
+        recipe=recipe,
     )
+
+
+def varied(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
+    """Return the values in which the recipes of runs differ, by path, one a run; names, places, machines left out."""
+    science = [row.recipe.science() for row in rows]
+    found = {}
+    for path in leaves(Recipe):
+        if all(_holds(tree, path) for tree in science):
+            values = [get(row.recipe, path) for row in rows]
+            if any(value != values[0] for value in values):
+                found[path] = values
+    return found
+
+
+def _holds(tree: Any, path: str) -> bool:
+    name, _, rest = path.partition(".")
+    if tree is None:  # a section that is not there
+        return True
+    return name in tree and (not rest or _holds(tree[name], rest))
 
 
 def best_run(base: Store, metric: str | None = None, kind: str | None = None) -> RunRow:

@@ -13,7 +13,7 @@ from au_dist.train import checkpoint
 
 
 def rescore(place: Store) -> dict[str, Any]:
-    """Compute a checkpoint's validation metrics anew, in this process; no Ray, no process group, no GPU.
+    """Compute a checkpoint's validation metrics anew, in this process; on its GPU where it has one.
 
     Args:
         place: The checkpoint's own folder.
@@ -35,8 +35,9 @@ def rescore(place: Store) -> dict[str, Any]:
             expected=f"manifest {state.manifest[:12]}",
             found=f"manifest {context.manifest.sha256[:12]} at {context.store.uri}",
         )
-    world = World(0, 1, torch.device("cpu"))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    world = World(0, 1, device)
     module = make_module(context, world, fresh=False)
     module.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))
-    module.eval()
+    module.eval().to(device)
     return dict(validation_of(context, module, world)())

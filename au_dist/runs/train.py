@@ -1,6 +1,5 @@
 """Train a recipe: the driver's side. The same call again resumes, or says that the run is done."""
 
-import functools
 import json
 import math
 import os
@@ -17,7 +16,7 @@ from au_dist.runs.context import Context, make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.runs.leases import acquire
 from au_dist.train import checkpoint
-from au_dist.train.events import CheckpointDamaged, Noted, Resumed, WorkersLost
+from au_dist.train.events import Noted, WorkersLost
 from au_dist.train.plan import worker_counts
 
 if TYPE_CHECKING:
@@ -112,44 +111,19 @@ def _apart(work: Callable[[], object]) -> None:
     done.result()
 
 
-def begin(context: Context, coordinator: Any) -> int:
-    """Choose the checkpoint that the workers go on from, and return the contrast set that they begin with.
-
-    Called in Ray Train's controller at each start of the workers. Newer checkpoints that are damaged are named and made
-    incomplete: they will be written again.
-
-    Args:
-        context: The recipe with its data.
-        coordinator: The run's coordinator, which tells the workers the step.
-    """
-    import ray
-
-    step, faults = context.resume_step()
-    if faults:
-        checkpoint.invalidate(context.run, step)
-    for fault in faults:
-        coordinator.add.remote(CheckpointDamaged(fault))
-    if step:
-        coordinator.add.remote(Resumed(step))
-    return context.plan(1).sets(int(ray.get(coordinator.begin.remote(step))))
-
-
 def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[Any, ...]) -> Any:
     """Return Ray Train's trainer of a run, which goes on from the newest whole checkpoint."""
-    import ray.data
+    import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     from au_dist.compat.ray_ranks import RankConfig
     from au_dist.compat.ray_train import RankTrainer
-    from au_dist.data.pipeline import LaneData, quiet
     from au_dist.runs.elastic import lane_policy
     from au_dist.runs.failure_policy import FailurePolicy
 
     workers = context.recipe.workers
-    source = context.source()
     filesystem, path = context.run.filesystem_anywhere()
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
-    quiet()
     counts = worker_counts(context.recipe)
     elastic = len(counts) > 1
     # Where nodes have just gone, Ray may believe for a while that there is room: an elastic run soon counts again.
@@ -165,7 +139,12 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
     return RankTrainer(
         _work,
         policy=lane_policy(context, scaling) if elastic else None,
-        train_loop_config={"context": context, "coordinator": coordinator, "lease": lease},
+        train_loop_config={
+            "context": context,
+            "source": ray.put(context.source()),
+            "coordinator": coordinator,
+            "lease": lease,
+        },
         scaling_config=scaling,
         run_config=RunConfig(
             name=FOLDER,
@@ -178,9 +157,6 @@ def _trainer(context: Context, coordinator: Any, lease: str, callbacks: tuple[An
             callbacks=[FailurePolicy(lambda words: coordinator.add.remote(WorkersLost(words))), *callbacks],
         ),
         backend_config=RankConfig("nccl" if workers.gpus else "gloo"),
-        # Each rank's dataset is made by LaneData; this one only gives it its name.
-        datasets={"train": lambda: ray.data.range(1)},
-        dataset_config=LaneData(source, functools.partial(begin, context, coordinator)),
     )
 
 

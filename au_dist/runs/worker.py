@@ -13,7 +13,8 @@ from au_dist.core.errors import LeaseLostError, TrainError
 from au_dist.data.batches import BackgroundPrefetcher, ClipBatch, interleave_lanes, make_batch
 from au_dist.data.decode import already, in_threads, on_gpu
 from au_dist.data.order import lanes_of
-from au_dist.data.pipeline import iterate
+from au_dist.data.pipeline import iterate, quiet, rank_dataset
+from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 from au_dist.dist.engine import Engine, StillEngine
 from au_dist.dist.world import World
@@ -24,6 +25,7 @@ from au_dist.runs.context import Context, initial_weights
 from au_dist.runs.host import RunHost
 from au_dist.runs.session import ENVIRONMENT
 from au_dist.train import checkpoint
+from au_dist.train.events import CheckpointDamaged, Resumed
 from au_dist.train.ledger import Ledger
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan, rate_shares
@@ -36,14 +38,13 @@ def train_worker(config: dict[str, Any]) -> None:
     recipe = context.recipe
     world = _world(recipe)
     plan = context.plan(world.size)
-    shard = ray.train.get_dataset_shard("train")
-    # Decided once for all ranks, with their data: a checkpoint may become complete at any moment.
-    start = ray.get(config["coordinator"].begun.remote())
+    # Decided once for all ranks: a checkpoint may become complete at any moment.
+    start = all_gather_objects(begin(context, config["coordinator"]) if world.is_leader else None, world)[0]
     resumed = context.run.at(checkpoint.folder(start)) if start else None
 
     # First of all: the data's own processes start while the network is built.
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
-    batches = BackgroundPrefetcher(_batches(context, plan, shard, start, lanes, world.device), depth=2)
+    batches = BackgroundPrefetcher(_batches(context, plan, config["source"], start, lanes, world), depth=2)
     ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, plan.sets(start))
     module = make_module(context, world, fresh=resumed is None)
     recompute(module, recipe.engine.activation_checkpointing)
@@ -95,6 +96,26 @@ def train_worker(config: dict[str, Any]) -> None:
     engine.close()
 
 
+def begin(context: Context, coordinator: Any) -> int:
+    """Choose the checkpoint that the workers go on from, and return its step; 0 without one.
+
+    Newer checkpoints that are damaged are named and made incomplete: they will be written again.
+
+    Args:
+        context: The recipe with its data.
+        coordinator: The run's coordinator, which forgets where the workers were before.
+    """
+    step, faults = context.resume_step()
+    if faults:
+        checkpoint.invalidate(context.run, step)
+    for fault in faults:
+        coordinator.add.remote(CheckpointDamaged(fault))
+    if step:
+        coordinator.add.remote(Resumed(step))
+    ray.get(coordinator.begin.remote())
+    return step
+
+
 def _engine(module: torch.nn.Module, recipe: Recipe, plan: BatchPlan, world: World) -> Engine:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return StillEngine(module, world)
@@ -117,13 +138,14 @@ def _world(recipe: Recipe) -> World:
 
 
 def _batches(
-    context: Context, plan: BatchPlan, shard: Any, start: int, lanes: tuple[int, ...], device: torch.device
+    context: Context, plan: BatchPlan, kept: ray.ObjectRef, start: int, lanes: tuple[int, ...], world: World
 ) -> Iterator[ClipBatch]:
     data, size = context.recipe.data, context.manifest.crop_recipe.size
-    tables = iterate(shard, data.prefetch)
+    quiet()
+    tables = iterate(rank_dataset(kept, lanes, world.size, plan.sets(start)).iterator(), data.prefetch)
     threads = max(1, int(context.recipe.workers.cpus))
     with ThreadPoolExecutor(threads, "decode") as pool:
         places = {"worker": lambda: in_threads(pool, threads, size), "tasks": lambda: already(size)}
-        decode = places.get(data.decode, lambda: on_gpu(device, size))()
+        decode = places.get(data.decode, lambda: on_gpu(world.device, size))()
         for rows in interleave_lanes(tables, lanes, plan.sets(start) * plan.take, plan.take):
             yield make_batch(rows, len(context.aus), decode)

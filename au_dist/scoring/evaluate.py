@@ -1,13 +1,12 @@
 """Score a model on the test subjects: every labelled frame; a detector's thresholds are from validation subjects."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from au_dist.config.running import Workers
+from au_dist.compat.ray_tasks import apart
 from au_dist.core.errors import CheckpointError, ShardError
 from au_dist.core.metrics import UNCHOSEN, average, judged
 from au_dist.core.schema import au_name
@@ -173,16 +172,10 @@ def evaluate(address: str, *, which: str = "best", runs: Store | None = None) ->
 def _baseline(state: CheckpointState, scoring: Scoring) -> tuple[Baseline | None, str | None]:
     """Fit the baseline where the workers of the run would be; or return why there is none."""
     try:
-        return _apart(fit_baseline, state.run_recipe.workers, state, scoring), None
+        workers = state.run_recipe.workers
+        return apart(fit_baseline, workers.cpus, workers.gpus, state, scoring), None
     except CheckpointError as error:
         return None, str(error)
-
-
-def _apart(function: Callable[..., Any], workers: Workers, *arguments: Any) -> Any:
-    """Call a function where one of a run's workers would be, which may have a GPU; raise what it raises."""
-    import ray
-
-    return ray.get(ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(function).remote(*arguments))
 
 
 def refuse_unreadable(faults: list[str], frames: int, share: float, where: str) -> None:

@@ -8,6 +8,7 @@ What the tiny forms leave out:
 - `loader.py`: processes of their own, the peers that are not installed, all frames of a clip, more than one round.
 - `loader_memory.py`: a process of its own, so the processes' memory is that of the tests too.
 - `loader_s3.py`: S3 without faults, a store that is only far away, and late answers.
+- `campaign.py`: trials at once, and all but one of them.
 - `resume.py`: nine of the ten kills. Here the runs join a Ray that is there, so a kill takes the driver alone.
 - `faults.py`: every fault but a killed worker, of one; so S3, several nodes, the full disk and the spoilt clip.
 - `methods.py`: here only the cross-entropy of `noise` is trained and scored; of what else is compared, here only the
@@ -23,6 +24,7 @@ import sys
 import typing
 from pathlib import Path
 
+import campaign
 import fault_runs
 import faults
 import gpu
@@ -45,7 +47,9 @@ from au_dist.train import events
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
-SCRIPTS = (faults, gpu, ingest, loader, loader_memory, loader_s3, loss, methods, mixing, overhead, resume, synth)
+SCRIPTS = (
+    campaign, faults, gpu, ingest, loader, loader_memory, loader_s3, loss, methods, mixing, overhead, resume, synth
+)  # fmt: skip
 
 
 def table(text: str, numbers: int) -> list[list[str]]:
@@ -229,6 +233,19 @@ def test_a_run_that_loses_a_worker_has_weights_and_ledger_of_one_in_peace(joined
     assert int(again) >= 0
     assert (weights, ledger) == ("equal", "equal")
     assert "its process is gone" in said
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+def test_trials_have_the_weights_of_the_same_recipes_by_themselves(joined, capsys):
+    campaign.main(["--tiny"])
+    plain, trials = table(capsys.readouterr().out, numbers=3)
+    assert plain[0] == "a loop of `au-dist train`"
+    assert trials[0] == "a campaign, one trial at a time"
+    assert trials[6] == "1 of 1"
+    assert float(trials[4]) > 0
+    assert float(trials[5]) > 0
 
 
 def test_faults_know_every_event_of_a_run():

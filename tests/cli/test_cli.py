@@ -137,6 +137,29 @@ def test_no_runs(tmp_path):
     refused(au_dist("runs"), "AU_DIST_RUNS")
 
 
+def test_the_list_of_runs_has_a_column_for_each_value_that_differs(recipe, tmp_path):
+    def listed():
+        return [" ".join(line.split()) for line in au_dist("runs", tmp_path / "store").stdout.splitlines()]
+
+    def put(name, **changes):
+        folder = tmp_path / "store" / name
+        folder.mkdir(parents=True)
+        shutil.copy(recipe(name=name, **changes), folder / "recipe.yaml")
+
+    put("a", aunce={"temperature": 0.25}, workers={"count": 2})
+    assert listed()[0] == "run kind status steps best metric at step"
+    put("b", aunce={"positive_weights": [1, 0, 0, 0]}, workers={"count": 1})
+    head, _, first, second = listed()
+    assert head == "run kind status steps best metric at step aunce.temperature aunce.positive_weights"
+    assert first == "a detection started 0 – val_auc – 0.25 0.20 0.60 0.20 0.00"
+    assert second == "b detection started 0 – val_auc – 0.5 1.00 0.00 0.00 0.00"
+    many = {"lr": 0.5, "epochs": 2.0, "weight_decay": 0.5, "warmup_steps": 3, "grad_clip": 3.0, "layer_decay": 0.5}
+    put("c", optim=many, seed=4)
+    head, *_, words = listed()
+    assert head.endswith("at step")
+    assert words.startswith("The recipes differ in 9 values: seed, aunce.temperature, ")
+
+
 def test_a_healthy_set(shards):
     run = au_dist("doctor", shards.uri)
     assert run.returncode == 0, run.stderr

@@ -49,8 +49,8 @@ def source_of(shards, lanes=4, decode=False):
 def sets_of(source, rank, world, start, count):
     """Read contrast sets as a rank does, without Ray."""
     lanes = lanes_of(rank, world, source.order.lanes)
-    reads = plan_reads(source, start).tolist()
-    tables = (read_block(source, Block(*read[:-2]), *read[-2:]) for read in reads if read[0] in lanes)
+    reads = plan_reads(source, lanes, start).tolist()
+    tables = (read_block(source, Block(*read[:-2]), *read[-2:]) for read in reads)
     dealt = interleave_lanes(tables, lanes, start, source.take)
     return [next(dealt)["clip_id"].to_pylist() for _ in range(count)]
 

@@ -60,7 +60,7 @@ def context(shards, tmp_path, monkeypatch):
 
 def batches(context):
     source = context.source()
-    reads = plan_reads(source, 0).tolist()
+    reads = plan_reads(source, (0, 1), 0).tolist()
     tables = (read_block(source, Block(*read[:-2]), *read[-2:]) for read in reads)
     for rows in interleave_lanes(tables, (0, 1), 0, source.take):
         yield make_batch(rows, len(context.aus), already(context.manifest.crop_recipe.size))

@@ -11,7 +11,7 @@ from au_dist.train.events import Resumed
 
 def coordinator_of(*homes):
     coordinator = RunCoordinator()
-    coordinator.begin(7)
+    coordinator.begin()
     for rank, home in enumerate(homes):
         coordinator.beat(rank, home, f"host-{home}", 0, "computes", 0.0)
     return coordinator
@@ -30,7 +30,7 @@ def test_ranks_on_nodes_that_drain_are_asked_to_move_once():
 def test_a_new_start_forgets_who_was_where():
     coordinator = coordinator_of("a", "b")
     coordinator.move({"b"})
-    assert coordinator.begin(9) == 9
+    coordinator.begin()
     assert not coordinator.moves()
     assert not coordinator.add(Resumed(0))
     assert coordinator.move({"b"}) is None

@@ -8,11 +8,12 @@ import torch
 
 from au_dist.data.order import Block, lanes_of
 from au_dist.data.pipeline import plan_reads, read_block
+from au_dist.dist.world import World
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs import worker
 from au_dist.runs.context import Context, make_context
 from au_dist.runs.host import checkpoint_state
-from au_dist.runs.train import begin
+from au_dist.runs.worker import begin
 from au_dist.train import checkpoint
 from au_dist.train.events import Event, Resumed
 
@@ -44,7 +45,7 @@ class RunCoordinator:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.add = SimpleNamespace(remote=self.events.append)
-        self.begin = SimpleNamespace(remote=lambda step: step)
+        self.begin = SimpleNamespace(remote=lambda: None)
 
 
 @pytest.fixture
@@ -54,12 +55,18 @@ def coordinator(monkeypatch) -> RunCoordinator:
     return RunCoordinator()
 
 
-def sets_of(context: Context, position: int, rank: int, start: int, monkeypatch) -> list[tuple[str, ...]]:
+def sets_of(context: Context, start: int, rank: int, monkeypatch) -> list[tuple[str, ...]]:
     """Return the clips of each contrast set of a rank of two: what the data begins with, as the worker deals it."""
-    source, lanes = context.source(), lanes_of(rank, 2, 2)
-    reads = [read for read in plan_reads(source, position).tolist() if read[0] in lanes]
-    monkeypatch.setattr(worker, "iterate", lambda *_: (read_block(source, Block(*r[:-2]), *r[-2:]) for r in reads))
-    made = worker._batches(context, context.plan(2), None, start, lanes, torch.device("cpu"))
+    source = context.source()
+
+    def tables(kept: None, lanes: tuple[int, ...], world: int, position: int) -> SimpleNamespace:
+        reads = plan_reads(source, lanes, position).tolist()
+        return SimpleNamespace(iterator=lambda: (read_block(source, Block(*r[:-2]), *r[-2:]) for r in reads))
+
+    monkeypatch.setattr(worker, "rank_dataset", tables)
+    monkeypatch.setattr(worker, "iterate", lambda tables, _: tables)
+    world = World(rank, 2, torch.device("cpu"))
+    made = worker._batches(context, context.plan(2), None, start, lanes_of(rank, 2, 2), world)
     return [batch.clip_ids for batch in made]
 
 
@@ -67,10 +74,10 @@ def sets_of(context: Context, position: int, rank: int, start: int, monkeypatch)
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_run_that_goes_on_sees_what_it_would_have_seen(context, coordinator, monkeypatch, step, rank):
     plan = context.plan(2)
-    whole = sets_of(context, begin(context, coordinator), rank, 0, monkeypatch)
+    whole = sets_of(context, begin(context, coordinator), rank, monkeypatch)
     assert len(whole) == 2 * plan.steps
     stored(context, step)
-    rest = sets_of(context, begin(context, coordinator), rank, step, monkeypatch)
+    rest = sets_of(context, begin(context, coordinator), rank, monkeypatch)
     assert rest == whole[2 * step :]
     assert checkpoint.state(checkpoint.newest(context.run)).order.contrast_sets == 2 * step
 
@@ -80,7 +87,7 @@ def test_a_damaged_checkpoint_is_passed_over_said_and_never_newest_again(context
         stored(context, step)
     damaged = context.run.at(checkpoint.folder(3))
     damaged.write(checkpoint.WEIGHTS, damaged.read(checkpoint.WEIGHTS)[:-1])
-    assert begin(context, coordinator) == 2 * 2
+    assert begin(context, coordinator) == 2
     assert checkpoint.steps(context.run) == [1, 2]
     first, second = coordinator.events
     assert "step-00000003/weights" in first.fault
