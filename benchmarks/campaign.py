@@ -5,8 +5,9 @@
 
 Each recipe differs from the others in its temperature alone. The loop gives the command for one after the other; the
 campaign is given the same points and draws nothing else. Printed of each: minutes in all, trials an hour, how much of
-an hour of trials was training (from a trial's first step to its end), and the rest of it, a trial: what it takes to
-start one and to end it. The final weights of the loop's runs and of the trials are compared bit for bit.
+it was training, a trial (from its first step to its end), and the rest: what it takes to start one and to end it, with
+Ray's own start and the last scoring; with several at once, of each place. The final weights of the loop's runs and of
+the trials are compared bit for bit.
 """
 
 import argparse
@@ -48,12 +49,14 @@ class Way:
         name: In words.
         wall_s: Seconds from the first command to the end of the last.
         training_s: Seconds of all trials from their first step to their end; None where that is not known.
+        at_once: Trials at once.
         runs: The place of each trial, by its temperature.
     """
 
     name: str
     wall_s: float
     training_s: float | None
+    at_once: int
     runs: dict[float, Store]
 
 
@@ -75,7 +78,7 @@ def loop(place: Path, recipe: dict[str, Any], temperatures: list[float]) -> Way:
         file.write_text(yaml.safe_dump({**recipe, **own}))
         wall_s += command("train", str(file))
         runs[temperature] = open_store(load_recipe(file).runs).at(f"loop-{number}")
-    return Way("a loop of `au-dist train`", wall_s, None, runs)
+    return Way("a loop of `au-dist train`", wall_s, None, 1, runs)
 
 
 def campaign(place: Path, recipe: dict[str, Any], temperatures: list[float], at_once: int) -> Way:
@@ -102,7 +105,7 @@ def campaign(place: Path, recipe: dict[str, Any], temperatures: list[float], at_
         if abs(trial.values[TEMPERATURE] - temperature) < 1e-9
     }
     words = "a campaign" + (f", {at_once} trials at once" if at_once > 1 else ", one trial at a time")
-    return Way(words, wall_s, sum(trial.seconds for trial in trials), runs)
+    return Way(words, wall_s, sum(trial.seconds for trial in trials), at_once, runs)
 
 
 def same(one: Way, other: Way) -> int:
@@ -122,16 +125,17 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
 
 def row(way: Way, plain: Way) -> str:
     """Return a way as a row of the table."""
-    trials = len(plain.runs)
-    rest = "" if way.training_s is None else f"{way.training_s / trials:.1f}"
-    between = "" if way.training_s is None else f"{(way.wall_s - way.training_s) / trials:.1f}"
+    trials, training, rest = len(plain.runs), "", ""
+    if way.training_s is not None:
+        training = f"{way.training_s / trials:.1f}"
+        rest = f"{(way.at_once * way.wall_s - way.training_s) / trials:.1f}"
     cells = [
         way.name,
         f"{way.wall_s / 60:.1f}",
         f"{3600 * trials / way.wall_s:.0f}",
         f"{plain.wall_s / way.wall_s:.2f}",
+        training,
         rest,
-        between,
         "" if way is plain else f"{same(plain, way)} of {trials}",
     ]
     return f"| {' | '.join(cells)} |"

@@ -45,7 +45,7 @@ ONLY = {"cluster": {"core", "compat"}}
 DOORS = {
     "deepspeed": {"au_dist/dist/deepspeed_engine.py", "au_dist/compat/deepspeed.py"},
     "torch.distributed": {"au_dist/dist/collectives.py", "au_dist/dist/deepspeed_engine.py"},
-    "ray.data": {"au_dist/data/pipeline.py", "au_dist/runs/train.py", "au_dist/compat/ray_data.py"},
+    "ray.data": {"au_dist/data/pipeline.py", "au_dist/compat/ray_data.py"},
     "ray.tune": {"tuning/"},
     "optuna": {"tuning/"},
     "s3fs": {"au_dist/storage/"},

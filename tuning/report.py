@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from au_dist.compat.ray_tasks import apart
-from au_dist.core.errors import TrainError
+from au_dist.core.errors import ResumeError, TrainError
 from au_dist.core.words import short
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
@@ -17,6 +18,9 @@ from au_dist.tuning.campaign import Campaign, trial_name
 from au_dist.tuning.study import TrialState
 
 REPORT, PAGE = "report.json", "report.html"
+
+#: Seconds after which it is said that scoring again still waits, or goes on.
+PATIENT_S = 60.0
 
 #: States of trials that a campaign can be won by.
 RESULTS = ("finished", "stopped early")
@@ -195,7 +199,9 @@ def write_page(campaign: Campaign, trials: list[TrialState]) -> str:
     return f"{campaign.place.uri}/{PAGE}"
 
 
-def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str], None]) -> CampaignResult:
+def conclude(
+    campaign: Campaign, trials: list[TrialState], show: Callable[[str], None], stop: threading.Event
+) -> CampaignResult:
     """Write and return a campaign's result; the best checkpoint is scored again unless that was done before.
 
     Ray must be connected.
@@ -204,11 +210,14 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
         campaign: The campaign.
         trials: All its trials.
         show: Called with a line of text before the scoring.
+        stop: Set when it is to wait no longer for a place to score.
 
     Raises:
+        ClusterError: The process that scored was lost.
         CheckpointError: The best checkpoint is damaged.
         ShardError: The shards are missing or damaged.
         StorageError: The store fails.
+        ResumeError: It was asked to stop.
         TrainError: No trial has a checkpoint with a metric.
     """
     place, metric = campaign.place, campaign.base().metric
@@ -228,7 +237,7 @@ def conclude(campaign: Campaign, trials: list[TrialState], show: Callable[[str],
             number=row.number,
             values=row.values,
             reported=checkpoint.value(best, metric),
-            rescored=_scored_again(campaign, best, show),
+            rescored=_scored_again(campaign, best, show, stop),
             checkpoint=best.uri,
         ),
     )
@@ -282,7 +291,7 @@ def concluded(campaign: Campaign, trials: list[TrialState]) -> Best | None:
     return best if now and now.number == best.number else None
 
 
-def _scored_again(campaign: Campaign, best: Store, show: Callable[[str], None]) -> float:
+def _scored_again(campaign: Campaign, best: Store, show: Callable[[str], None], stop: threading.Event) -> float:
     """Return the metric that an earlier report computed of this checkpoint, or compute it, where a worker would be."""
     place, metric, workers = campaign.place, campaign.base().metric, campaign.base().workers
     if place.exists(REPORT):
@@ -290,7 +299,23 @@ def _scored_again(campaign: Campaign, best: Store, show: Callable[[str], None]) 
         if before["metric"] == metric and before["best"]["checkpoint"] == best.uri:
             return float(before["best"]["rescored"])
     show(f"scoring the best again from {best.uri}")
-    return float(apart(_rescored, workers.cpus, workers.gpus, best)[metric])
+    said = False
+
+    def meanwhile(waited_s: float) -> None:
+        nonlocal said
+        if stop.is_set():
+            raise ResumeError(
+                "The campaign was asked to stop",
+                where=place.uri,
+                found="all trials have ended; the best is not scored again yet",
+                fix="The same command does what is left.",
+            )
+        if waited_s > PATIENT_S and not said:
+            said = True
+            gpus = f" and {workers.gpus:g} GPU" if workers.gpus else ""
+            show(f"not scored yet: it needs {workers.cpus:g} CPU{gpus}, and the time of a validation")
+
+    return float(apart(_rescored, (workers.cpus, workers.gpus), best, meanwhile=meanwhile)[metric])
 
 
 def _rescored(place: Store) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def run_campaign(
                 fix="The same command goes on from there.",
             )
         try:
-            return conclude(campaign, trials, show)
+            return conclude(campaign, trials, show, stop)
         except TrainError:
             if all(trial.state == "failed" for trial in trials):
                 withdraw(campaign)

@@ -126,7 +126,7 @@ def list_runs(
         ["run", "kind", "status", "steps", "best", "metric", "at step", *shown],
         [
             [r.name, r.kind, r.status, str(r.steps), number(r.best), r.metric, str(r.best_step) if r.steps else "–"]
-            + [short(values[place]) for values in shown.values()]
+            + ["–" if values[place] is None else short(values[place]) for values in shown.values()]
             for place, r in enumerate(rows)
         ],
     )

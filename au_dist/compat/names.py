@@ -31,6 +31,7 @@ class PrivateName:
 _POLICY = "ray.train.v2._internal.execution.scaling_policy:ElasticScalingPolicy"
 _OWN_POLICY = "a public way to hand Ray Train a scaling policy, or sizes in steps in ScalingConfig"
 _OWN_GROUP = "a ray.train.torch.TorchConfig whose module does not import torch"
+_OWN_DATA = "a DataParallelTrainer that starts no manager of datasets where it is given none"
 
 PRIVATE_NAMES = (
     PrivateName(
@@ -146,6 +147,24 @@ PRIVATE_NAMES = (
         "hands the scaling policy to Ray Train",
         _OWN_POLICY,
         every_run=False,
+    ),
+    PrivateName(
+        "ray.train.v2.api.data_parallel_trainer:DataParallelTrainer._create_default_callbacks",
+        ("self",),
+        "leaves out the manager of datasets: ranks make their own (docs/decisions/0017-who-loads-torch.md)",
+        _OWN_DATA,
+    ),
+    PrivateName(
+        "ray.train.v2._internal.callbacks:DatasetsCallback",
+        None,
+        "is what is left out",
+        _OWN_DATA,
+    ),
+    PrivateName(
+        "ray.train.v2._internal.execution.worker_group:ExecutionGroup.execute_single_async",
+        ("self", "rank", "fn", "fn_args", "fn_kwargs"),
+        "has a worker join the others",
+        _OWN_GROUP,
     ),
     PrivateName(
         "ray.train._internal.utils:get_address_and_port",

@@ -1,7 +1,7 @@
 """The process group of a run's workers, joined as Ray's own `TorchConfig` joins it, but by modules without torch.
 
-Ray Train's controller, the process that makes a run's datasets, and the driver hold the configuration of the group.
-With `TorchConfig` each of them would load torch, which takes seconds and half a gigabyte, and does nothing there.
+Ray Train's controller and the driver hold the configuration of the group. With `TorchConfig` each of them would load
+torch, which takes seconds and half a gigabyte, and does nothing there.
 """
 
 import os
@@ -15,6 +15,10 @@ from ray.train.backend import Backend, BackendConfig
 
 #: Seconds that workers may take to part; those who wait for one that is gone will never part politely.
 PART_S = 5.0
+
+
+def load() -> None:
+    """Load what joining needs; called in each worker, for from the choice of a port on nobody may be slow."""
 
 
 def join(backend: str, address: str, port: int, rank: int, size: int) -> None:
@@ -50,6 +54,7 @@ class RankBackend(Backend):
         from ray.train._internal.utils import get_address_and_port
 
         size = len(worker_group)
+        worker_group.execute(load)
         address, port = worker_group.execute_single(0, get_address_and_port)
         ranks = [(backend_config.backend, address, port, rank, size) for rank in range(size)]
         ray.get([worker_group.execute_single_async(rank[3], join, *rank) for rank in ranks])

@@ -1,9 +1,12 @@
 """Work done on Ray: one task where a worker would be, or many of which one whose process dies stops no other."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
+
+from au_dist.core.errors import ClusterError
 
 Answer = TypeVar("Answer")
 
@@ -19,25 +22,45 @@ class Lost:
     why: str
 
 
-def apart(work: Callable[..., Answer], cpus: float, gpus: float, *arguments: Any) -> Answer:
+def apart(
+    work: Callable[..., Answer],
+    resources: tuple[float, float],
+    *arguments: Any,
+    meanwhile: Callable[[float], None] = lambda waited_s: None,
+) -> Answer:
     """Do work where one of a run's workers would be, which may have a GPU; Ray must be connected.
 
     Args:
         work: A function.
-        cpus: CPUs of a worker.
-        gpus: GPUs of a worker.
+        resources: CPUs and GPUs of a worker.
         *arguments: Its arguments.
+        meanwhile: Called every second, with the seconds so far; what it raises ends the wait and the work.
 
     Raises:
+        ClusterError: Its process, or the node of it, was lost.
         Exception: What it raised.
     """
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 
+    cpus, gpus = resources
+    answer, begun = ray.remote(num_cpus=cpus, num_gpus=gpus)(work).remote(*arguments), time.monotonic()
     try:
-        return cast(Answer, ray.get(ray.remote(num_cpus=cpus, num_gpus=gpus)(work).remote(*arguments)))
+        while not ray.wait([answer], timeout=1)[0]:
+            meanwhile(time.monotonic() - begun)
+        return cast(Answer, ray.get(answer))
     except RayTaskError as error:
-        raise (error.cause if isinstance(error.cause, Exception) else error) from None
+        raise (error.cause if isinstance(error.cause, Exception) else error) from error
+    except RayError as error:
+        raise ClusterError(
+            "A process on the cluster was lost",
+            where=f"a task of {cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else ""),
+            found=str(error).partition("\n")[0][:200],
+            fix="The same command does what is left.",
+        ) from error
+    except BaseException:
+        ray.cancel(answer)
+        raise
 
 
 def on_ray(

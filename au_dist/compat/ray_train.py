@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.train import ScalingConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckTimeoutError
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -99,7 +100,7 @@ class SteppedPolicy(ElasticScalingPolicy):
 
 
 class RankTrainer(DataParallelTrainer):
-    """Ray Train's trainer, with a scaling policy of our own where one is given, for which it has no public door.
+    """Ray Train's trainer, for ranks that make their own datasets, with a scaling policy of our own where one is given.
 
     Args:
         *args: As `DataParallelTrainer`.
@@ -110,6 +111,10 @@ class RankTrainer(DataParallelTrainer):
     def __init__(self, *args: Any, policy: SteppedPolicy | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._policy = policy
+
+    def _create_default_callbacks(self) -> list[Any]:
+        # It would start a process for datasets, also where there are none.
+        return [one for one in super()._create_default_callbacks() if not isinstance(one, DatasetsCallback)]
 
     def _initialize_and_run_controller(self, **controller_init_kwargs: Any) -> Any:
         own = {"scaling_policy": self._policy} if self._policy else {}

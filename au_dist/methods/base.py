@@ -3,10 +3,9 @@
 Each method has a file of its own, `au_dist.methods.METHODS` lists them, and one in `au_dist.methods.learners`, with all
 that needs torch: only who trains or scores loads that.
 
-DeepSpeed averages gradients over ranks. Each
-rank's loss is therefore its share of the global sum times the number of ranks, divided by the global count: the average
-of these is the loss of one process on the whole batch, and so is its gradient, because the gather's backward pass sums
-over ranks.
+DeepSpeed averages gradients over ranks. Each rank's loss is therefore its share of the global sum times the number of
+ranks, divided by the global count: the average of these is the loss of one process on the whole batch, and so is its
+gradient, because the gather's backward pass sums over ranks.
 """
 
 from collections.abc import Callable, Iterator, Mapping

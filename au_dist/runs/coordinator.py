@@ -1,4 +1,4 @@
-"""What the driver and the workers of a run tell each other, through an actor."""
+"""What the driver, Ray Train's controller and the workers of a run tell each other, through an actor."""
 
 import _thread
 import socket

@@ -13,7 +13,7 @@ from au_dist.train import checkpoint
 
 
 def rescore(place: Store) -> dict[str, Any]:
-    """Compute a checkpoint's validation metrics anew, in this process; on its GPU where it has one.
+    """Compute a checkpoint's validation metrics anew, in this process; on its GPU where the run had one.
 
     Args:
         place: The checkpoint's own folder.
@@ -35,7 +35,8 @@ def rescore(place: Store) -> dict[str, Any]:
             expected=f"manifest {state.manifest[:12]}",
             found=f"manifest {context.manifest.sha256[:12]} at {context.store.uri}",
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    gpu = state.run_recipe.workers.gpus and torch.cuda.is_available()
+    device = torch.device("cuda" if gpu else "cpu")
     world = World(0, 1, device)
     module = make_module(context, world, fresh=False)
     module.load_state_dict(checkpoint.tensors(place, checkpoint.WEIGHTS))

@@ -173,7 +173,7 @@ def _baseline(state: CheckpointState, scoring: Scoring) -> tuple[Baseline | None
     """Fit the baseline where the workers of the run would be; or return why there is none."""
     try:
         workers = state.run_recipe.workers
-        return apart(fit_baseline, workers.cpus, workers.gpus, state, scoring), None
+        return apart(fit_baseline, (workers.cpus, workers.gpus), state, scoring), None
     except CheckpointError as error:
         return None, str(error)
 

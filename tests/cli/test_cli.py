@@ -153,7 +153,7 @@ def test_the_list_of_runs_has_a_column_for_each_value_that_differs(recipe, tmp_p
     assert head == "run kind status steps best metric at step aunce.temperature aunce.positive_weights"
     assert first == "a detection started 0 – val_auc – 0.25 0.20 0.60 0.20 0.00"
     assert second == "b detection started 0 – val_auc – 0.5 1.00 0.00 0.00 0.00"
-    many = {"lr": 0.5, "epochs": 2.0, "weight_decay": 0.5, "warmup_steps": 3, "grad_clip": 3.0, "layer_decay": 0.5}
+    many = {"lr": 0.5, "epochs": 2.0, "weight_decay": 0.5, "warmup": 0.3, "grad_clip": 3.0, "layer_decay": 0.5}
     put("c", optim=many, seed=4)
     head, *_, words = listed()
     assert head.endswith("at step")

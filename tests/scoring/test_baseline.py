@@ -167,7 +167,7 @@ def here(monkeypatch):
         return pa.concat_tables(one(read_row_group(store, shard, k)) for shard, k in groups)
 
     monkeypatch.setattr(job, "score", score)
-    monkeypatch.setattr(job, "_apart", lambda function, workers, *arguments: function(*arguments))
+    monkeypatch.setattr(job, "apart", lambda function, workers, *arguments: function(*arguments))
 
 
 @pytest.mark.parametrize("task", ["detection", "intensity"])

@@ -106,7 +106,7 @@ def test_without_validation_the_last_checkpoint_counts_at_one_half(shards, tmp_p
     for step in (1, 2):
         checkpoint.write(made.run, module.state_dict(), {}, checkpoint_state(made, made.plan(1), step, metrics))
     frames = sum(made.manifest.subjects[name].frames for name in made.split.test)
-    monkeypatch.setattr(job, "_apart", lambda function, workers, *rest: function(*rest))
+    monkeypatch.setattr(job, "apart", lambda function, workers, *rest: function(*rest))
     beside = table(frames).append_column("baseline", table(frames)["score"])
     monkeypatch.setattr(job, "score", lambda *_, **__: beside)
     report = evaluate("x", runs=made.run.parent)

@@ -1,9 +1,16 @@
 """The table of a campaign has the best trial first; those that came to nothing are last, by their numbers."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from campaign_files import write_campaign
 
+from au_dist.core.errors import ResumeError
+from au_dist.storage.store import open_store
+from au_dist.tuning import report
 from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.report import table
 from au_dist.tuning.study import TrialState
@@ -28,3 +35,27 @@ def test_the_best_trial_is_first(tmp_path: Path) -> None:
     assert [row.metric for row in rows] == [0.9, 0.6, 0.6, -0.2, None, None]
     assert rows[0].run.endswith("runs/trial-00002")
     assert [row.validations for row in rows] == [2, 2, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_scoring_again_waits_in_words_and_ends_when_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    shown: list[str] = []
+    stop = threading.Event()
+
+    def apart(work: object, resources: tuple[float, float], *arguments: Any, meanwhile: Callable[[float], None]) -> Any:
+        assert resources == (0.5, 0.0)
+        for waited_s in (1.0, 61.0, 62.0):
+            meanwhile(waited_s)
+        return {"val_auc": 0.75}
+
+    monkeypatch.setattr(report, "apart", apart)
+    campaign, best = load_campaign(write_campaign(tmp_path)), open_store(tmp_path / "best")
+    if asked:
+        stop.set()
+        with pytest.raises(ResumeError, match=r"asked to stop(?s:.)*not scored again yet"):
+            report._scored_again(campaign, best, shown.append, stop)
+        return
+    assert report._scored_again(campaign, best, shown.append, stop) == 0.75
+    assert shown[1:] == ["not scored yet: it needs 0.5 CPU, and the time of a validation"]
