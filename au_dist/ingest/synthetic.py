@@ -1,6 +1,7 @@
 """From synthetic faces to a published set of shards."""
 
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -88,12 +89,23 @@ def _synth_in_parallel(
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Let processes that start meanwhile not hear Ctrl-C: the one that started them ends them, and says so."""
+    """Let processes that start meanwhile not hear Ctrl-C: the one that started them ends them, and says so.
+
+    It hears it itself when they have started: another thread may catch the signal, which this one then would answer in
+    the middle of a start.
+    """
+    heard: list[int] = []
+    mine = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if mine else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if mine:
+            signal.signal(signal.SIGINT, handler)
+            if heard:
+                signal.raise_signal(signal.SIGINT)
 
 
 def _synth_subject(spec: SynthSpec, statistics: Path | None, subject: int) -> list[Clip]:

@@ -1,6 +1,9 @@
 """Synthetic faces in several processes are those of one."""
 
 import os
+import signal
+import threading
+import time
 
 import pytest
 
@@ -32,3 +35,23 @@ def test_a_killed_process_is_told_and_nothing_is_published(spec: SynthSpec, tmp_
 def test_what_cannot_be_made_is_refused_before_any_process_starts(tmp_path):
     with pytest.raises(RecipeError):
         ingest.ingest_synthetic(SynthSpec(subjects=2, size=0), open_store(tmp_path), processes=2)
+
+
+def test_ctrl_c_in_the_middle_of_a_start_is_heard_after_it():
+    """Also where another thread, which does not block it, is the one that catches the signal."""
+    go, started = threading.Event(), []
+
+    def press() -> None:
+        go.wait(5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    other = threading.Thread(target=press)
+    other.start()
+    with pytest.raises(KeyboardInterrupt), ingest._deaf():
+        go.set()
+        other.join()
+        time.sleep(0.05)
+        started.append(True)
+    assert started
+    with ingest._deaf():
+        pass
