@@ -278,6 +278,18 @@ def row_of(campaign: Campaign, trials: list[TrialState], number: int | None) -> 
     raise TrainError("The campaign has no such trial", where=campaign.place.uri, found=number)
 
 
+def points(rows: Sequence[TrialRow], best: int) -> str:
+    """Return the values of the best trials as the lines of another campaign's file that has them tried first.
+
+    Args:
+        rows: Trials, best first.
+        best: How many, of those that have a result.
+    """
+    chosen = [row for row in rows if row.state in RESULTS and row.metric is not None][:best]
+    lines = (f"  - {json.dumps(row.values)}   # trial {row.number}: {row.metric:.4f}" for row in chosen)
+    return "\n".join(("first:", *lines))
+
+
 def winner(rows: Sequence[TrialRow]) -> TrialRow | None:
     """Return the best of the trials that came to their end or were stopped early; None without any."""
     return next((row for row in rows if row.state in RESULTS and row.metric is not None), None)

@@ -17,7 +17,7 @@ from au_dist.core.errors import RecipeError, StorageError
 from au_dist.core.seeds import rng
 from au_dist.runs.leases import acquire, check_lease
 from au_dist.storage.store import Store
-from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.campaign import Campaign, trial_name
 from au_dist.tuning.first import first_points
 from au_dist.tuning.space import distributions, values_of
 
@@ -29,6 +29,9 @@ STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "
 
 #: What a trial carries that the constraints did not allow, one that was lost, and every one that was under way.
 OUTSIDE, LOST, SECONDS = "outside", "lost", "seconds"
+
+#: What every trial carries beside its parameters: its run's address, and by path the values that several of these make.
+RUN = "run"
 
 #: What a study carries: how many trials it is to come to.
 PLANNED = "trials"
@@ -165,6 +168,7 @@ class Study(Record):
             trial = self._study.ask(self._distributions)
             assert trial.number == number
             if self._campaign.allows(self.trial(number).values):
+                self._describe(number)
                 self._publish()
                 return number
             self._storage.set_trial_user_attr(self._id(number), OUTSIDE, True)
@@ -174,6 +178,13 @@ class Study(Record):
             where=f"{self._campaign.place.uri}, constraints",
             found=f"{MOST_DRAWS} draws, none of which fulfils them",
         )
+
+    def _describe(self, number: int) -> None:
+        """Store what somebody who reads the journal alone, as `optuna-dashboard` does, would not see of a trial."""
+        trial = self._study.get_trials(deepcopy=False)[number]
+        unseen = {path: value for path, value in self._state(trial).values.items() if path not in trial.params}
+        for name, value in {RUN: self._campaign.place.at("runs", trial_name(number)).uri, **unseen}.items():
+            self._storage.set_trial_user_attr(self._id(number), name, value)
 
     def _sampler(self, seed: int, name: str) -> Any:
         samplers = self._optuna.samplers

@@ -29,6 +29,7 @@ WORDS = {
     "predict": "the prediction stopped; results of videos that were done are kept, the same command makes the others",
     "tune run": "the campaign stopped; its trials are kept as far as they came, the same command goes on with it",
     "tune status": f"the reading stopped; nothing was changed, {AGAIN}",
+    "tune points": f"the reading stopped; nothing was changed, {AGAIN}",
     "tune report": f"the writing stopped; the report that was there is kept, {AGAIN}",
     "tune confirm": "the training stopped; runs that ended are kept, the same command goes on with the others",
     "tune clean": "the removal stopped; what was removed is gone, the same command removes the rest",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from campaign_files import write_campaign
 
 from au_dist.cli.verbs import app
@@ -44,6 +45,35 @@ def test_a_campaign_is_read_back_from_its_place_alone(campaign: Campaign) -> Non
     Path(campaign.place.uri).rename(campaign.place.parent.at("other").uri)
     with pytest.raises(RecipeError, match=r"has been renamed(?s:.)*the folder `campaign`"):
         stored_campaign(campaign.place.parent.at("other").uri)
+
+
+def test_the_best_values_begin_another_campaign(
+    campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_study(campaign) as study:
+        number = study.ask()
+        study.report(number, 1, 0.875)
+        study.stop(number)
+        best = study.trial(number).values
+    app(["tune", "points", campaign.place.uri, "--best", "5"], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert [line.rpartition("#")[2] for line in text.splitlines()[1:]] == [" trial 3: 0.8750", " trial 0: 0.7500"]
+    (tmp_path / "next").mkdir()
+    other = load_campaign(write_campaign(tmp_path / "next", **yaml.safe_load(text)))
+    with open_study(other) as study:
+        first, second = (study.trial(study.ask()).values for _ in range(2))
+    assert first["aunce.temperature"] == 0.5  # the recipe itself, which trial 0 was
+    assert second["aunce.temperature"] == best["aunce.temperature"]
+    assert second["aunce.positive_weights"] == pytest.approx(best["aunce.positive_weights"])
+
+
+def test_there_are_no_best_values_before_a_result(tmp_path: Path) -> None:
+    found = load_campaign(write_campaign(tmp_path))
+    claim(found, "hash")
+    with open_study(found) as study:
+        study.ask()
+    with pytest.raises(TrainError, match="No trial has come to a result yet"):
+        app(["tune", "points", found.place.uri], standalone_mode=False)
 
 
 def test_the_status_is_what_the_study_holds(campaign: Campaign) -> None:

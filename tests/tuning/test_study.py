@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 from campaign_files import write_campaign
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from s3_fixture import S3Store
 
 from au_dist.core.errors import LeaseLostError, StorageError
@@ -43,6 +46,20 @@ def test_a_study_that_is_taken_up_draws_what_it_would_have_drawn(campaign: Campa
         first, second = drawn(study, 2)
         assert first == whole[0]  # the recipe itself
         assert second != whole[1]
+
+
+def test_a_reader_of_the_journal_alone_sees_run_and_shares(campaign: Campaign, tmp_path: Path) -> None:
+    with open_study(campaign) as study:
+        values = study.trial(study.ask()).values
+        study.spend(0, 90.0)
+        study.finish(0, 0.5)
+    journal = str(campaign.place.uri) + f"/{JOURNAL}"
+    (trial,) = optuna.load_study(study_name=campaign.name, storage=JournalStorage(JournalFileBackend(journal))).trials
+    assert trial.user_attrs == {
+        "run": f"{campaign.place.uri}/runs/trial-00000",
+        "aunce.positive_weights": values["aunce.positive_weights"],
+        "seconds": 90.0,
+    }
 
 
 def test_what_became_of_trials_is_kept(campaign: Campaign) -> None:
