@@ -11,7 +11,7 @@ from typing import Any
 
 from au_dist.compat.ray_tasks import apart
 from au_dist.core.errors import ResumeError, TrainError
-from au_dist.core.words import short
+from au_dist.core.words import short, span
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, trial_name
@@ -162,7 +162,10 @@ def line(event: Mapping[str, Any]) -> str:
         return f"there is room again, after {event['after_s']:.0f} s"
     if event["event"] == "start":
         numbers = [f"{path} {short(value)}" for path, value in event["values"].items()]
-    what = f"validation {event['validation']}" if event["event"] == "validation" else event["event"]
+    what = event["event"]
+    if what == "validation":
+        what = f"validation {event['validation']} of {event['of']}"
+        numbers += [f"about {span(event['left_s'])} left"] if event["left_s"] else []
     text = f"trial {event['trial']}  {what}  {', '.join(numbers)}".rstrip()
     return f"{text}  {event['error']}" if event.get("error") else text
 

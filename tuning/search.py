@@ -19,7 +19,7 @@ from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.retention import Retention
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.study import Study, TrialState
-from au_dist.tuning.trial import BEGUN, OUTCOME, ROOMLESS, RUNG
+from au_dist.tuning.trial import BEGUN, OUTCOME, ROOMLESS, RUNG, VALIDATIONS
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -201,10 +201,18 @@ class StudySearch(Searcher):
     def _validation(self, number: int, result: dict[str, Any]) -> None:
         if result["validation"] in self._study.trial(number).history:
             return
-        value = result[self._metric_name]
-        self._study.report(number, result["validation"], value)
+        value, done, planned = result[self._metric_name], result["validation"], result[VALIDATIONS]
+        self._study.report(number, done, value)
+        left_s = self._study.trial(number).seconds * (planned / done - 1)
         self._show(
-            {"trial": number, "event": "validation", "validation": result["validation"], self._metric_name: value}
+            {
+                "trial": number,
+                "event": "validation",
+                "validation": done,
+                "of": planned,
+                "left_s": left_s,
+                self._metric_name: value,
+            }
         )
 
 

@@ -25,6 +25,9 @@ from au_dist.tuning.presence import asker
 #: What a trial reports last.
 OUTCOME = "outcome"
 
+#: How many validations a trial will come to; with each of them.
+VALIDATIONS = "validations"
+
 #: What a trial reports when its workers have done their first step, and nothing else then.
 BEGUN = "begun"
 
@@ -86,9 +89,10 @@ class Training:
     def next(self) -> dict[str, Any]:
         """Return the next validation, once that the workers have begun, or at last what became of the run.
 
-        A validation has ``validation`` (from 1), ``step``, the metrics and ``rung``. The outcome is ``finished`` with
-        the run's best metric, ``failed`` (this recipe cannot be trained), ``no room``, ``interrupted`` (something
-        outside it went wrong, it can be taken up again) or ``lost`` (nobody knows why), the three with an ``error``.
+        A validation has ``validation`` (from 1) and how many there will be, ``step``, the metrics and ``rung``. The
+        outcome is ``finished`` with the run's best metric, ``failed`` (this recipe cannot be trained), ``no room``,
+        ``interrupted`` (something outside it went wrong, it can be taken up again) or ``lost`` (nobody knows why), the
+        four with an ``error``.
         """
         if self.past:
             return self._validation(self.past.pop(0))
@@ -127,8 +131,13 @@ class Training:
         return {BEGUN: True}
 
     def _validation(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        number = math.ceil(metrics["step"] / self.plan.every)
-        return {**metrics, "validation": number, **({RUNG: number} if metrics["step"] < self.plan.steps else {})}
+        number, all_of_them = (math.ceil(step / self.plan.every) for step in (metrics["step"], self.plan.steps))
+        return {
+            **metrics,
+            "validation": number,
+            VALIDATIONS: all_of_them,
+            **({RUNG: number} if metrics["step"] < self.plan.steps else {}),
+        }
 
     def _answer(self, verdict: bool) -> None:
         if self.asked:

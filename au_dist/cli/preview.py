@@ -1,9 +1,9 @@
 """What `au-dist plan` prints."""
 
-import datetime
 from typing import TYPE_CHECKING
 
 from au_dist.cli.terminal import say, table
+from au_dist.core.words import span
 
 if TYPE_CHECKING:
     from au_dist.runs.preview import Estimate, Measured, Preview
@@ -63,8 +63,3 @@ def machine_hours(estimate: "Estimate | Forecast") -> str:
     if estimate.gpu_hours:
         return f"{estimate.gpu_hours:.2f} GPU-hours"
     return f"{estimate.cpu_hours:.2f} CPU-hours"
-
-
-def span(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds."""
-    return str(datetime.timedelta(seconds=round(seconds)))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from au_dist.cli.options import Address, Overrides, ray
-from au_dist.cli.preview import machine_hours, span
+from au_dist.cli.preview import machine_hours
 from au_dist.cli.terminal import asked_to_stop, note, say, table
 from au_dist.core.errors import RecipeError, TrainError
+from au_dist.core.words import span
 
 if TYPE_CHECKING:
     from au_dist.tuning.campaign import Campaign

@@ -1,6 +1,7 @@
-"""Names and values, shortened for a person."""
+"""Names, values and times, short for a person."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 
@@ -15,3 +16,8 @@ def short(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(f"{part:.2f}" if isinstance(part, float) else str(part) for part in value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def span(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds."""
+    return str(timedelta(seconds=round(seconds)))

@@ -81,7 +81,8 @@ def test_a_campaign_that_has_used_its_budget_draws_no_more(tmp_path: Path) -> No
             clock[0] += 5.0  # while its workers are waited for nothing counts
             search.on_trial_result(str(turn), {BEGUN: True})
             clock[0] += 3.0
-            search.on_trial_result(str(turn), {"validation": 1, "rung": 1, "step": 1, "val_auc": value})
+            told = {"validation": 1, "validations": 1, "rung": 1, "step": 1, "val_auc": value}
+            search.on_trial_result(str(turn), told)
             assert study.trial(turn).seconds == 3.0
             clock[0] += 4.0
             search.on_trial_complete(str(turn), {"outcome": "finished", "val_auc": value})

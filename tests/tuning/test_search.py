@@ -11,6 +11,7 @@ from campaign_files import write_campaign
 from au_dist.core.errors import LeaseLostError, RecipeError
 from au_dist.tuning.campaign import Campaign, EarlyStopping, load_campaign
 from au_dist.tuning.presence import Presence, Standing
+from au_dist.tuning.report import line
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.search import MOST_ROOMLESS, Halving, StudySearch
 from au_dist.tuning.study import TrialState, open_study
@@ -45,7 +46,29 @@ class Given(Room):
 
 
 def validation(number: int, value: float) -> dict[str, Any]:
-    return {"validation": number, "rung": number, "step": number, "val_auc": value}
+    return {"validation": number, "validations": 4, "rung": number, "step": number, "val_auc": value}
+
+
+def test_a_validation_says_how_far_its_trial_is(tmp_path: Path) -> None:
+    """By the time since its workers' first step, over all commands; not by that of starting them."""
+    campaign, now = load_campaign(write_campaign(tmp_path, trials=1)), [0.0]
+    shown: list[str] = []
+    for first in (1, 3):
+        with open_study(campaign) as study:
+            search = StudySearch(campaign, study, lambda event: shown.append(line(event)), clock=lambda: now[0])
+            search.suggest("a")
+            now[0] += 100
+            search.on_trial_result("a", {"begun": True})
+            for number in (first, first + 1):
+                now[0] += 30
+                search.on_trial_result("a", validation(number, 0.5))
+            search.on_trial_complete("a", error=True)
+    assert [text for text in shown if "validation" in text] == [
+        "trial 0  validation 1 of 4  val_auc 0.5000, about 0:01:30 left",
+        "trial 0  validation 2 of 4  val_auc 0.5000, about 0:01:00 left",
+        "trial 0  validation 3 of 4  val_auc 0.5000, about 0:00:30 left",
+        "trial 0  validation 4 of 4  val_auc 0.5000",
+    ]
 
 
 def test_each_outcome_finds_its_way_into_the_study(tmp_path: Path) -> None:
