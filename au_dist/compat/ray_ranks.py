@@ -4,6 +4,7 @@ Ray Train's controller and the driver hold the configuration of the group. With 
 torch, which takes seconds and half a gigabyte, and does nothing there.
 """
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ import ray
 from ray.exceptions import GetTimeoutError
 from ray.train.backend import Backend, BackendConfig
 
+#: The module of Ray that has workers join; it loads torch.
+TORCH = "ray.train.torch.config"
+
 #: Seconds that workers may take to part; those who wait for one that is gone will never part politely.
 PART_S = 5.0
 
 
 def load() -> None:
     """Load what joining needs; called in each worker, for from the choice of a port on nobody may be slow."""
+    importlib.import_module(TORCH)
 
 
 def join(backend: str, address: str, port: int, rank: int, size: int) -> None:
