@@ -23,12 +23,11 @@ import torch
 import yaml
 
 from au_dist.ingest.synthetic import ingest_synthetic
-from au_dist.recipes.files import load_recipe
 from au_dist.storage.store import Store, open_store
 from au_dist.synthetic.clips import SynthSpec
 from au_dist.train import checkpoint
-from au_dist.tuning.campaign import load_campaign
-from au_dist.tuning.study import open_study
+from au_dist.tuning.campaign import load_campaign, trial_name
+from au_dist.tuning.study import trials_of
 
 TEMPERATURE = "aunce.temperature"
 
@@ -77,7 +76,7 @@ def loop(place: Path, recipe: dict[str, Any], temperatures: list[float]) -> Way:
         own = {"name": f"loop-{number}", "runs": str(place / "loop"), "aunce": {"temperature": temperature}}
         file.write_text(yaml.safe_dump({**recipe, **own}))
         wall_s += command("train", str(file))
-        runs[temperature] = open_store(load_recipe(file).runs).at(f"loop-{number}")
+        runs[temperature] = open_store(place / "loop").at(f"loop-{number}")
     return Way("a loop of `au-dist train`", wall_s, None, 1, runs)
 
 
@@ -96,10 +95,9 @@ def campaign(place: Path, recipe: dict[str, Any], temperatures: list[float], at_
     file.write_text(yaml.safe_dump(raw))
     wall_s = command("tune", "run", str(file))
     found = load_campaign(file)
-    with open_study(found) as study:
-        trials = study.trials()
+    trials = trials_of(found)
     runs = {
-        temperature: found.place.at("runs", f"trial-{trial.number:05d}")
+        temperature: found.place.at("runs", trial_name(trial.number))
         for trial in trials
         for temperature in temperatures
         if abs(trial.values[TEMPERATURE] - temperature) < 1e-9

@@ -271,31 +271,38 @@ def row_of(campaign: Campaign, trials: list[TrialState], number: int | None) -> 
     Raises:
         TrainError: There is no such trial, or none that has come to its end, or was stopped early, with a value.
     """
-    rows = table(campaign, trials)
     if number is None:
-        if row := winner(rows):
-            return row
-        raise TrainError("No trial has come to a result yet", where=campaign.place.uri)
-    if row := next((row for row in rows if row.number == number), None):
+        return results(campaign, trials)[0]
+    if row := next((row for row in table(campaign, trials) if row.number == number), None):
         return row
     raise TrainError("The campaign has no such trial", where=campaign.place.uri, found=number)
 
 
-def points(rows: Sequence[TrialRow], best: int) -> str:
-    """Return the values of the best trials as the lines of another campaign's file that has them tried first.
+def results(campaign: Campaign, trials: list[TrialState]) -> list[TrialRow]:
+    """Return the trials that came to their end or were stopped early, with a value, best first.
 
-    Args:
-        rows: Trials, best first.
-        best: How many, of those that have a result.
+    Raises:
+        TrainError: There are none.
     """
-    chosen = [row for row in rows if row.state in RESULTS and row.metric is not None][:best]
-    lines = (f"  - {json.dumps(row.values)}   # trial {row.number}: {row.metric:.4f}" for row in chosen)
+    rows = [row for row in table(campaign, trials) if _has_result(row)]
+    if not rows:
+        raise TrainError("No trial has come to a result yet", where=campaign.place.uri)
+    return rows
+
+
+def _has_result(row: TrialRow) -> bool:
+    return row.state in RESULTS and row.metric is not None
+
+
+def points(rows: Sequence[TrialRow]) -> str:
+    """Return the values of trials with results as the lines of another campaign's file that has them tried first."""
+    lines = (f"  - {json.dumps(row.values)}   # trial {row.number}: {row.metric:.4f}" for row in rows)
     return "\n".join(("first:", *lines))
 
 
 def winner(rows: Sequence[TrialRow]) -> TrialRow | None:
     """Return the best of the trials that came to their end or were stopped early; None without any."""
-    return next((row for row in rows if row.state in RESULTS and row.metric is not None), None)
+    return next((row for row in rows if _has_result(row)), None)
 
 
 def concluded(campaign: Campaign, trials: list[TrialState]) -> Best | None:

@@ -9,7 +9,7 @@ import typer
 from au_dist.cli.options import Address, Overrides, ray
 from au_dist.cli.preview import machine_hours
 from au_dist.cli.terminal import asked_to_stop, note, say, table
-from au_dist.core.errors import RecipeError, TrainError
+from au_dist.core.errors import RecipeError
 from au_dist.core.words import span
 
 if TYPE_CHECKING:
@@ -61,15 +61,11 @@ def tune_points(
     campaign: Which, best: Annotated[int, typer.Option("--best", min=1, help="Of how many trials.")] = 3
 ) -> None:
     """Print the values of the best trials as `first` of another campaign's file, which then tries them first."""
-    from au_dist.tuning.report import points, winner
-    from au_dist.tuning.report import table as rows_of
+    from au_dist.tuning.report import points, results
     from au_dist.tuning.study import trials_of
 
     found = _of(campaign)
-    rows = rows_of(found, trials_of(found))
-    if winner(rows) is None:
-        raise TrainError("No trial has come to a result yet", where=found.place.uri)
-    say(points(rows, best))
+    say(points(results(found, trials_of(found))[:best]))
 
 
 @tune_app.command("stop")

@@ -61,8 +61,8 @@ class RankBackend(Backend):
         size = len(worker_group)
         worker_group.execute(load)
         address, port = worker_group.execute_single(0, get_address_and_port)
-        ranks = [(backend_config.backend, address, port, rank, size) for rank in range(size)]
-        ray.get([worker_group.execute_single_async(rank[3], join, *rank) for rank in ranks])
+        meeting = (backend_config.backend, address, port)
+        ray.get([worker_group.execute_single_async(rank, join, *meeting, rank, size) for rank in range(size)])
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
         """Called in Ray Train's controller before the workers end."""
