@@ -581,8 +581,8 @@ MUTANTS = (
     Mutant(
         "a-rank-leaves-by-itself",
         "au_dist/train/loop.py",
-        "tally.stored, tally.leaving = int(stored), leaving > 0",
-        "tally.stored, tally.leaving = int(stored), self.host.leaving()",
+        "tally.leaving = Leaving.AT_ONCE if at_once else Leaving.STORED if leaving else Leaving.NO",
+        "tally.leaving = self.host.leaving()",
         ("tests/train/test_ranks.py",),
     ),
     Mutant(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from au_dist.tuning.campaign import Budget
+from au_dist.tuning.sections import Budget
 from au_dist.tuning.study import TrialState
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from au_dist.config.files import override, parse, read_yaml
 from au_dist.config.paths import differences, get, put
@@ -31,6 +31,7 @@ from au_dist.storage.store import Store, open_store
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.constraints import holds, paths_of
 from au_dist.tuning.first import first_points
+from au_dist.tuning.sections import Budget, EarlyStopping, Keep
 from au_dist.tuning.space import Dimension, check_path, check_space, combinations, parse_space
 
 CAMPAIGN = "campaign.yaml"
@@ -38,8 +39,11 @@ CAMPAIGN = "campaign.yaml"
 #: Its presence asks whoever runs the campaign to stop.
 STOP = "stop"
 
+#: Ray's own records of it.
+RECORDS = "tune"
+
 #: What a campaign whose trials all failed has written.
-WRITTEN = (CAMPAIGN, "study.journal", LEASE, "tune", "runs", ".lock", STOP, "report.html")
+WRITTEN = (CAMPAIGN, "study.journal", LEASE, RECORDS, "runs", ".lock", STOP, "report.html")
 
 #: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
 SHARDS = "# shards "
@@ -53,53 +57,6 @@ MANY = 1 << 40
 
 #: Of so many combinations at least one must fulfil the constraints; others are drawn again.
 LEAST_ALLOWED = 100
-
-
-class EarlyStopping(Section):
-    """Asynchronous successive halving: at validation grace, grace x reduction, ... only the best go on.
-
-    Attributes:
-        grace: Validations that every trial gets.
-        reduction: Of so many trials that reach a rung, about one goes on.
-    """
-
-    grace: int = Field(1, ge=1)
-    reduction: int = Field(3, ge=2)
-
-
-class Budget(Section):
-    """When no other trial begins although some are left; those under way come to their end.
-
-    Attributes:
-        hours: Since the first trial was drawn.
-        gpu_hours: GPU-hours of all trials together: the time of each x its GPUs; without GPUs nothing counts.
-        patience: Trials that have ended since the last one which was better than all before it by more than `gain`.
-        gain: What of the metric is no more than noise; for `patience`.
-    """
-
-    hours: float | None = Field(None, gt=0)
-    gpu_hours: float | None = Field(None, gt=0)
-    patience: int | None = Field(None, ge=1)
-    gain: float = Field(0.0, ge=0)
-
-
-class Keep(Section):
-    """What ended trials keep in storage, the better ones more; all of them keep their record.
-
-    Attributes:
-        resumable: So many of the best keep whole checkpoints, from which a run can go on; all when None.
-        weights: So many after these keep weights, for `evaluate`, `predict` and `pull`; all when None. Others keep no
-            checkpoint.
-    """
-
-    resumable: int | None = Field(None, ge=1)
-    weights: int | None = Field(None, ge=0)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Keep":
-        if self.weights is not None and self.resumable is None:
-            raise ValueError("keep.weights counts the trials after the resumable ones: give keep.resumable, too")
-        return self
 
 
 class Campaign(Section):

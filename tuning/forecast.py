@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from au_dist.runs.preview import Preview, preview
 from au_dist.train.plan import worker_counts
-from au_dist.tuning.campaign import Campaign, EarlyStopping
+from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.fit import Nodes, trials_at_once
+from au_dist.tuning.sections import EarlyStopping
 from au_dist.tuning.status import status
 
 #: Steps that are measured, after the first ones.

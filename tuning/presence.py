@@ -16,6 +16,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from au_dist.core.errors import StorageError
+from au_dist.train.events import Leaving
 
 #: Seconds between two questions of a trial; seconds that an answer may take.
 EVERY_S, ANSWER_S = 0.5, 5.0
@@ -46,13 +47,18 @@ class Standing:
 @ray.remote(num_cpus=0)
 class _Voice:
     def __init__(self) -> None:
-        self.asked, self.now = False, Standing()
+        self.asked, self.dropped, self.now = False, set[int](), Standing()
 
     def ask(self) -> None:
         self.asked = True
 
-    def is_asked(self) -> bool:
-        return self.asked
+    def drop(self, number: int) -> None:
+        self.dropped.add(number)
+
+    def leaving(self, number: int) -> Leaving:
+        if number in self.dropped:
+            return Leaving.AT_ONCE
+        return Leaving.STORED if self.asked else Leaving.NO
 
     def tell(self, now: Standing) -> None:
         self.now = now
@@ -65,7 +71,7 @@ class Presence:
     """The driver's end.
 
     Args:
-        name: The actor's name, which trials ask for (`asker`).
+        name: The actor's name, by which trials ask it (`asker`).
         actor: The actor.
     """
 
@@ -77,6 +83,10 @@ class Presence:
         if now != self._told:
             self._told = now
             self._actor.tell.remote(now)
+
+    def drop(self, number: int) -> None:
+        """Have a trial stop at once."""
+        self._actor.drop.remote(number)
 
     def claim(self, now: Standing) -> bool:
         """Say that a trial is about to begin; return whether nobody says so with a better right at the same time."""
@@ -139,19 +149,24 @@ def present(stop: threading.Event, asked: Callable[[], bool] = lambda: False) ->
             ray.kill(actor)
 
 
-def asker(name: str | None) -> Callable[[], bool]:
-    """Return a function that says whether the campaign was asked to stop; never, without a name or an answer."""
+def asker(name: str | None, number: int) -> Callable[[], Leaving]:
+    """Return a function that says whether a trial is to stop; never, without a name or an answer.
+
+    Args:
+        name: Of a presence.
+        number: The trial's.
+    """
     if name is None:
-        return lambda: False
+        return lambda: Leaving.NO
     try:
         actor: Any = ray.get_actor(name)
     except ValueError:
-        return lambda: False
+        return lambda: Leaving.NO
 
-    def asked() -> bool:
+    def leaving() -> Leaving:
         try:
-            return bool(ray.get(actor.is_asked.remote(), timeout=ANSWER_S))
+            return Leaving(ray.get(actor.leaving.remote(number), timeout=ANSWER_S))
         except (ray.exceptions.RayError, TimeoutError):
-            return False
+            return Leaving.NO
 
-    return asked
+    return leaving

@@ -59,29 +59,30 @@ class Room:
 
     def __init__(self, recipe: Recipe, sight: Sight, clock: Callable[[], float] = time.monotonic) -> None:
         self._recipe, self._sight, self._clock = recipe, sight, clock
-        self._looked, self._asked = -float("inf"), (-1, -1)
+        self._looked, self._asked = -float("inf"), (-1, -1, -1)
         self._wait: Wait | None = None
 
-    def wait(self, running: int, starting: int) -> Wait | None:
+    def wait(self, running: int, starting: int, idle: int = 0) -> Wait | None:
         """Return why no other trial may begin; None where one may.
 
         Args:
             running: Trials under way.
             starting: Those among them whose workers have not begun.
+            idle: Groups of workers that wait for a trial.
         """
-        if self._asked != (running, starting) or self._clock() - self._looked >= LOOK_S:
-            self._wait = self._look(running, starting)
-            self._asked, self._looked = (running, starting), self._clock()
+        if self._asked != (running, starting, idle) or self._clock() - self._looked >= LOOK_S:
+            self._wait = self._look(running, starting, idle)
+            self._asked, self._looked = (running, starting, idle), self._clock()
         return self._wait
 
-    def _look(self, running: int, starting: int) -> Wait | None:
+    def _look(self, running: int, starting: int, idle: int) -> Wait | None:
         try:
             if trials_at_once(self._recipe, self._sight.total(), running + 1) <= running:
                 return Wait("this campaign's own trials fill the cluster", own=True)
         except ClusterError as error:  # a node has gone
             return Wait(str(error))
         free, others = self._sight.free(), self._sight.others()
-        if not fits(self._recipe, free, starting + sum(other.starting for other in others) + 1):
+        if not idle and not fits(self._recipe, free, starting + sum(other.starting for other in others) + 1):
             # Of those that start it is not known whether their share is still among what is free.
             words = f"{self._needs()}; {_there(free, self._sight.total())}{self._held()}"
             return Wait(words, own=starting > 0)

@@ -13,7 +13,16 @@ from au_dist.core.errors import AuDistError, LeaseLostError, RecipeError, Resume
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
-from au_dist.tuning.campaign import STOP, Campaign, check_combinations, claim, load_campaign, trial_name, withdraw
+from au_dist.tuning.campaign import (
+    RECORDS,
+    STOP,
+    Campaign,
+    check_combinations,
+    claim,
+    load_campaign,
+    trial_name,
+    withdraw,
+)
 from au_dist.tuning.first import why_no_base
 from au_dist.tuning.fit import Nodes, trials_at_once
 from au_dist.tuning.report import CampaignResult, conclude, line
@@ -197,12 +206,12 @@ def _run_trials(campaign: Campaign, study: Study, search: "StudySearch") -> None
             # A trial that found no room is given to Tune again, as another one.
             num_samples=search.left * MOST_ROOMLESS,
             max_concurrent_trials=campaign.concurrent,
-            reuse_actors=False,
+            reuse_actors=True,  # with their workers: `au_dist.runs.crew`
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
-            name="tune",
+            name=RECORDS,
             storage_path=path,
             storage_filesystem=filesystem,
             # The run's own checkpoints are all there is to keep of a trial.

@@ -14,17 +14,21 @@ from ray.tune.search import Searcher
 from au_dist.core.errors import RecipeError
 from au_dist.train.plan import worker_counts
 from au_dist.tuning.budget import spent
-from au_dist.tuning.campaign import Budget, Campaign, EarlyStopping
+from au_dist.tuning.campaign import RECORDS, Campaign
 from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.retention import Retention
 from au_dist.tuning.room import Room, Wait
+from au_dist.tuning.sections import Budget, EarlyStopping
 from au_dist.tuning.study import Study, TrialState
-from au_dist.tuning.trial import BEGUN, OUTCOME, ROOMLESS, RUNG, VALIDATIONS
+from au_dist.tuning.trial import BEGUN, IDLE, IDLE_S, OUTCOME, ROOMLESS, RUNG, VALIDATIONS
 
 Show = Callable[[dict[str, Any]], None]
 
 #: Seconds of waiting between two words of it, and before the first.
 SAY_S, PATIENT_S = 60.0, 5.0
+
+#: Seconds before idle workers go, in which nothing is given to them any more.
+GOING_S = 5.0
 
 #: How often a trial may find no room although there seemed to be: then it is left for the next command.
 MOST_ROOMLESS = 3
@@ -70,6 +74,7 @@ class StudySearch(Searcher):
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
         self._starting: set[str] = set()
+        self._idle: list[float] = []
         self._since: dict[str, float] = {}
         self._roomless: Counter[int] = Counter()
         self._stop, self._room, self._presence, self._clock = stop or threading.Event(), room, presence, clock
@@ -106,10 +111,17 @@ class StudySearch(Searcher):
                 self._show({"trial": number, "event": "failed", "error": str(error)})
                 continue
             self._numbers[trial_id] = number
-            self._starting.add(trial_id)
+            if self._idle:
+                self._idle.pop(0)
+            else:
+                self._starting.add(trial_id)
             self._show({"trial": number, "event": "start", "values": values})
-            leaving = self._presence.name if self._presence else None
-            return {"number": number, "recipe": recipe.model_dump(mode="json"), "leaving": leaving}
+            return {
+                "number": number,
+                "recipe": recipe.model_dump(mode="json"),
+                "leaving": self._presence.name if self._presence else None,
+                "home": self._campaign.place.at(RECORDS).uri,
+            }
         self._tell(waiting=False)
         if self._numbers and not self._stop.is_set():
             return None  # one of those under way may come back for want of room
@@ -139,7 +151,9 @@ class StudySearch(Searcher):
 
     def _has_room(self) -> bool:
         """Return whether another trial may begin; a wait is told to other campaigns, and said if it is long."""
-        wait = self._room.wait(len(self._numbers), len(self._starting)) if self._room else None
+        now = self._clock()
+        self._idle = [since for since in self._idle if now - since < IDLE_S - GOING_S]
+        wait = self._room.wait(len(self._numbers), len(self._starting), len(self._idle)) if self._room else None
         self._tell(waiting=wait is not None and not wait.own)
         if wait is None or wait.own:
             if self._waits_since is not None and self._said >= self._waits_since:
@@ -176,6 +190,8 @@ class StudySearch(Searcher):
         self._since.pop(trial_id, None)
         number, result = self._numbers.pop(trial_id), result or {}
         self._starting.discard(trial_id)
+        if result.get(IDLE):
+            self._idle.append(self._clock())
         event = result.get(OUTCOME, "lost" if error or "validation" not in result else "stopped early")
         if event == ROOMLESS:
             self._roomless[number] += 1
@@ -189,6 +205,9 @@ class StudySearch(Searcher):
         elif event == "stopped early":
             self._validation(number, result)
             self._study.stop(number)
+            self._idle.append(self._clock())  # its workers are let go of the run
+            if self._presence:
+                self._presence.drop(number)
         else:  # interrupted, waiting or lost
             words = result.get("error", "The process of the trial was lost.")
             self._study.interrupt(number, words, lost=event == "lost")

@@ -5,22 +5,22 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from queue import Empty, Queue
 from typing import Any
 
 from ray import tune
-from ray.train import UserCallback
-from ray.util.queue import Empty, Queue
 
 from au_dist.core.errors import AuDistError, ClusterError, LeaseLostError, RunStoppedError, StorageError
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
+from au_dist.runs.crew import Crew
 from au_dist.runs.session import ENVIRONMENT
 from au_dist.runs.train import train
-from au_dist.storage.store import Store
-from au_dist.train.events import StepDone
+from au_dist.storage.store import Store, open_store
+from au_dist.train.events import Event, Leaving, StepDone, Stored, Validated, numbers
 from au_dist.train.plan import worker_counts
 from au_dist.train.record import METRICS
-from au_dist.tuning.presence import asker
+from au_dist.tuning.presence import EVERY_S, asker
 
 #: What a trial reports last.
 OUTCOME = "outcome"
@@ -34,56 +34,45 @@ BEGUN = "begun"
 #: The outcome of a trial whose workers were not placed: it is to be tried again when there is room.
 ROOMLESS = "no room"
 
+#: Whether workers wait for another trial; with the outcome.
+IDLE = "idle"
+
+#: Seconds that they wait.
+IDLE_S = 20.0
+
 #: When a scheduler may judge; absent at the last validation, because stopping a finished trial saves nothing.
 RUNG = "rung"
 
 #: Why a trial has no workers that was drawn, or taken up again, when its campaign was asked to stop.
 NOT_BEGUN = "The campaign was asked to stop before this trial's workers were started."
 
+#: Seconds between looks whether a run that gives no validation has ended.
+TAKE_S = 0.2
+
 #: Seconds that a run which is stopped early may take to let go of its workers.
 STOP_TIMEOUT_S = 60.0
 
 
-class StoppedEarly(Exception):  # noqa: N818 - nothing went wrong
-    """Ends a run at a validation; raised in Ray Train's controller, which then shuts the workers down."""
-
-
-class Ask(UserCallback):
-    """Sends each validation to the trial and waits to be told whether the run goes on.
-
-    Ray's own `TuneReportCallback` does not do here. Its queue is read by Tune's thread while the trial's thread reports
-    too, and with a slow driver the two wait for each other for good. And a trial that is stopped early is then killed,
-    which leaves its workers' CPUs reserved wherever Ray Train's clean-up finds more than one Ray on the machine.
-    """
-
-    def __init__(self, mailbox: Queue, verdicts: Queue) -> None:
-        self.mailbox, self.verdicts = mailbox, verdicts
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        """Called in Ray Train's controller when all workers have reported; their metrics are equal."""
-        self.mailbox.put(metrics[0])
-        if not self.verdicts.get():
-            raise StoppedEarly
-
-
 class Training:
-    """A run in a thread of its own, which waits at each validation until it is asked for the next.
+    """A run in a thread of its own, whose validations are taken one by one.
 
     Args:
         recipe: The run; where it was begun before, its validations of then come first.
-        asked_to_stop: Says whether it is to store a checkpoint and stop.
+        crew: The workers; otherwise some that are there for this run alone.
+        leaving: Says whether the run is to stop.
     """
 
-    def __init__(self, recipe: Recipe, asked_to_stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, recipe: Recipe, crew: Crew | None = None, leaving: Callable[[], Leaving] = lambda: Leaving.NO
+    ) -> None:
         context = make_context(recipe)
         self.recipe, self.plan = recipe, context.plan(worker_counts(recipe)[-1])
         self.past = past_validations(context.run, context.resume_step()[0])
-        self.mailbox, self.verdicts = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+        self.crew, self.leaving = crew or Crew(), leaving
         self.outcome: dict[str, Any] = {}
-        self.asked = False
+        self.validated, self.ready = dict[int, dict[str, Any]](), Queue[dict[str, Any]]()
         self.begun, self.begun_told = threading.Event(), False
-        self.ready: dict[str, Any] | None = None
-        self.leaving, self.asked_to_stop = threading.Event(), asked_to_stop
+        self.stop_asked, self.drop_asked = threading.Event(), threading.Event()
         self.thread: threading.Thread | None = None
 
     def next(self) -> dict[str, Any]:
@@ -92,43 +81,44 @@ class Training:
         A validation has ``validation`` (from 1) and how many there will be, ``step``, the metrics and ``rung``. The
         outcome is ``finished`` with the run's best metric, ``failed`` (this recipe cannot be trained), ``no room``,
         ``interrupted`` (something outside it went wrong, it can be taken up again) or ``lost`` (nobody knows why), the
-        four with an ``error``.
+        four with an ``error``; with it comes whether workers wait for another run.
         """
         if self.past:
             return self._validation(self.past.pop(0))
-        if self.ready:
-            ready, self.ready = self.ready, None
-            return ready
         if self.thread is None:
-            if self.asked_to_stop():
+            if self.leaving():
                 return {OUTCOME: "interrupted", "error": NOT_BEGUN}
             self.thread = threading.Thread(target=self._run, name=self.recipe.name, daemon=True)
             self.thread.start()
-        self._answer(True)
-        while self.thread.is_alive():
-            if self.asked_to_stop():
-                self.leaving.set()
+            threading.Thread(target=self._listen, name="leaving", daemon=True).start()
+        while True:
+            ended = not self.thread.is_alive()
             if self.begun.is_set() and not self.begun_told:
-                return self._tell_begun()
+                self.begun_told = True
+                return {BEGUN: True}
             try:
-                metrics = self.mailbox.get(timeout=0.5)
+                return self._validation(self.ready.get(timeout=0 if ended else TAKE_S))
             except Empty:
-                continue
-            self.asked = True
-            self.begun.set()
-            self.ready = self._validation(metrics)
-            return self.next() if self.begun_told else self._tell_begun()
-        return self.outcome
+                if ended:
+                    return self.outcome
 
-    def stop(self) -> None:
-        """End the run at the validation that it waits at, and wait until its workers are gone."""
-        self._answer(False)
+    def stop(self) -> bool:
+        """End the run at once, if it goes on, and return whether it has ended."""
+        self.drop_asked.set()
         if self.thread is not None:
             self.thread.join(STOP_TIMEOUT_S)
+        return self.thread is None or not self.thread.is_alive()
 
-    def _tell_begun(self) -> dict[str, Any]:
-        self.begun_told = True
-        return {BEGUN: True}
+    def _listen(self) -> None:
+        """Pass on that the run is to stop, also while nobody takes its validations."""
+        assert self.thread is not None
+        while self.thread.is_alive():
+            leaving = self.leaving()
+            if leaving:
+                self.stop_asked.set()
+            if leaving is Leaving.AT_ONCE:
+                self.drop_asked.set()
+            self.thread.join(EVERY_S)
 
     def _validation(self, metrics: dict[str, Any]) -> dict[str, Any]:
         number, all_of_them = (math.ceil(step / self.plan.every) for step in (metrics["step"], self.plan.steps))
@@ -139,19 +129,20 @@ class Training:
             **({RUNG: number} if metrics["step"] < self.plan.steps else {}),
         }
 
-    def _answer(self, verdict: bool) -> None:
-        if self.asked:
-            self.asked = False
-            self.verdicts.put(verdict)
-
-    def _see(self, event: Any) -> None:
-        if isinstance(event, StepDone):
-            self.begun.set()
+    def _see(self, event: Event) -> None:
+        """Take a validation when its checkpoint is stored."""
+        match event:
+            case StepDone():
+                self.begun.set()
+            case Validated():
+                self.validated[event.step] = {**numbers(event.metrics), "step": event.step}
+            case Stored() if event.step in self.validated:
+                self.ready.put(self.validated.pop(event.step))
 
     def _run(self) -> None:
         """Train; the thread's last word is the outcome."""
         try:
-            result = train(self.recipe, self._see, (Ask(self.mailbox, self.verdicts),), self.leaving)
+            result = train(self.recipe, self._see, self.stop_asked, self.drop_asked, self.crew)
         except Exception as error:  # noqa: BLE001
             self.outcome = outcome_of(error)
         else:
@@ -182,25 +173,39 @@ def past_validations(run: Store, step: int) -> list[dict[str, Any]]:
 
 
 class Trial(tune.Trainable):
-    """What Ray Tune calls, in a process of its own."""
+    """What Ray Tune calls, in a process of its own, which has one trial after another."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start the run of a trial's configuration; where it cannot be, the first step says why."""
+        """Prepare the run of a trial's configuration; where it cannot be, the first step says why."""
+        self.crew: Crew | None = None
         self.training: Training | None = None
+        self._prepare(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Prepare the run of another trial, for the workers of the one before."""
+        if self.training is not None and not self.training.stop():
+            self.crew = None  # it does not hear; whatever is left of it goes with this process
+        self._prepare(new_config)
+        return True
+
+    def _prepare(self, config: dict[str, Any]) -> None:
+        self.training = None
         try:
             recipe = Recipe.model_validate(config["recipe"])
             os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-            os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.workers.start_timeout_s)
-            self.training = Training(recipe, asker(config.get("leaving")))
+            self.crew = self.crew or Crew(IDLE_S, open_store(config["home"]) if "home" in config else None)
+            self.training = Training(recipe, self.crew, asker(config.get("leaving"), config["number"]))
         except Exception as error:  # noqa: BLE001
             self.refused = outcome_of(error)
 
     def step(self) -> dict[str, Any]:
         """Return the next validation or the outcome."""
         message = self.refused if self.training is None else self.training.next()
-        return {**message, "done": OUTCOME in message}
+        if OUTCOME not in message:
+            return {**message, "done": False}
+        return {**message, "done": True, IDLE: self.crew is not None and self.crew.is_idle}
 
     def cleanup(self) -> None:
-        """End the run if it is under way: early stopping."""
-        if self.training is not None:
-            self.training.stop()
+        """End the run if it is under way, and let its workers go."""
+        if (self.training is None or self.training.stop()) and self.crew is not None:
+            self.crew.close()

@@ -11,8 +11,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from au_dist.compat.ray import draining
+from au_dist.runs.desk import Desk
 from au_dist.runs.heartbeat import Place, late
-from au_dist.train.events import Event, NodesDraining, Waiting
+from au_dist.train.events import Event, Leaving, NodesDraining, Waiting
 
 #: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
 BEAT_S, LATE_S = 2.0, 20.0
@@ -20,23 +21,29 @@ BEAT_S, LATE_S = 2.0, 20.0
 Show = Callable[[Event], None]
 
 
-class RunCoordinator:
-    """Events on their way to the driver, where the workers are, and whether they are to stop.
+class RunCoordinator(Desk):
+    """Events on their way to the driver, where the workers are, what they train, and whether they are to stop.
 
     Used as an actor, see `start_coordinator`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, idle_s: float = 0.0) -> None:
+        super().__init__(idle_s)
         self.events: list[Event] = []
-        self.leaving, self.moving = False, False
+        self.leaving, self.moving = Leaving.NO, False
         self.places: dict[int, Place] = {}
         self.homes: dict[int, str] = {}
         self.over: set[int] = set()
 
-    def add(self, event: Event) -> bool:
+    def give(self, job: Any) -> int | None:
+        """As a desk; nobody has asked this run to stop."""
+        self.leaving = Leaving.NO
+        return super().give(job)
+
+    def add(self, event: Event) -> Leaving:
         """Add an event; return whether the workers are to stop."""
         self.events.append(event)
-        return self.leaving or self.moving
+        return max(self.leaving, Leaving.STORED if self.moving else Leaving.NO)
 
     def pop_events(self) -> list[Event]:
         """Return the events that were added since the last time."""
@@ -44,7 +51,8 @@ class RunCoordinator:
         return events
 
     def begin(self) -> None:
-        """Forget the workers of before: others begin."""
+        """Forget the workers of before: others begin, or these begin another run."""
+        self.start()
         self.moving = False
         self.places.clear()
         self.homes.clear()
@@ -72,7 +80,11 @@ class RunCoordinator:
 
     def leave(self) -> None:
         """Ask the workers to store a checkpoint and stop."""
-        self.leaving = True
+        self.leaving = max(self.leaving, Leaving.STORED)
+
+    def drop(self) -> None:
+        """Ask the workers to stop at once."""
+        self.leaving = Leaving.AT_ONCE
 
     def move(self, draining: set[str]) -> str | None:
         """Ask the workers to store a checkpoint and begin elsewhere if some are on nodes that drain; return which."""
@@ -92,10 +104,14 @@ def own_node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def start_coordinator() -> Any:
-    """Return the handle of a new coordinator; it lives and dies with the driver's node."""
+def start_coordinator(idle_s: float = 0.0) -> Any:
+    """Return the handle of a new coordinator; it lives and dies with the driver's node.
+
+    Args:
+        idle_s: Seconds that workers without a run wait for another one.
+    """
     here = NodeAffinitySchedulingStrategy(own_node(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(RunCoordinator).remote()
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(RunCoordinator).remote(idle_s)
 
 
 class Heartbeat:
@@ -133,14 +149,21 @@ class RunMonitor:
     Args:
         coordinator: The coordinator's handle.
         show: Called with each event, in a thread.
-        stop: Set when the run is to stop.
+        stop: Set when the run is to store a checkpoint and stop.
+        drop: Set when it is to stop at once.
         end: Ends the run where the workers cannot be asked to stop any more; by default as Ctrl-C does.
     """
 
     def __init__(
-        self, coordinator: Any, show: Show, stop: threading.Event, end: Callable[[], None] = _thread.interrupt_main
+        self,
+        coordinator: Any,
+        show: Show,
+        stop: threading.Event,
+        drop: threading.Event,
+        end: Callable[[], None] = _thread.interrupt_main,
     ) -> None:
-        self.coordinator, self.show, self.stop, self.over = coordinator, show, stop, threading.Event()
+        self.coordinator, self.show, self.stop, self.drop = coordinator, show, stop, drop
+        self.over = threading.Event()
         self.end, self.deaf = end, False
         self.looked, self.said, self.home = 0.0, set[str](), own_node()
         self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
@@ -156,7 +179,9 @@ class RunMonitor:
         while True:
             last = self.over.is_set()
             try:
-                if self.stop.is_set():
+                if self.drop.is_set():
+                    ray.get(self.coordinator.drop.remote(), timeout=10)
+                elif self.stop.is_set():
                     ray.get(self.coordinator.leave.remote(), timeout=10)
                 for event in ray.get(self.coordinator.pop_events.remote(), timeout=10):
                     self.show(event)

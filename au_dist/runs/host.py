@@ -1,5 +1,6 @@
 """What is around the steps of a rank: its record, its checkpoints, the driver."""
 
+import contextlib
 import functools
 import importlib.metadata
 import resource
@@ -20,7 +21,7 @@ from au_dist.runs.context import Context
 from au_dist.runs.coordinator import Heartbeat
 from au_dist.runs.leases import check_lease
 from au_dist.train import checkpoint
-from au_dist.train.events import Recorded, Stored
+from au_dist.train.events import Leaving, Recorded, Stored, numbers
 from au_dist.train.ledger import Ledger
 from au_dist.train.plan import BatchPlan
 from au_dist.train.record import Record
@@ -68,7 +69,7 @@ class RunHost:
         self.at = self._heartbeat.at
         self._record = Record(context.run, start) if world.is_leader else None
         self._answer: Any = None
-        self._leaving = False
+        self._leaving = Leaving.NO
 
     def record(self, event: Recorded) -> None:
         """Record and show what happened; only the leading rank does."""
@@ -79,7 +80,7 @@ class RunHost:
         if self._record.due():
             self.saving.meanwhile(self._send)
 
-    def leaving(self) -> bool:
+    def leaving(self) -> Leaving:
         """Return whether the driver has asked to stop; only the leading rank knows."""
         if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
             self._leaving = ray.get(self._answer)
@@ -141,11 +142,6 @@ class RunHost:
             time.sleep(1)
 
 
-def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return those metrics that are a number."""
-    return {name: number for name, number in metrics.items() if not isinstance(number, list)}
-
-
 def checkpoint_state(context: Context, plan: BatchPlan, step: int, metrics: dict[str, Any]) -> CheckpointState:
     """Return what a checkpoint says of itself."""
     versions = {name: importlib.metadata.version(name) for name in ("au-dist", "torch", "ray", "deepspeed", "numpy")}
@@ -165,6 +161,14 @@ def checkpoint_state(context: Context, plan: BatchPlan, step: int, metrics: dict
         versions=versions,
         commit=commit(),
     )
+
+
+def forget_peak(device: torch.device) -> None:
+    """Count the most memory anew: what an earlier run of this process held is not this one's."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):  # not on every system; then it is counted from the start of the process
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: torch.device) -> float:

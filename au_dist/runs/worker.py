@@ -1,6 +1,7 @@
 """One training worker: context, data, network, engine, resume, loop, done."""
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,7 +23,8 @@ from au_dist.model.encoder import recompute, stages
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import idle_inputs, make_module, validation_of
 from au_dist.runs.context import Context, initial_weights
-from au_dist.runs.host import RunHost
+from au_dist.runs.crew import ASK_S
+from au_dist.runs.host import RunHost, forget_peak
 from au_dist.runs.session import ENVIRONMENT
 from au_dist.train import checkpoint
 from au_dist.train.events import CheckpointDamaged, Resumed
@@ -31,20 +33,39 @@ from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan, rate_shares
 
 
-def train_worker(config: dict[str, Any]) -> None:
-    """Train one rank of a run; called by Ray Train in each worker."""
+def work(coordinator: Any) -> None:
+    """Train one rank of run after run, as long as the coordinator has one; called by Ray Train in each worker."""
     os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-    context: Context = config["context"]
+    ranks, done = ray.train.get_context(), 0
+    while job := ray.get(coordinator.take.remote(done)):
+        if job is True:
+            time.sleep(ASK_S)
+            continue
+        done, (kept,) = job
+        train_rank(**ray.get(kept), coordinator=coordinator)
+        ray.get(coordinator.finish.remote(ranks.get_world_rank(), ranks.get_world_size()))
+
+
+def train_rank(context: Context, source: ray.ObjectRef, lease: str, coordinator: Any) -> None:
+    """Train one rank of a run.
+
+    Args:
+        context: The recipe with its data.
+        source: Where the data comes from, in the object store.
+        lease: The word of the command that the run belongs to.
+        coordinator: What the ranks have in common with the driver.
+    """
     recipe = context.recipe
     world = _world(recipe)
+    forget_peak(world.device)
     plan = context.plan(world.size)
     # Decided once for all ranks: a checkpoint may become complete at any moment.
-    start = all_gather_objects(begin(context, config["coordinator"]) if world.is_leader else None, world)[0]
+    start = all_gather_objects(begin(context, coordinator) if world.is_leader else None, world)[0]
     resumed = context.run.at(checkpoint.folder(start)) if start else None
 
     # First of all: the data's own processes start while the network is built.
     lanes = lanes_of(world.rank, world.size, recipe.data.lanes)
-    batches = BackgroundPrefetcher(_batches(context, plan, config["source"], start, lanes, world), depth=2)
+    batches = BackgroundPrefetcher(_batches(context, plan, source, start, lanes, world), depth=2)
     ledger = Ledger(context.run, world.rank, world.size, lanes, plan.take, plan.sets(start))
     module = make_module(context, world, fresh=resumed is None)
     recompute(module, recipe.engine.activation_checkpointing)
@@ -66,8 +87,8 @@ def train_worker(config: dict[str, Any]) -> None:
         world,
         engine,
         ledger,
-        config["coordinator"],
-        config["lease"],
+        coordinator,
+        lease,
         validation_of(context, module, world),
         lambda: idle_inputs(context, plan, world),
     )

@@ -1,7 +1,16 @@
 """What happens in a run, as values: on its way to the record, to the terminal, and to whoever measures it."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
+
+
+class Leaving(IntEnum):
+    """Whether a run ends before its last step: with a checkpoint of the step that it came to, or at once."""
+
+    NO = 0
+    STORED = 1
+    AT_ONCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +148,11 @@ class WorkersLost:
     """Workers failed, and are started again if they may be; which, is in `words`."""
 
     words: str
+
+
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return those metrics that are a number."""
+    return {name: number for name, number in metrics.items() if not isinstance(number, list)}
 
 
 #: What stands in the record of a run.

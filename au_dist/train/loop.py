@@ -16,7 +16,7 @@ from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.engine import Engine
 from au_dist.dist.world import World
 from au_dist.train.error_budget import ErrorBudget
-from au_dist.train.events import Recorded, StepDone, Validated
+from au_dist.train.events import Leaving, Recorded, StepDone, Validated
 from au_dist.train.plan import BatchPlan, learning_rate
 
 
@@ -53,7 +53,7 @@ class Host(Protocol):
             number: The contrast set.
         """
 
-    def leaving(self) -> bool:
+    def leaving(self) -> Leaving:
         """Return whether somebody has asked this rank to stop."""
 
 
@@ -68,7 +68,7 @@ class _Step:
         faults: Frames that did not decode, and why.
         waited: Seconds that the step waited for data.
         stored: Newest step that is stored.
-        leaving: Some rank was asked to stop.
+        leaving: What the rank was asked that was asked most.
     """
 
     loss: float = 0.0
@@ -77,7 +77,7 @@ class _Step:
     faults: list[str] = field(default_factory=list)
     waited: float = 0.0
     stored: int = 0
-    leaving: bool = False
+    leaving: Leaving = Leaving.NO
 
 
 @dataclass(kw_only=True)
@@ -109,7 +109,7 @@ class Loop:
     host: Host
 
     def run(self) -> None:
-        """Train to the end, or until the run is asked to stop; what is stored then is the step that it came to.
+        """Train to the end, or until the run is asked to stop.
 
         Raises:
             TrainError: The loss was not finite or a clip did not decode too often (which clips, is in the record), or
@@ -129,6 +129,8 @@ class Loop:
             self.error_budget.check(done, rate)
             if not self.engine.left_out:
                 _check_gradient(self.engine.grad_norm, done, rate)
+            if tally.leaving is Leaving.AT_ONCE:
+                break
             number = plan.sets(done) - 1
             if done % plan.every == 0 or done == plan.steps:
                 host.at("validates", number)
@@ -160,8 +162,9 @@ class Loop:
         # Whether a set is learnt from, all ranks decide together; what the ranks know of the run travels with it.
         seen = _look(loss, batch, self.host.stored(), self.host.leaving())
         self.host.at("meets the others", number)
-        value, broken, labelled, damaged, stored, leaving = all_reduce_sum(seen, self.world).tolist()
-        tally.stored, tally.leaving = int(stored), leaving > 0
+        value, broken, labelled, damaged, stored, leaving, at_once = all_reduce_sum(seen, self.world).tolist()
+        tally.stored = int(stored)
+        tally.leaving = Leaving.AT_ONCE if at_once else Leaving.STORED if leaving else Leaving.NO
         lost, faulty = self.error_budget.note(batch, broken > 0, damaged > 0, self.world)
         tally.faults += faulty
         tally.unlabelled += not labelled
@@ -198,10 +201,11 @@ class Loop:
             self.host.report(step, saved.pop(step))
 
 
-def _look(loss: torch.Tensor, batch: ClipBatch, stored: int, leaving: bool) -> torch.Tensor:
+def _look(loss: torch.Tensor, batch: ClipBatch, stored: int, leaving: Leaving) -> torch.Tensor:
     """Return what ranks add up: the loss if it is finite, if it is not, if a label is known, faults, and the rest."""
     finite = torch.isfinite(loss.detach())
-    numbers = torch.tensor([len(batch.faults), stored, leaving], dtype=torch.float64, device=finite.device)
+    asked = (leaving > Leaving.NO, leaving > Leaving.STORED)
+    numbers = torch.tensor([len(batch.faults), stored, *asked], dtype=torch.float64, device=finite.device)
     seen = (torch.where(finite, loss.detach(), 0.0), ~finite, batch.valid_BA.any())
     return torch.cat([torch.stack([part.to(torch.float64) for part in seen]), numbers])
 

@@ -6,7 +6,7 @@ import ray
 
 from au_dist.runs import coordinator as coordinator_module
 from au_dist.runs.coordinator import RunCoordinator, RunMonitor
-from au_dist.train.events import Resumed
+from au_dist.train.events import Leaving, Resumed
 
 
 def coordinator_of(*homes):
@@ -44,6 +44,17 @@ def test_a_run_that_is_to_stop_does_not_move():
     assert coordinator.add(Resumed(0))
 
 
+def test_a_run_is_dropped_whatever_was_asked_before_and_the_next_one_is_not():
+    coordinator = coordinator_of("a")
+    coordinator.leave()
+    assert coordinator.add(Resumed(0)) is Leaving.STORED
+    coordinator.drop()
+    coordinator.leave()
+    assert coordinator.add(Resumed(0)) is Leaving.AT_ONCE
+    coordinator.give("another")
+    assert coordinator.add(Resumed(0)) is Leaving.NO
+
+
 def test_a_rank_that_has_ended_has_no_home():
     coordinator = coordinator_of("a")
     coordinator.ended(0)
@@ -67,7 +78,7 @@ class Dead:
 def test_a_run_that_cannot_be_asked_to_stop_is_ended(monkeypatch):
     monkeypatch.setattr(coordinator_module, "own_node", lambda: "a")
     events, ended, stop = [], threading.Event(), threading.Event()
-    shown = RunMonitor(Dead(), events.append, stop, ended.set)
+    shown = RunMonitor(Dead(), events.append, stop, threading.Event(), ended.set)
     with shown:
         assert not ended.wait(0.7)  # a run that nobody stops goes on
         stop.set()

@@ -13,6 +13,7 @@ from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.model.norm import SharedBatchNorm, share
 from au_dist.runs.heartbeat import PHASES
+from au_dist.train.events import Leaving
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
 
@@ -92,7 +93,8 @@ class Host:
         assert phase in PHASES
 
     def leaving(self):
-        return self.asked is not None and self.world.rank == self.world.size - 1 and len(self.weights) > self.asked
+        asked = self.asked is not None and self.world.rank == self.world.size - 1 and len(self.weights) > self.asked
+        return Leaving.STORED if asked else Leaving.NO
 
 
 def run(world: World, case: dict) -> dict:

@@ -16,6 +16,7 @@ from au_dist.methods.aunce import Aunce
 from au_dist.methods.learners.aunce import AunceLoss, AunceTask
 from au_dist.model.drop_path import DropPath, draw_alike
 from au_dist.model.norm import SharedBatchNorm
+from au_dist.train.events import Leaving
 from au_dist.train.loop import Loop
 from au_dist.train.plan import BatchPlan
 
@@ -108,8 +109,8 @@ class Engine:
 class Host:
     """Keeps everything at hand; the last rank is asked to stop in a contrast set. What is saved is stored at once."""
 
-    def __init__(self, world: World, asked: int | None) -> None:
-        self.world, self.asked, self.number = world, asked, 0
+    def __init__(self, world: World, asked: int | None, how: Leaving) -> None:
+        self.world, self.asked, self.how, self.number = world, asked, how, 0
         self.rows, self.saved, self.reported = [], [0], []
 
     def idle(self) -> tuple[Any, ...]:
@@ -133,8 +134,9 @@ class Host:
     def at(self, phase: str, number: int) -> None:
         self.number = number
 
-    def leaving(self) -> bool:
-        return self.asked is not None and self.world.rank == self.world.size - 1 and self.number >= self.asked
+    def leaving(self) -> Leaving:
+        asked = self.asked is not None and self.world.rank == self.world.size - 1 and self.number >= self.asked
+        return self.how if asked else Leaving.NO
 
 
 def batches() -> Iterator[ClipBatch]:
@@ -147,7 +149,9 @@ def batches() -> Iterator[ClipBatch]:
         number += 1
 
 
-def loop(world: World, asked: int | None = None, broken: tuple[int, ...] = ()) -> dict[str, Any]:
+def loop(
+    world: World, asked: int | None = None, broken: tuple[int, ...] = (), how: Leaving = Leaving.STORED
+) -> dict[str, Any]:
     """Return what became of steps of two contrast sets, of which the last rank's have no loss where `broken`."""
     plan = BatchPlan(
         clips=8,
@@ -162,7 +166,7 @@ def loop(world: World, asked: int | None = None, broken: tuple[int, ...] = ()) -
         every=3,
     )
     engine = Engine(set(broken) if world.rank == world.size - 1 else set())
-    host = Host(world, asked)
+    host = Host(world, asked, how)
     Loop(
         plan=plan, start=0, batches=batches(), engine=engine, optim=Optim(lr=1.0), unreadable=0.01,         size=SIZE,
         seed=4, world=world, host=host,
@@ -186,4 +190,5 @@ def everything(world: World) -> dict[str, Any]:
         "broken": loop(world, broken=(2, 4, 5)),
         # Last, because ranks that do not agree wait for each other.
         "asked": loop(world, asked=7),
+        "dropped": loop(world, asked=7, how=Leaving.AT_ONCE),
     }

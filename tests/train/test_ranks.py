@@ -69,6 +69,13 @@ def test_all_ranks_stop_after_the_step_in_which_one_of_them_was_asked_to(ranks):
         assert run["reported"] == [3]  # what was not validated is no news
 
 
+def test_all_ranks_stop_at_once_and_store_nothing(ranks):
+    for rank in ranks:
+        run = rank["dropped"]
+        assert [row["step"] for row in run["rows"] if "lr" in row] == [1, 2, 3, 4]
+        assert run["saved"] == run["reported"] == [3]
+
+
 def test_all_ranks_skip_what_has_no_loss_on_one_of_them(ranks):
     for rank in ranks:
         run = rank["broken"]

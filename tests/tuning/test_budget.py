@@ -8,8 +8,9 @@ import pytest
 from campaign_files import write_campaign
 
 from au_dist.tuning.budget import spent, without_gain
-from au_dist.tuning.campaign import Budget, load_campaign
+from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.search import StudySearch
+from au_dist.tuning.sections import Budget
 from au_dist.tuning.study import TrialState, open_study
 from au_dist.tuning.trial import BEGUN
 

@@ -9,8 +9,9 @@ from campaign_files import write_campaign
 from au_dist.runs.preview import Estimate, Measured, Preview
 from au_dist.storage.store import Store
 from au_dist.train.plan import plan_batches
-from au_dist.tuning.campaign import EarlyStopping, load_campaign
+from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.forecast import expected_share, forecast, measure
+from au_dist.tuning.sections import EarlyStopping
 
 
 @pytest.mark.parametrize(

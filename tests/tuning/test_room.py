@@ -50,6 +50,16 @@ def test_trials_that_have_not_begun_count_with_those_that_ask() -> None:
     assert wait.own  # they may have their share already: nothing to say, and nobody needs to give way
 
 
+def test_workers_that_wait_for_a_trial_need_no_room_but_give_way() -> None:
+    cluster = Cluster(0.0)
+    assert cluster.room().wait(1, 0) is not None
+    assert cluster.room().wait(1, 0, 1) is None
+    cluster.others = [Standing(0, waiting=True)]
+    assert cluster.room().wait(1, 0, 1) == Wait("another campaign on this cluster waits for room and has fewer trials")
+    cluster.others = []
+    assert cluster.room().wait(4, 0, 1) == Wait("this campaign's own trials fill the cluster", own=True)
+
+
 def test_those_of_other_campaigns_count_too() -> None:
     cluster = Cluster(1.5)
     cluster.others = [Standing(2, starting=1)]

@@ -9,13 +9,14 @@ import pytest
 from campaign_files import write_campaign
 
 from au_dist.core.errors import LeaseLostError, RecipeError
-from au_dist.tuning.campaign import Campaign, EarlyStopping, load_campaign
+from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.report import line
 from au_dist.tuning.room import Room, Wait
-from au_dist.tuning.search import MOST_ROOMLESS, Halving, StudySearch
+from au_dist.tuning.search import GOING_S, MOST_ROOMLESS, Halving, StudySearch
+from au_dist.tuning.sections import EarlyStopping
 from au_dist.tuning.study import TrialState, open_study
-from au_dist.tuning.trial import BEGUN, Trial
+from au_dist.tuning.trial import BEGUN, IDLE_S, Trial
 
 CONTINUE, STOP = "CONTINUE", "STOP"
 
@@ -24,7 +25,7 @@ class Somebody(Presence):
     """A presence that no cluster hears."""
 
     def __init__(self) -> None:
-        self.name, self.heard, self.right = "somebody", list[Standing](), True
+        self.name, self.heard, self.right, self.dropped = "somebody", list[Standing](), True, list[int]()
 
     def tell(self, now: Standing) -> None:
         self.heard.append(now)
@@ -32,16 +33,19 @@ class Somebody(Presence):
     def claim(self, now: Standing) -> bool:
         return self.right
 
+    def drop(self, number: int) -> None:
+        self.dropped.append(number)
+
 
 class Given(Room):
     """Room as a test gives it."""
 
     def __init__(self) -> None:
         self.now: Wait | None = None
-        self.asked = list[tuple[int, int]]()
+        self.asked = list[tuple[int, int, int]]()
 
-    def wait(self, running: int, starting: int) -> Wait | None:
-        self.asked.append((running, starting))
+    def wait(self, running: int, starting: int, idle: int = 0) -> Wait | None:
+        self.asked.append((running, starting, idle))
         return self.now
 
 
@@ -236,7 +240,27 @@ def test_nothing_is_drawn_while_there_is_no_room_and_the_wait_is_said(tmp_path: 
     ]
     waits = Standing(1, starting=1, waiting=True)
     assert presence.heard == [Standing(0), *[waits] * 6, Standing(1, starting=1), Standing(1)]
-    assert [room.asked[0], room.asked[1], room.asked[-1]] == [(0, 0), (1, 1), (1, 0)]
+    assert [room.asked[0], room.asked[1], room.asked[-1]] == [(0, 0, 0), (1, 1, 0), (1, 0, 0)]
+
+
+def test_workers_of_a_trial_that_ended_wait_a_while_for_another(tmp_path: Path) -> None:
+    campaign, clock, room, presence = load_campaign(write_campaign(tmp_path, trials=9)), [0.0], Given(), Somebody()
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda row: None, None, room, presence, lambda: clock[0])
+        for name in "abc":
+            search.suggest(name)
+            search.on_trial_result(name, {BEGUN: True})
+        search.on_trial_complete("a", {"outcome": "finished", "val_auc": 0.5, "idle": True})
+        search.on_trial_complete("b", {"outcome": "lost", "error": "gone", "idle": False})
+        search.on_trial_complete("c", validation(1, 0.25))
+        assert presence.dropped == [2]
+        for name, asked in (("d", (0, 0, 2)), ("e", (1, 0, 1)), ("f", (2, 0, 0)), ("g", (3, 1, 0))):
+            assert search.suggest(name)["number"] > 2 or name == "d"
+            assert room.asked[-1] == asked  # those that have workers are not among the ones that start
+        search.on_trial_complete("d", {"outcome": "finished", "val_auc": 0.5, "idle": True})
+        clock[0] += IDLE_S - GOING_S
+        search.suggest("h")
+        assert room.asked[-1] == (3, 2, 0)
 
 
 def test_of_two_that_would_begin_at_once_one_does(tmp_path: Path) -> None:
@@ -331,8 +355,11 @@ def test_a_campaign_that_could_not_be_drawn_from_is_refused(tmp_path: Path, keys
 
 def test_what_stands_in_the_way_of_a_trial_is_its_outcome(tmp_path: Path) -> None:
     campaign = load_campaign(write_campaign(tmp_path, shards=tmp_path / "nowhere"))
-    trial = Trial({"recipe": campaign.trial(0, {}).model_dump(mode="json")})
+    trial = Trial({"number": 0, "recipe": campaign.trial(0, {}).model_dump(mode="json")})
     found = trial.train()
     assert (found["outcome"], found["done"]) == ("failed", True)
     assert "nowhere" in found["error"]
+    assert not found["idle"]
+    assert trial.reset({"number": 1, "recipe": campaign.trial(1, {}).model_dump(mode="json")})
+    assert trial.train()["outcome"] == "failed"
     trial.stop()
