@@ -1,6 +1,7 @@
 """Does the winner beat the recipe as it stands? Both are trained again, with seeds that the search has not seen."""
 
 import dataclasses
+import itertools
 import json
 import math
 import statistics
@@ -13,6 +14,7 @@ from au_dist.config.files import parse
 from au_dist.config.paths import put
 from au_dist.core.errors import RecipeError, TrainError
 from au_dist.recipes.recipe import Recipe
+from au_dist.runs.crew import IDLE_S, Crew
 from au_dist.runs.train import train
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.first import is_base
@@ -108,14 +110,14 @@ def confirm(
             found=f"trial {winner.number}",
         )
     pairs = []
-    for fold in folds or [base.data.protocol.fold]:
-        for repetition in range(seeds):
+    with Crew(IDLE_S) as crew:
+        for fold, repetition in itertools.product(folds or [base.data.protocol.fold], range(seeds)):
             seed = base.seed + FRESH + repetition
             values = {"data.protocol.fold": fold, "seed": seed}
             found = {}
             for name, chosen in (("winner", winner.values), ("base", {})):
                 recipe = _recipe(campaign, {**chosen, **values}, f"{name}-{winner.number}-fold-{fold}-seed-{seed}")
-                found[name] = _best(recipe, stop)
+                found[name] = _best(recipe, stop, crew)
                 show(f"{recipe.name}  {base.metric} {found[name]:.4f}")
             pairs.append(Pair(fold, seed, **found))
     result = judged(winner.number, base.metric, pairs)
@@ -153,8 +155,8 @@ def _recipe(campaign: Campaign, values: dict[str, Any], name: str) -> Recipe:
     return parse(Recipe, put(campaign.recipe, {**values, **places}), f"{campaign.place.uri}, {name}")
 
 
-def _best(recipe: Recipe, stop: threading.Event | None) -> float:
-    result = train(recipe, stop=stop)
+def _best(recipe: Recipe, stop: threading.Event | None, crew: Crew) -> float:
+    result = train(recipe, stop=stop, crew=crew)
     if result["best"] is None:
         raise TrainError("A run has no validation that is a number", where=result["run"], found=result["metric"])
     return float(result["best"])

@@ -12,6 +12,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
 from au_dist.core.errors import RecipeError
+from au_dist.runs.crew import IDLE_S
 from au_dist.train.plan import worker_counts
 from au_dist.tuning.budget import spent
 from au_dist.tuning.campaign import RECORDS, Campaign
@@ -20,7 +21,7 @@ from au_dist.tuning.retention import Retention
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.sections import Budget, EarlyStopping
 from au_dist.tuning.study import Study, TrialState
-from au_dist.tuning.trial import BEGUN, IDLE, IDLE_S, OUTCOME, ROOMLESS, RUNG, VALIDATIONS
+from au_dist.tuning.trial import BEGUN, IDLE, OUTCOME, ROOMLESS, RUNG, VALIDATIONS
 
 Show = Callable[[dict[str, Any]], None]
 

@@ -13,7 +13,7 @@ from ray import tune
 from au_dist.core.errors import AuDistError, ClusterError, LeaseLostError, RunStoppedError, StorageError
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
-from au_dist.runs.crew import Crew
+from au_dist.runs.crew import IDLE_S, Crew
 from au_dist.runs.session import ENVIRONMENT
 from au_dist.runs.train import train
 from au_dist.storage.store import Store, open_store
@@ -36,9 +36,6 @@ ROOMLESS = "no room"
 
 #: Whether workers wait for another trial; with the outcome.
 IDLE = "idle"
-
-#: Seconds that they wait.
-IDLE_S = 20.0
 
 #: When a scheduler may judge; absent at the last validation, because stopping a finished trial saves nothing.
 RUNG = "rung"

@@ -29,6 +29,9 @@ ASK_S = 0.1
 #: Seconds that workers may take to go.
 GO_S = 60.0
 
+#: Seconds that workers wait for another run where it follows on the one before.
+IDLE_S = 20.0
+
 
 class Crew:
     """Workers, from the first run on; they train runs of one shape, and others start where the next has another.
@@ -82,6 +85,12 @@ class Crew:
             self._leave()
             raise
         return moves
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def is_idle(self) -> bool:
