@@ -13,6 +13,11 @@ READY  := $(VENV)/.ready
 LOWEST := .venv-lowest
 FAST   := "not slow and not ray and not s3 and not gpu"
 
+# PostgreSQL's server, for the tests of studies in a database; they are skipped where it cannot be had.
+POSTGRES := ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || command -v pg_ctl >/dev/null || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } \
+	>/dev/null
+
 .PHONY: demo test test-lowest check gpu mutants format lock clean
 .DELETE_ON_ERROR:
 
@@ -38,6 +43,7 @@ endif
 
 test: $(READY)
 	-$(BIN)/python -m au_dist.cluster.local_s3 install
+	-$(POSTGRES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -45,6 +51,7 @@ test: $(READY)
 
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
+	-$(POSTGRES)
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadscope --durations=40
 
 check: $(READY)

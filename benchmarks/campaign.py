@@ -27,7 +27,7 @@ from au_dist.storage.store import Store, open_store
 from au_dist.synthetic.clips import SynthSpec
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import load_campaign, trial_name
-from au_dist.tuning.study import trials_of
+from au_dist.tuning.record import trials_of
 
 TEMPERATURE = "aunce.temperature"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from postgres_fixture import database, postgres  # noqa: F401 - fixtures
 from s3_fixture import s3_store  # noqa: F401 - a fixture
 from xdist.scheduler import LoadScopeScheduling
 

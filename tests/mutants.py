@@ -760,7 +760,7 @@ MUTANTS = (
     Mutant(
         "all-trials-draw-the-same",
         "tuning/study.py",
-        'rng(self._campaign.seed, "campaign", number)',
+        'rng(self._campaign.seed, "campaign", drawn)',
         'rng(self._campaign.seed, "campaign")',
         ("tests/tuning/test_study.py",),
     ),

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.sections import Budget
-from au_dist.tuning.study import TrialState
 
 
 def spent(budget: Budget, trials: Sequence[TrialState], used: tuple[float, float], now: datetime) -> str | None:

@@ -30,6 +30,7 @@ from au_dist.runs.leases import LEASE
 from au_dist.storage.store import Store, open_store
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.constraints import holds, paths_of
+from au_dist.tuning.database import check_address
 from au_dist.tuning.first import first_points
 from au_dist.tuning.sections import Budget, EarlyStopping, Keep
 from au_dist.tuning.space import Dimension, check_path, check_space, combinations, parse_space
@@ -67,6 +68,7 @@ class Campaign(Section):
         campaigns: Address below which campaigns are stored.
         recipe: The recipe that trials start from, or its file, relative to the campaign's; `name` and `runs` are the
             campaign's to choose.
+        storage: Where the study is kept, ``postgresql://user@host:port/database``; a journal beside the runs when None.
         trials: How many to try.
         budget: What may end it before.
         seed: Seed of the search; all trials train with the recipe's own seed.
@@ -84,6 +86,7 @@ class Campaign(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     campaigns: str
     recipe: dict[str, Any]
+    storage: str | None = None
     trials: int = Field(20, ge=1)
     budget: Budget = Budget()
     seed: int = Field(0, ge=0)
@@ -153,6 +156,8 @@ def load_campaign(
     raw = expand_at(raw, ("campaigns", *(f"recipe.{place}" for place in PLACES)), path)
     space = parse_space(raw.get("space"), path)
     campaign = parse(Campaign, {**raw, "space": space}, path)
+    if campaign.storage:
+        check_address(campaign.storage, str(path))
     recipe = _own_recipe(campaign, path)
     if not parse(Recipe, recipe, f"{path}, recipe").data.protocol.validation:
         raise RecipeError(

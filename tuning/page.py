@@ -13,8 +13,8 @@ from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.confirm import confirmation_of
 from au_dist.tuning.first import is_base, why_no_base
 from au_dist.tuning.plots import figures
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import Best, TrialRow, cells, header, table, winner
-from au_dist.tuning.study import TrialState
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.space import KINDS, Space, distributions, parameter_of
-from au_dist.tuning.study import TrialState
 
 #: Trials with a value from which plots say something.
 FEW = 2

@@ -15,7 +15,7 @@ from au_dist.core.words import short, span
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, trial_name
-from au_dist.tuning.study import TrialState
+from au_dist.tuning.record import TrialState
 
 REPORT, PAGE = "report.json", "report.html"
 

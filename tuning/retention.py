@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import RESULTS
-from au_dist.tuning.study import TrialState
 
 
 class Retention:

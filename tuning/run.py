@@ -25,9 +25,10 @@ from au_dist.tuning.campaign import (
 )
 from au_dist.tuning.first import why_no_base
 from au_dist.tuning.fit import Nodes, trials_at_once
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
-from au_dist.tuning.study import Study, TrialState, open_study
+from au_dist.tuning.study import Study, open_study
 
 if TYPE_CHECKING:
     from au_dist.tuning.search import StudySearch
@@ -85,7 +86,7 @@ def run_campaign(
     claim(campaign, manifest)
     stop = stop or threading.Event()
     with _alone(campaign):
-        with open_study(campaign) as study:
+        with open_study(campaign, show) as study:
             _search(campaign, study, (at_once, nodes), show, stop)
             trials = study.trials()
         if stop.is_set() and (left := _left(campaign, trials)):

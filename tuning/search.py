@@ -17,10 +17,11 @@ from au_dist.train.plan import worker_counts
 from au_dist.tuning.budget import spent
 from au_dist.tuning.campaign import RECORDS, Campaign
 from au_dist.tuning.presence import Presence, Standing
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.retention import Retention
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.sections import Budget, EarlyStopping
-from au_dist.tuning.study import Study, TrialState
+from au_dist.tuning.study import Study
 from au_dist.tuning.trial import BEGUN, IDLE, OUTCOME, ROOMLESS, RUNG, VALIDATIONS
 
 Show = Callable[[dict[str, Any]], None]

@@ -10,8 +10,8 @@ from datetime import timedelta
 from au_dist.core.errors import ClusterError
 from au_dist.runs.leases import LEASE
 from au_dist.tuning.campaign import STOP, Campaign
+from au_dist.tuning.record import TrialState, read_study
 from au_dist.tuning.report import RESULTS, TrialRow, TrialTable, table
-from au_dist.tuning.study import TrialState, read_study
 
 #: Of so many trials that ended last the rate is taken.
 LAST = 10

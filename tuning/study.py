@@ -1,129 +1,36 @@
-"""The study of a campaign: what Optuna asked for and what became of it.
+"""A campaign's study, for the driver that writes it: what Optuna draws next, and what became of it."""
 
-The journal is written on the driver's own disk and, after every change, copied whole to the campaign's place: a folder
-and a bucket are served alike, a reader finds a complete file at any moment, and another machine can go on with it.
-"""
-
-import math
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from au_dist.core.errors import RecipeError, StorageError
+from au_dist.core.errors import RecipeError
 from au_dist.core.seeds import rng
 from au_dist.runs.leases import acquire, check_lease
-from au_dist.storage.store import Store
 from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.database import patiently
 from au_dist.tuning.first import first_points
-from au_dist.tuning.space import distributions, values_of
+from au_dist.tuning.record import (
+    DISALLOWED,
+    LOST,
+    NONE,
+    PLACE,
+    PLANNED,
+    RUN,
+    SECONDS,
+    STATES,
+    TORN,
+    Home,
+    Record,
+    home_of,
+    opened,
+)
 
-JOURNAL = "study.journal"
-
-#: How each state of a trial is called here; a trial that is RUNNING while no driver works on it was interrupted.
-STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "unfinished"}
-
-
-#: What a trial carries that the constraints did not allow, one that was lost, and every one that was under way.
-OUTSIDE, LOST, SECONDS = "outside", "lost", "seconds"
-
-#: What every trial carries beside its parameters: its run's address, and by path the values that several of these make.
-RUN = "run"
-
-#: What a study carries: how many trials it is to come to.
-PLANNED = "trials"
-
-#: Draws after which nothing more is tried, and losses without a new validation after which a trial is parked.
-MOST_DRAWS, MOST_LOSSES = 1000, 3
+#: Draws after which nothing more is tried.
+MOST_DRAWS = 1000
 
 #: Draws in a row that the constraints do not allow, after which they are random.
 STUCK = 20
-
-
-Opened = TypeVar("Opened", bound="Record")
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """What the study knows of a trial.
-
-    Attributes:
-        number: The trial's number.
-        state: One of the values of `STATES`, or ``parked``: lost again and again without getting further.
-        values: Recipe values by path.
-        history: Metric by validation, which count from 1.
-        error: Why it failed or was interrupted.
-        begun: When it was drawn, by the driver's clock.
-        ended: When it ended; None before.
-        seconds: How long it has been under way, over all commands.
-    """
-
-    number: int
-    state: str
-    values: dict[str, Any]
-    history: dict[int, float]
-    error: str | None
-    begun: datetime | None = None
-    ended: datetime | None = None
-    seconds: float = 0.0
-
-    @property
-    def metric(self) -> float:
-        """The best validation so far; minus infinity before the first."""
-        return max((value for value in self.history.values() if not math.isnan(value)), default=-math.inf)
-
-
-class Record:
-    """A campaign's trials, to be read.
-
-    Args:
-        campaign: The campaign.
-        journal: The journal on this disk; made when it is not there.
-    """
-
-    def __init__(self, campaign: Campaign, journal: Path) -> None:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._optuna, self._campaign, self._base = optuna, campaign, campaign.base()
-        self._storage = JournalStorage(JournalFileBackend(str(journal)))
-        self._study = optuna.create_study(
-            storage=self._storage, study_name=campaign.name, direction="maximize", load_if_exists=True
-        )
-
-    @property
-    def planned(self) -> int:
-        """How many trials the command that began last is to come to."""
-        return int(self._study.user_attrs.get(PLANNED, self._campaign.trials))
-
-    def trials(self) -> list[TrialState]:
-        """Return all trials in the order of their numbers, without draws that the constraints did not allow."""
-        trials = self._study.get_trials(deepcopy=False)
-        return [self._state(trial) for trial in trials if OUTSIDE not in trial.user_attrs]
-
-    def trial(self, number: int) -> TrialState:
-        """Return one trial."""
-        return self._state(self._study.get_trials(deepcopy=False)[number])
-
-    def _state(self, trial: Any) -> TrialState:
-        state = STATES[trial.state.name]
-        if state == "unfinished" and trial.user_attrs.get(LOST, {"times": 0})["times"] >= MOST_LOSSES:
-            state = "parked"
-        return TrialState(
-            number=trial.number,
-            state=state,
-            values=values_of(self._campaign.space, trial.params, self._base),
-            history=dict(sorted(trial.intermediate_values.items())),
-            error=trial.user_attrs.get("error") if trial.state.name in ("FAIL", "RUNNING") else None,
-            begun=trial.datetime_start,
-            ended=trial.datetime_complete,
-            seconds=trial.user_attrs.get(SECONDS, 0.0),
-        )
 
 
 class Study(Record):
@@ -131,60 +38,113 @@ class Study(Record):
 
     Args:
         campaign: The campaign.
-        journal: The journal on this disk; made when it is not there.
+        home: Where the study is, or will be.
         lease: The word by which this driver holds the campaign; another that takes it ends this one.
+        say: Called with words for a person.
     """
 
-    def __init__(self, campaign: Campaign, journal: Path, lease: str) -> None:
-        super().__init__(campaign, journal)
-        self._journal, self.lease = journal, lease
-        self._distributions = distributions(campaign.space)
+    def __init__(
+        self, campaign: Campaign, home: Home, lease: str, say: Callable[[str], None] = lambda words: None
+    ) -> None:
+        self.lease = lease
+        super().__init__(campaign, home, say)
         self._first = first_points(campaign, campaign.place.uri)
         check = self._optuna.distributions.check_distribution_compatibility
-        for trial in self._study.get_trials(deepcopy=False):
+        for trial in self._all():
             for name, before in trial.distributions.items():
                 check(before, self._distributions.get(name, before))
-        if self._study.user_attrs.get(PLANNED) != campaign.trials:
-            self._study.set_user_attr(PLANNED, campaign.trials)
-            self._publish()
+        self._prepare()
+
+    def _load(self) -> Any:
+        super()._load()
+        study = self._optuna.create_study(
+            storage=self._storage, study_name=self._campaign.name, direction="maximize", load_if_exists=True
+        )
+        if PLACE not in study.user_attrs:
+            with self._writing():
+                study.set_user_attr(PLACE, self._campaign.place.uri)
+        return study
+
+    @patiently
+    def _prepare(self) -> None:
+        with self._writing():
+            for number in self._cut_off():
+                self._describe(number)
+            if self._study.user_attrs.get(PLANNED) != self._campaign.trials:
+                self._study.set_user_attr(PLANNED, self._campaign.trials)
 
     def ask(self) -> int:
         """Return the number of a new trial, its parameters drawn and stored.
 
-        The draw belongs to (campaign's seed, number) and to what is known of earlier trials: a campaign that was
-        interrupted goes on as it would have done. What the constraints do not allow is drawn again, under the next
-        number.
+        The draw belongs to (campaign's seed, how many were drawn before) and to what is known of earlier trials: a
+        campaign that was interrupted goes on as it would have done. What the constraints do not allow is drawn again,
+        under the next number.
 
         Raises:
             RecipeError: They allow next to nothing.
         """
         for turn in range(MOST_DRAWS):
-            number = len(self._study.get_trials(deepcopy=False))
-            seed = int(rng(self._campaign.seed, "campaign", number).integers(2**32))
-            # What the constraints do not allow teaches a sampler nothing: it may draw the same again and again.
-            self._study.sampler = self._sampler(seed, "random" if turn >= STUCK else self._campaign.sampler)
-            if number < len(self._first):
-                self._study.enqueue_trial(self._first[number])
-            trial = self._study.ask(self._distributions)
-            assert trial.number == number
-            if self._campaign.allows(self.trial(number).values):
-                self._describe(number)
-                self._publish()
+            if (number := self._draw(turn)) is not None:
                 return number
-            self._storage.set_trial_user_attr(self._id(number), OUTSIDE, True)
-            self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
         raise RecipeError(
             "The constraints leave next to nothing of what is drawn",
             where=f"{self._campaign.place.uri}, constraints",
             found=f"{MOST_DRAWS} draws, none of which fulfils them",
         )
 
+    @patiently
+    def _draw(self, turn: int) -> int | None:
+        """Return the number of a new trial; None where the constraints do not allow it."""
+        with self._writing():
+            number = next(iter(self._cut_off()), None)
+            if number is None:
+                before = self._all()
+                drawn = sum(trial.state.name in STATES and trial.user_attrs.get(NONE) != TORN for trial in before)
+                seed = int(rng(self._campaign.seed, "campaign", drawn).integers(2**32))
+                # What the constraints do not allow teaches a sampler nothing: it may draw the same again and again.
+                self._study.sampler = self._sampler(seed, "random" if turn >= STUCK else self._campaign.sampler)
+                if drawn < len(self._first) and all(trial.state.name in STATES for trial in before):
+                    self._study.enqueue_trial(self._first[drawn])
+                number = int(self._study.ask(self._distributions).number)
+                if not self._is_allowed(number):
+                    self._drop(number, DISALLOWED)
+                    return None
+            self._describe(number)
+        return number
+
+    def _cut_off(self) -> list[int]:
+        """Return trials whose draw was cut off behind its end; drop those of which it was before, or that are none."""
+        found = []
+        for trial in self._all():
+            if trial.state.name != "RUNNING" or RUN in trial.user_attrs:
+                continue
+            if not {*self._distributions} <= {*trial.params}:
+                self._drop(trial.number, TORN)
+            elif not self._is_allowed(trial.number):
+                self._drop(trial.number, DISALLOWED)
+            else:
+                found.append(trial.number)
+        return found
+
+    def _is_allowed(self, number: int) -> bool:
+        return self._campaign.allows(self._state(self._all()[number]).values)
+
+    def _drop(self, number: int, why: str) -> None:
+        """End a draw that is no trial."""
+        self._note(number, NONE, why)
+        self._study.tell(number, state=self._optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
     def _describe(self, number: int) -> None:
-        """Store what somebody who reads the journal alone, as `optuna-dashboard` does, would not see of a trial."""
-        trial = self._study.get_trials(deepcopy=False)[number]
+        """Store what somebody who reads the study alone, as `optuna-dashboard` does, would not see of a trial."""
+        trial = self._all()[number]
         unseen = {path: value for path, value in self._state(trial).values.items() if path not in trial.params}
-        for name, value in {RUN: self._campaign.place.at("runs", trial_name(number)).uri, **unseen}.items():
-            self._storage.set_trial_user_attr(self._id(number), name, value)
+        for name, value in {**unseen, RUN: self._campaign.place.at("runs", trial_name(number)).uri}.items():
+            self._note(number, name, value)
+
+    def _note(self, number: int, name: str, value: Any) -> None:
+        study = self._storage.get_study_id_from_name(self._campaign.name)
+        trial = self._storage.get_trial_id_from_study_id_trial_number(study, number)
+        self._storage.set_trial_user_attr(int(trial), name, value)
 
     def _sampler(self, seed: int, name: str) -> Any:
         samplers = self._optuna.samplers
@@ -197,31 +157,41 @@ class Study(Record):
 
     def spend(self, number: int, seconds: float) -> None:
         """Add to the time that a trial has been under way; stored with what is stored next."""
-        before = self.trial(number).seconds
-        self._storage.set_trial_user_attr(self._id(number), SECONDS, before + seconds)
+        self._spent(number, self.trial(number).seconds + seconds)
 
+    @patiently
+    def _spent(self, number: int, seconds: float) -> None:
+        self._note(number, SECONDS, seconds)
+
+    @patiently
     def report(self, number: int, validation: int, value: float) -> None:
         """Store a validation of a trial; one that is stored already stays as it is."""
-        if validation not in self.trial(number).history:
-            self._storage.set_trial_intermediate_value(self._id(number), validation, value)
-            self._publish()
+        trial = self._all()[number]
+        if validation not in trial.intermediate_values:
+            with self._writing():
+                self._storage.set_trial_intermediate_value(trial._trial_id, validation, value)
 
     def finish(self, number: int, value: float) -> None:
         """End a trial that ran to its end."""
-        self._study.tell(number, value)
-        self._publish()
+        self._end(number, "COMPLETE", value)
 
     def stop(self, number: int) -> None:
         """End a trial that was stopped early."""
-        self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED)
-        self._publish()
+        self._end(number, "PRUNED")
 
     def fail(self, number: int, error: str) -> None:
         """End a trial that cannot be trained."""
-        self._storage.set_trial_user_attr(self._id(number), "error", error)
-        self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
-        self._publish()
+        self._end(number, "FAIL", error=error)
 
+    @patiently
+    def _end(self, number: int, state: str, value: float | None = None, error: str | None = None) -> None:
+        with self._writing():
+            if error is not None:
+                self._note(number, "error", error)
+            state = self._optuna.trial.TrialState[state]
+            self._study.tell(number, value, state=state, skip_if_finished=True)
+
+    @patiently
     def interrupt(self, number: int, error: str, lost: bool = False) -> None:
         """Note why a trial did not come to its end; it remains to be done.
 
@@ -231,23 +201,20 @@ class Study(Record):
             lost: Nothing outside it was the reason, as far as is known: after `MOST_LOSSES` without a new validation it
                 is parked.
         """
-        trial = self._study.get_trials(deepcopy=False)[number]
-        self._storage.set_trial_user_attr(self._id(number), "error", error)
-        if lost:
-            before = trial.user_attrs.get(LOST, {"validations": 0, "times": 0})
-            reached = len(trial.intermediate_values)
-            times = before["times"] + 1 if reached == before["validations"] else 1
-            self._storage.set_trial_user_attr(self._id(number), LOST, {"validations": reached, "times": times})
-        self._publish()
+        trial = self._all()[number]
+        with self._writing():
+            if lost:
+                before = trial.user_attrs.get(LOST, {"validations": 0, "times": 0})
+                reached = len(trial.intermediate_values)
+                times = before["times"] + 1 if reached == before["validations"] else 1
+                self._note(number, LOST, {"validations": reached, "times": times})
+            self._note(number, "error", error)
 
+    @patiently
     def take_up(self, number: int) -> None:
         """Count the losses of a parked trial anew."""
-        self._storage.set_trial_user_attr(self._id(number), LOST, {"validations": 0, "times": 0})
-        self._publish()
-
-    def _id(self, number: int) -> int:
-        study = self._storage.get_study_id_from_name(self._campaign.name)
-        return int(self._storage.get_trial_id_from_study_id_trial_number(study, number))
+        with self._writing():
+            self._note(number, LOST, {"validations": 0, "times": 0})
 
     def check_lease(self) -> None:
         """See that no other driver has taken the campaign over.
@@ -257,61 +224,25 @@ class Study(Record):
         """
         check_lease(self._campaign.place, self.lease, "campaign")
 
-    def _publish(self) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write in a block, if the campaign is still this driver's."""
         self.check_lease()
-        self._campaign.place.upload(self._journal, JOURNAL)
+        yield
+        self._home.publish()
 
 
 @contextmanager
-def open_study(campaign: Campaign) -> Iterator[Study]:
-    """Yield a campaign's study, as its place in storage has it, or a new one; whoever had it may write no more.
+def open_study(campaign: Campaign, say: Callable[[str], None] = lambda words: None) -> Iterator[Study]:
+    """Yield a campaign's study, as it is kept, or a new one; whoever had it may write no more.
+
+    Args:
+        campaign: The campaign.
+        say: Called with words for a person, while a database is away.
 
     Raises:
-        StorageError: The store fails, or the study there cannot be read.
+        StorageError: The store or the database fails, or the study there cannot be read.
     """
-    lease = acquire(campaign.place)
-    with _local(campaign.place) as journal:
-        yield _opened(campaign.place, lambda: Study(campaign, journal, lease))
-
-
-@contextmanager
-def read_study(campaign: Campaign) -> Iterator[Record]:
-    """Yield what a campaign's study holds now; whoever goes on with it is not disturbed.
-
-    Raises:
-        StorageError: The store fails, or the study there cannot be read.
-    """
-    with _local(campaign.place) as journal:
-        yield _opened(campaign.place, lambda: Record(campaign, journal))
-
-
-def trials_of(campaign: Campaign) -> list[TrialState]:
-    """Return a campaign's trials as its study holds them now; whoever goes on with it is not disturbed.
-
-    Raises:
-        StorageError: The store fails, or the study there cannot be read.
-    """
-    with read_study(campaign) as study:
-        return study.trials()
-
-
-@contextmanager
-def _local(place: Store) -> Iterator[Path]:
-    """Yield where a copy of a campaign's journal is on this disk, or may be written if there is none."""
-    with tempfile.TemporaryDirectory(prefix="au-dist-study-") as folder:
-        journal = Path(folder) / JOURNAL
-        if place.exists(JOURNAL):
-            place.download(JOURNAL, journal)
-        yield journal
-
-
-def _opened(place: Store, study: Callable[[], Opened]) -> Opened:
-    try:
-        return study()
-    except (ValueError, KeyError) as error:
-        raise StorageError(
-            "The campaign's study cannot be read",
-            where=f"{place.uri}/{JOURNAL}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix="Give the campaign another name; the runs of its trials are intact.",
-        ) from error
+    with home_of(campaign) as home:
+        lease = acquire(campaign.place)
+        yield opened(home, campaign, lambda: Study(campaign, home, lease, say))

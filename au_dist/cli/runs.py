@@ -164,8 +164,8 @@ def pull(
     from au_dist.tuning.campaign import is_campaign, stored_campaign
 
     if trial is not None or is_campaign(run):
+        from au_dist.tuning.record import trials_of
         from au_dist.tuning.report import best_of
-        from au_dist.tuning.study import trials_of
 
         campaign = stored_campaign(run)
         run = best_of(campaign, trials_of(campaign), trial)

@@ -61,8 +61,8 @@ def tune_points(
     campaign: Which, best: Annotated[int, typer.Option("--best", min=1, help="Of how many trials.")] = 3
 ) -> None:
     """Print the values of the best trials as `first` of another campaign's file, which then tries them first."""
+    from au_dist.tuning.record import trials_of
     from au_dist.tuning.report import points, results
-    from au_dist.tuning.study import trials_of
 
     found = _of(campaign)
     say(points(results(found, trials_of(found))[:best]))
@@ -90,8 +90,8 @@ def tune_confirm(
 ) -> None:
     """Train the winner and the recipe as it stands again, with fresh seeds: does the gain exceed noise?"""
     from au_dist.tuning.confirm import confirm
+    from au_dist.tuning.record import trials_of
     from au_dist.tuning.report import row_of, write_page
-    from au_dist.tuning.study import trials_of
 
     found = _of(campaign)
     trials = trials_of(found)
@@ -115,8 +115,8 @@ def tune_clean(
 ) -> None:
     """Remove what `keep` of the campaign's file says that ended trials do not keep; `tune run` does it as they end."""
     from au_dist.tuning.campaign import load_campaign
+    from au_dist.tuning.record import trials_of
     from au_dist.tuning.retention import Retention
-    from au_dist.tuning.study import trials_of
 
     keep, found = load_campaign(campaign, overrides or []).keep, _of(str(campaign))
     freed = Retention(found.model_copy(update={"keep": keep})).apply(trials_of(found))
@@ -135,8 +135,8 @@ def _numbers(text: str | None) -> list[int]:
 @tune_app.command("report")
 def tune_report(campaign: Which) -> None:
     """Write a campaign's HTML report anew, as far as it is; `tune run` writes it at the end."""
+    from au_dist.tuning.record import trials_of
     from au_dist.tuning.report import write_page
-    from au_dist.tuning.study import trials_of
 
     found = _of(campaign)
     trials = trials_of(found)

@@ -9,9 +9,10 @@ from campaign_files import write_campaign
 
 from au_dist.tuning.budget import spent, without_gain
 from au_dist.tuning.campaign import load_campaign
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.search import StudySearch
 from au_dist.tuning.sections import Budget
-from au_dist.tuning.study import TrialState, open_study
+from au_dist.tuning.study import open_study
 from au_dist.tuning.trial import BEGUN
 
 BEGIN = datetime(2026, 1, 1)

@@ -12,9 +12,9 @@ from au_dist.runs.train import train
 from au_dist.storage.store import Store
 from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.presence import Standing, present
+from au_dist.tuning.record import read_study
 from au_dist.tuning.report import CampaignResult
 from au_dist.tuning.run import run_campaign
-from au_dist.tuning.study import read_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

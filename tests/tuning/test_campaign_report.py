@@ -12,8 +12,8 @@ from au_dist.core.errors import ResumeError
 from au_dist.storage.store import open_store
 from au_dist.tuning import report
 from au_dist.tuning.campaign import load_campaign
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import table
-from au_dist.tuning.study import TrialState
 
 
 def trial(number: int, *history: float, state: str = "finished") -> TrialState:

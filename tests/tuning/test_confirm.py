@@ -15,8 +15,9 @@ from au_dist.storage.store import Store, open_store
 from au_dist.tuning.campaign import Campaign, claim, load_campaign
 from au_dist.tuning.confirm import Confirmation, Pair, confirm, confirmation_of, judged
 from au_dist.tuning.page import render
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import row_of
-from au_dist.tuning.study import TrialState, open_study
+from au_dist.tuning.study import open_study
 
 
 def test_the_interval_is_students_over_the_pairs() -> None:

@@ -15,8 +15,9 @@ from au_dist.recipes.recipe import Recipe
 from au_dist.tuning.campaign import Campaign, claim, load_campaign
 from au_dist.tuning.page import render
 from au_dist.tuning.plots import as_drawn, figures
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import Best
-from au_dist.tuning.study import TrialState, open_study
+from au_dist.tuning.study import open_study
 
 
 def searched(folder: Path, *values: float, **keys: Any) -> tuple[Campaign, list[TrialState]]:

@@ -11,9 +11,10 @@ from states import state
 from au_dist.cli.verbs import app
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign, claim, load_campaign, trial_name
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.retention import Retention
 from au_dist.tuning.sections import Keep
-from au_dist.tuning.study import TrialState, open_study
+from au_dist.tuning.study import open_study
 
 VALUES = (0.5, 0.9, 0.7, 0.8, 0.6)
 

@@ -12,11 +12,12 @@ from au_dist.core.errors import LeaseLostError, RecipeError
 from au_dist.runs.crew import IDLE_S
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.presence import Presence, Standing
+from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import line
 from au_dist.tuning.room import Room, Wait
 from au_dist.tuning.search import GOING_S, MOST_ROOMLESS, Halving, StudySearch
 from au_dist.tuning.sections import EarlyStopping
-from au_dist.tuning.study import TrialState, open_study
+from au_dist.tuning.study import open_study
 from au_dist.tuning.trial import BEGUN, Trial
 
 CONTINUE, STOP = "CONTINUE", "STOP"

@@ -11,7 +11,8 @@ from s3_fixture import S3Store
 
 from au_dist.core.errors import LeaseLostError, StorageError
 from au_dist.tuning.campaign import Campaign, load_campaign
-from au_dist.tuning.study import JOURNAL, Study, open_study
+from au_dist.tuning.record import JOURNAL
+from au_dist.tuning.study import Study, open_study
 
 
 @pytest.fixture
