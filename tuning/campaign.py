@@ -9,16 +9,16 @@
 Study, runs and report are enough to go on, on any machine.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from au_dist.config.files import override, parse, read_yaml
-from au_dist.config.paths import differences, get, put
+from au_dist.config.paths import get, put
 from au_dist.config.places import expand, expand_at
 from au_dist.config.renamed import keys_now, path_now
 from au_dist.config.section import Section
@@ -26,7 +26,6 @@ from au_dist.config.sections import NO_FILES
 from au_dist.core.errors import RecipeError
 from au_dist.recipes.files import PLACES
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.leases import LEASE
 from au_dist.storage.store import Store, open_store
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.constraints import holds, paths_of
@@ -43,21 +42,15 @@ STOP = "stop"
 #: Ray's own records of it.
 RECORDS = "tune"
 
-#: What a campaign whose trials all failed has written.
-WRITTEN = (CAMPAIGN, "study.journal", LEASE, RECORDS, "runs", ".lock", STOP, "report.html")
-
-#: Begin of the line that says which shards a campaign is tried on: the hash of their manifest.
-SHARDS = "# shards "
-
-#: Keys that may change between two runs of one campaign.
-FREE = ("campaigns", "trials", "budget", "keep", "concurrent", "retry_parked", "constraints")
-
 
 #: As many clips as any plan may need, where the shards are not known yet.
 MANY = 1 << 40
 
 #: Of so many combinations at least one must fulfil the constraints; others are drawn again.
 LEAST_ALLOWED = 100
+
+#: What the runs of a trial differ in.
+FOLD, SEED = "data.protocol.fold", "seed"
 
 
 class Campaign(Section):
@@ -71,7 +64,10 @@ class Campaign(Section):
         storage: Where the study is kept, ``postgresql://user@host:port/database``; a journal beside the runs when None.
         trials: How many to try.
         budget: What may end it before.
-        seed: Seed of the search; all trials train with the recipe's own seed.
+        seed: Seed of the search.
+        folds: Folds that each trial is trained on; the recipe's own when empty.
+        seeds: Seeds that it is trained with on each: the recipe's own and those that follow it. A trial of several runs
+            is worth their mean.
         sampler: ``tpe`` (multivariate, trials under way taken for bad ones), ``gp`` (a Gaussian process) or ``random``.
         first: Points that are tried first, after the recipe as it stands: values by path, the recipe's own for the
             others.
@@ -90,6 +86,8 @@ class Campaign(Section):
     trials: int = Field(20, ge=1)
     budget: Budget = Budget()
     seed: int = Field(0, ge=0)
+    folds: tuple[int, ...] = ()
+    seeds: int = Field(1, ge=1)
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     first: tuple[dict[str, Any], ...] = ()
     concurrent: int | None = Field(None, ge=1)
@@ -109,7 +107,7 @@ class Campaign(Section):
         return Recipe.model_validate(self.recipe)
 
     def trial(self, number: int, values: dict[str, Any]) -> Recipe:
-        """Return the recipe of a trial.
+        """Return the recipe of a trial, on the recipe's own fold and with its own seed.
 
         Args:
             number: The trial's number in the study.
@@ -118,8 +116,38 @@ class Campaign(Section):
         Raises:
             RecipeError: The values do not fit together.
         """
-        where = ", ".join(f"{path} {value}" for path, value in values.items())
-        return parse(Recipe, put(self.recipe, {**values, "name": trial_name(number)}), where)
+        return self._recipe({**values, "name": trial_name(number)})
+
+    def _recipe(self, values: dict[str, Any]) -> Recipe:
+        where = ", ".join(f"{path} {value}" for path, value in values.items() if path != "name")
+        return parse(Recipe, put(self.recipe, values), where)
+
+    def repetitions(self) -> list[tuple[int, int]]:
+        """Return fold and seed of each run of a trial."""
+        base = self.base()
+        folds = self.folds or (base.data.protocol.fold,)
+        return list(itertools.product(folds, range(base.seed, base.seed + self.seeds)))
+
+    def run_names(self, number: int) -> list[str]:
+        """Return the names of a trial's runs."""
+        if len(self.repetitions()) == 1:
+            return [trial_name(number)]
+        return [f"{trial_name(number)}.fold-{fold}.seed-{seed}" for fold, seed in self.repetitions()]
+
+    def run_places(self, number: int) -> list[Store]:
+        """Return the places of a trial's runs."""
+        return [self.place.at("runs", name) for name in self.run_names(number)]
+
+    def run_recipes(self, number: int, values: dict[str, Any]) -> list[Recipe]:
+        """Return the recipes of a trial's runs. Arguments as for `trial`.
+
+        Raises:
+            RecipeError: The values do not fit together.
+        """
+        return [
+            self._recipe({**values, "name": name, FOLD: fold, SEED: seed})
+            for name, (fold, seed) in zip(self.run_names(number), self.repetitions(), strict=True)
+        ]
 
     def allows(self, values: dict[str, Any]) -> bool:
         """Return whether values by path fulfil the constraints."""
@@ -150,7 +178,7 @@ def load_campaign(
     raw = read_yaml(path)
     if isinstance(raw.get("recipe"), str):
         raw["recipe"] = read_yaml(path.parent / expand(raw["recipe"], f"{path}, recipe"))
-    raw, notes = _keys_now(override(raw, overrides))
+    raw, notes = keys_of_now(override(raw, overrides))
     for text in notes:
         note(text)
     raw = expand_at(raw, ("campaigns", *(f"recipe.{place}" for place in PLACES)), path)
@@ -170,9 +198,38 @@ def load_campaign(
     check_space(space, recipe, path)
     campaign = campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
     _check_constraints(campaign, path)
+    _check_repetitions(campaign, path)
     first_points(campaign, path)
     check_combinations(campaign, path, lambda recipe: plan_batches(recipe, MANY, worker_counts(recipe)[-1]))
     return campaign
+
+
+def _check_repetitions(campaign: Campaign, where: Path) -> None:
+    """Refuse folds and seeds that cannot be, and a rule of early stopping that has no effect."""
+    several, rule = len(campaign.repetitions()) > 1, campaign.early_stopping
+    for path, given in ((FOLD, campaign.folds), (SEED, campaign.seeds > 1)):
+        if given and path in campaign.space:
+            raise RecipeError(
+                "What each trial is repeated on is searched, too",
+                where=f"{where}, space, {path}",
+                fix="Leave it out of the space, or leave out `folds` and `seeds`.",
+            )
+    if len(set(campaign.folds)) < len(campaign.folds):
+        raise RecipeError("A fold is given twice", where=f"{where}, folds", found=list(campaign.folds))
+    if rule and several and (rule.grace, rule.reduction) != (EarlyStopping().grace, EarlyStopping().reduction):
+        raise RecipeError(
+            "Trials of several runs are not stopped within a run",
+            where=f"{where}, early_stopping",
+            found="grace or reduction",
+            expected="worse: by which they are stopped between runs",
+        )
+    if rule and not several and rule.worse != EarlyStopping().worse:
+        raise RecipeError(
+            "Trials of a single run are not stopped between runs",
+            where=f"{where}, early_stopping.worse",
+            expected="grace and reduction, or `folds` and `seeds` of which there are several",
+        )
+    campaign.run_recipes(0, {})
 
 
 def _check_constraints(campaign: Campaign, where: Path) -> None:
@@ -216,7 +273,7 @@ def check_combinations(campaign: Campaign, where: Path, check: Callable[[Recipe]
         )
 
 
-def _keys_now(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def keys_of_now(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return a raw campaign with the keys of now, in its recipe and its space, and a note on each that had another."""
     recipe, notes = keys_now(raw["recipe"]) if isinstance(raw.get("recipe"), dict) else (raw.get("recipe"), [])
     space = raw.get("space")
@@ -261,101 +318,3 @@ def _own_recipe(campaign: Campaign, where: Path) -> dict[str, Any]:
     if isinstance(model, dict) and isinstance(model.get("weights"), str) and model["weights"] not in NO_FILES:
         recipe["model"] = {**model, "weights": os.path.abspath(model["weights"])}
     return recipe
-
-
-def is_campaign(address: str) -> bool:
-    """Return whether a campaign is at an address; a bare name is none."""
-    return "/" in address and open_store(address).exists(CAMPAIGN)
-
-
-def stored_campaign(address: str) -> Campaign:
-    """Return the campaign at an address, as its first command wrote it.
-
-    Args:
-        address: The campaign's place: its folder or ``s3://bucket/prefix/NAME``.
-
-    Raises:
-        RecipeError: No campaign is there.
-        StorageError: The store fails.
-    """
-    place = open_store(address)
-    if not place.exists(CAMPAIGN):
-        raise RecipeError(
-            "No campaign is there",
-            where=place.uri,
-            expected=f"a folder of a campaign, with {CAMPAIGN}, or a campaign's file",
-            fix="Give CAMPAIGNS/NAME, as `campaigns` and `name` in the campaign's file say, or that file.",
-        )
-    raw = _keys_now(yaml.safe_load(place.read(CAMPAIGN)))[0]
-    where = Path(place.uri) / CAMPAIGN
-    if raw["name"] != place.name:
-        raise RecipeError(
-            "This campaign has been renamed",
-            where=place.uri,
-            expected=f"the folder `{raw['name']}`, the name in its {CAMPAIGN}, under which its study is kept",
-            found=f"the folder `{place.name}`",
-            fix="Give the folder its name back.",
-        )
-    return parse(Campaign, {**raw, "campaigns": place.parent.uri, "space": parse_space(raw["space"], where)}, where)
-
-
-def dump_campaign(campaign: Campaign) -> str:
-    """Return a campaign as YAML; its recipe with every value spelled out."""
-    raw = campaign.model_dump(mode="json", exclude_none=True)
-    return yaml.safe_dump({**raw, "recipe": campaign.base().model_dump(mode="json")}, sort_keys=False)
-
-
-def claim(campaign: Campaign, manifest: str) -> None:
-    """Write the campaign into its place, or check that the one that is there searches the same on the same shards.
-
-    Args:
-        campaign: The campaign.
-        manifest: Hash of the manifest of its shards.
-
-    Raises:
-        RecipeError: A campaign of this name exists that searches something else.
-        StorageError: The store fails.
-    """
-    place = campaign.place
-    text = f"{SHARDS}{manifest}\n{dump_campaign(campaign)}"
-    if place.create(CAMPAIGN, text.encode()):
-        return
-    there = place.read(CAMPAIGN).decode()
-    changed = sorted(differences(_meaning(there), _meaning(text)))
-    # Older versions did not write which shards they were.
-    if there.startswith(SHARDS) and there.partition("\n")[0] != f"{SHARDS}{manifest}":
-        changed.append("the shards themselves (another manifest hash)")
-    if changed:
-        raise RecipeError(
-            "A campaign of this name exists that searches something else",
-            where=place.uri,
-            found=f"changed: {'; '.join(changed)}",
-            fix="Give this campaign another name, or undo the change to go on with that one.",
-        )
-
-
-def withdraw(campaign: Campaign) -> None:
-    """Remove what a campaign has written if no trial of it left a run: its name is free for a corrected one."""
-    place = campaign.place
-    if not place.list("runs"):
-        for path in WRITTEN:
-            place.delete(path)
-        place.remove_if_empty()
-
-
-def _meaning(text: str) -> dict[str, Any]:
-    """Return what determines a campaign's result: everything but places, machines and its length."""
-    whole = _keys_now(yaml.safe_load(text))[0]
-    raw = {key: value for key, value in whole.items() if key not in FREE}
-    # Through the recipe: what was written before a key existed means its default.
-    recipe = Recipe.model_validate(raw["recipe"])
-    outside = ("name", "runs", "shards", "workers")
-    kept = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
-    space = {path: _spelt(dimension) for path, dimension in raw["space"].items()}
-    raw = {"sampler": "tpe", "first": [], **raw}  # what older versions did not write
-    return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric}), "space": space}
-
-
-def _spelt(dimension: dict[str, Any]) -> dict[str, Any]:
-    """Return a raw dimension with every key that there is now."""
-    return Dimension.model_validate(dimension).model_dump(mode="json", exclude_none=True)

@@ -6,6 +6,7 @@ complete file at any moment, and another machine can go on with it.
 """
 
 import math
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ class TrialState:
         begun: When it was drawn, by the driver's clock.
         ended: When it ended; None before.
         seconds: How long it has been under way, over all commands.
+        runs: Of how many runs it is. `history` has the validations of a single one, or the best of each of several.
     """
 
     number: int
@@ -67,10 +69,13 @@ class TrialState:
     begun: datetime | None = None
     ended: datetime | None = None
     seconds: float = 0.0
+    runs: int = 1
 
     @property
     def metric(self) -> float:
-        """The best validation so far; minus infinity before the first."""
+        """The best validation so far, or the mean of its runs' when all are done; minus infinity before."""
+        if self.runs > 1:
+            return statistics.mean(self.history.values()) if len(self.history) == self.runs else -math.inf
         return max((value for value in self.history.values() if not math.isnan(value)), default=-math.inf)
 
 
@@ -162,6 +167,7 @@ class Record:
             begun=trial.datetime_start,
             ended=trial.datetime_complete,
             seconds=trial.user_attrs.get(SECONDS, 0.0),
+            runs=len(self._campaign.repetitions()),
         )
 
 

@@ -14,7 +14,7 @@ from au_dist.core.errors import ResumeError, TrainError
 from au_dist.core.words import short, span
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
-from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.record import TrialState
 
 REPORT, PAGE = "report.json", "report.html"
@@ -34,10 +34,11 @@ class TrialRow:
         number: The trial's number.
         state: ``finished``, ``stopped early``, ``failed``, ``parked`` or ``unfinished``.
         values: Recipe values by path.
-        metric: The best validation; None before the first.
-        validations: How many there were.
-        run: The run's address.
+        metric: The best validation; None before the first. Of several runs the mean; None before the last.
+        validations: How many there were; of several runs, how many of them are done.
+        run: The run's address; of several, that of the best so far.
         error: Why it failed or was interrupted.
+        runs: Of how many runs it is.
     """
 
     number: int
@@ -47,6 +48,7 @@ class TrialRow:
     validations: int
     run: str
     error: str | None
+    runs: int = 1
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,10 @@ class CampaignResult(TrialTable):
         lines = [f"{count} {state}" for state, count in sorted(Counter(row.state for row in self.trials).items())]
         lines = [f"{len(self.trials)} trials: {', '.join(lines)}"]
         lines += [f"trial {row.number} {row.state}: {row.error}" for row in self.trials if row.error]
+        of = next(row for row in self.trials if row.number == best.number)
+        mean = f"{of.metric:.6f}, the mean of {of.runs} runs; of the best of these " if of.runs > 1 else ""
         lines.append(
-            f"best  trial {best.number}, {self.metric} {best.reported:.6f}; "
+            f"best  trial {best.number}, {self.metric} {mean}{best.reported:.6f}; "
             f"scored again from its checkpoint: {best.rescored:.6f}"
         )
         lines.append(f"report  {self.place}/{PAGE}")
@@ -125,7 +129,8 @@ class CampaignResult(TrialTable):
 
 def header(trials: Sequence[TrialRow], metric: str) -> list[str]:
     """Return the header of a table of trials."""
-    return ["trial", "state", "validations", metric, *_paths(trials)]
+    done = "runs done" if any(trial.runs > 1 for trial in trials) else "validations"
+    return ["trial", "state", done, metric, *_paths(trials)]
 
 
 def cells(trials: Sequence[TrialRow]) -> list[list[str]]:
@@ -163,8 +168,8 @@ def line(event: Mapping[str, Any]) -> str:
     if event["event"] == "start":
         numbers = [f"{path} {short(value)}" for path, value in event["values"].items()]
     what = event["event"]
-    if what == "validation":
-        what = f"validation {event['validation']} of {event['of']}"
+    if what in ("validation", "run"):
+        what = f"{what} {event['validation']} of {event['of']}"
         numbers += [f"about {span(event['left_s'])} left"] if event["left_s"] else []
     text = f"trial {event['trial']}  {what}  {', '.join(numbers)}".rstrip()
     return f"{text}  {event['error']}" if event.get("error") else text
@@ -179,12 +184,20 @@ def table(campaign: Campaign, trials: list[TrialState]) -> tuple[TrialRow, ...]:
             values=trial.values,
             metric=trial.metric if math.isfinite(trial.metric) else None,
             validations=len(trial.history),
-            run=campaign.place.at("runs", trial_name(trial.number)).uri,
+            run=_best_run(campaign, trial).uri,
             error=trial.error,
+            runs=trial.runs,
         )
         for trial in trials
     ]
     return tuple(sorted(rows, key=lambda row: (row.metric is None, -(row.metric or 0.0), row.number)))
+
+
+def _best_run(campaign: Campaign, trial: TrialState) -> Store:
+    places = campaign.run_places(trial.number)
+    if len(places) == 1 or not trial.history:
+        return places[0]
+    return places[max(trial.history, key=lambda run: trial.history[run]) - 1]
 
 
 def write_page(campaign: Campaign, trials: list[TrialState]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from au_dist.train import checkpoint
-from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import RESULTS
 
@@ -31,12 +31,12 @@ class Retention:
         ended = sorted((trial for trial in trials if trial.state in RESULTS), key=lambda one: (-one.metric, one.number))
         ended += [trial for trial in trials if trial.state == "failed"]
         for place, trial in enumerate(ended[keep.resumable :]):
-            run = self._campaign.place.at("runs", trial_name(trial.number))
+            runs = self._campaign.run_places(trial.number)
             if keep.weights is not None and place >= keep.weights:
                 if trial.number not in self._removed:
                     self._removed.add(trial.number)
-                    freed += checkpoint.remove(run)
+                    freed += sum(checkpoint.remove(run) for run in runs)
             elif trial.number not in self._lightened:
                 self._lightened.add(trial.number)
-                freed += checkpoint.lighten(run)
+                freed += sum(checkpoint.lighten(run) for run in runs)
         return freed

@@ -13,16 +13,8 @@ from au_dist.core.errors import AuDistError, LeaseLostError, RecipeError, Resume
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
-from au_dist.tuning.campaign import (
-    RECORDS,
-    STOP,
-    Campaign,
-    check_combinations,
-    claim,
-    load_campaign,
-    trial_name,
-    withdraw,
-)
+from au_dist.tuning.campaign import RECORDS, STOP, Campaign, check_combinations, load_campaign, trial_name
+from au_dist.tuning.claims import claim, withdraw
 from au_dist.tuning.first import why_no_base
 from au_dist.tuning.fit import Nodes, trials_at_once
 from au_dist.tuning.record import TrialState
@@ -38,6 +30,12 @@ Show = Callable[[str], None]
 #: A trial only waits for its workers. Memory is asked for because nothing may not be: a CPU share, however small, would
 #: take a whole worker's place on a node that workers fill exactly.
 TRIAL_RESOURCES = {"memory": 1 << 20}
+
+#: What is to be known of a search on several folds.
+CHOSEN_ACROSS = (
+    "Trials are compared on several folds: subjects that test in one of these validate or train in another, and so "
+    "have a say in what is chosen. For a score to publish, keep subjects out of all of these folds."
+)
 
 #: Behaviour of Ray Tune that has no other door: silence, no files per trial, Ctrl-C as in any program, and outcomes
 #: that come without the metric.
@@ -121,6 +119,10 @@ def check_runs(campaign: Campaign, where: Path, note: Show) -> str:
     context = make_context(campaign.base())
     for words in label_notes(context):
         note(words)
+    if len(campaign.folds) > 1:
+        note(CHOSEN_ACROSS)
+        for recipe in campaign.run_recipes(0, {}):
+            make_context(recipe)
     if why := why_no_base(campaign):
         note(f"The recipe as it stands is not among the trials: {why}.")
     starting_point(context)
@@ -193,17 +195,21 @@ def _search(
 def _run_trials(campaign: Campaign, study: Study, search: "StudySearch") -> None:
     from ray import tune
 
-    from au_dist.tuning.search import MOST_ROOMLESS, Halving
+    from au_dist.tuning.search import MOST_ROOMLESS, BetweenRuns, Halving
     from au_dist.tuning.trial import Trial
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     past, metric = study.trials(), campaign.base().metric
+    scheduler = None
+    if campaign.early_stopping:
+        several = len(campaign.repetitions()) > 1
+        scheduler = BetweenRuns(search) if several else Halving(campaign.early_stopping, metric, past)
     filesystem, path = campaign.place.filesystem_anywhere()
     tuner = tune.Tuner(
         tune.with_resources(Trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
             search_alg=search,
-            scheduler=Halving(campaign.early_stopping, metric, past) if campaign.early_stopping else None,
+            scheduler=scheduler,
             # A trial that found no room is given to Tune again, as another one.
             num_samples=search.left * MOST_ROOMLESS,
             max_concurrent_trials=campaign.concurrent,

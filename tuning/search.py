@@ -8,7 +8,7 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
 from au_dist.core.errors import RecipeError
@@ -107,7 +107,7 @@ class StudySearch(Searcher):
             number = self._waiting.pop(0) if self._waiting else self._ask()
             values = self._study.trial(number).values
             try:
-                recipe = self._campaign.trial(number, values)
+                recipes = self._campaign.run_recipes(number, values)
             except RecipeError as error:
                 self._study.fail(number, str(error))
                 self._show({"trial": number, "event": "failed", "error": str(error)})
@@ -120,7 +120,7 @@ class StudySearch(Searcher):
             self._show({"trial": number, "event": "start", "values": values})
             return {
                 "number": number,
-                "recipe": recipe.model_dump(mode="json"),
+                "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
                 "leaving": self._presence.name if self._presence else None,
                 "home": self._campaign.place.at(RECORDS).uri,
             }
@@ -219,6 +219,12 @@ class StudySearch(Searcher):
             event = "parked"
         self._show({"trial": number, "event": event, self._metric_name: trial.metric, "error": trial.error})
 
+    def is_worse(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Store a trial's next run, and return whether it is worse than the best so far."""
+        number = self._numbers[trial_id]
+        self._validation(number, result)
+        return self._study.is_worse(number)
+
     def _validation(self, number: int, result: dict[str, Any]) -> None:
         if result["validation"] in self._study.trial(number).history:
             return
@@ -228,13 +234,31 @@ class StudySearch(Searcher):
         self._show(
             {
                 "trial": number,
-                "event": "validation",
+                "event": "validation" if self._study.trial(number).runs == 1 else "run",
                 "validation": done,
                 "of": planned,
                 "left_s": left_s,
                 self._metric_name: value,
             }
         )
+
+
+class BetweenRuns(FIFOScheduler):
+    """Stops trials of several runs between these.
+
+    Args:
+        search: Knows the study.
+    """
+
+    def __init__(self, search: StudySearch) -> None:
+        super().__init__()
+        self._search = search
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Called before the search hears of a result."""
+        if RUNG in result and self._search.is_worse(trial.trial_id, result):
+            return str(self.STOP)
+        return str(self.CONTINUE)
 
 
 class Halving(ASHAScheduler):

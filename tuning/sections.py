@@ -6,15 +6,22 @@ from au_dist.config.section import Section
 
 
 class EarlyStopping(Section):
-    """Asynchronous successive halving: at validation grace, grace x reduction, ... only the best go on.
+    """Which trials do not come to their end.
+
+    A trial that is one run is stopped within it, by asynchronous successive halving: at validation grace, grace x
+    reduction, ... only the best go on. One of several runs is stopped between them, by Wilcoxon's signed-rank test
+    against the same runs of the best trial so far.
 
     Attributes:
-        grace: Validations that every trial gets.
-        reduction: Of so many trials that reach a rung, about one goes on.
+        grace: Validations that every trial of one run gets.
+        reduction: Of so many such trials that reach a rung, about one goes on.
+        worse: The test's p below which a trial of several runs is taken for worse than the best. Three runs cannot
+            show less than 1/8, four 1/16.
     """
 
     grace: int = Field(1, ge=1)
     reduction: int = Field(3, ge=2)
+    worse: float = Field(0.1, gt=0, lt=1)
 
 
 class Budget(Section):

@@ -7,7 +7,7 @@ from typing import Any
 from au_dist.core.errors import RecipeError
 from au_dist.core.seeds import rng
 from au_dist.runs.leases import acquire, check_lease
-from au_dist.tuning.campaign import Campaign, trial_name
+from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.database import patiently
 from au_dist.tuning.first import first_points
 from au_dist.tuning.record import (
@@ -138,7 +138,7 @@ class Study(Record):
         """Store what somebody who reads the study alone, as `optuna-dashboard` does, would not see of a trial."""
         trial = self._all()[number]
         unseen = {path: value for path, value in self._state(trial).values.items() if path not in trial.params}
-        for name, value in {**unseen, RUN: self._campaign.place.at("runs", trial_name(number)).uri}.items():
+        for name, value in {**unseen, RUN: self._campaign.run_places(number)[0].uri}.items():
             self._note(number, name, value)
 
     def _note(self, number: int, name: str, value: Any) -> None:
@@ -170,6 +170,15 @@ class Study(Record):
         if validation not in trial.intermediate_values:
             with self._writing():
                 self._storage.set_trial_intermediate_value(trial._trial_id, validation, value)
+
+    @patiently
+    def is_worse(self, number: int) -> bool:
+        """Return whether the runs of a trial that are done say that it is worse than the best so far."""
+        rule = self._campaign.early_stopping
+        if rule is None:
+            return False
+        pruner = self._optuna.pruners.WilcoxonPruner(p_threshold=rule.worse)
+        return bool(pruner.prune(self._study, self._all()[number]))
 
     def finish(self, number: int, value: float) -> None:
         """End a trial that ran to its end."""

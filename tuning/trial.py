@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import statistics
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, Queue
 from typing import Any
 
@@ -149,6 +150,45 @@ class Training:
                 self.outcome = {OUTCOME: "failed", "error": f"{result['metric']} is no number at any validation."}
 
 
+class Series:
+    """The runs of a trial, one after another: what is taken of each is its best validation, and at last their mean.
+
+    Args:
+        recipes: The runs.
+        crew: Their workers.
+        leaving: Says whether they are to stop.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe], crew: Crew, leaving: Callable[[], Leaving]) -> None:
+        self.recipes, self.crew, self.leaving = recipes, crew, leaving
+        self.found, self.begun_told = list[float](), False
+        self.training = Training(recipes[0], crew, leaving)
+
+    def next(self) -> dict[str, Any]:
+        """Return what comes next, as `Training.next`; each run counts as a validation, on a rung but for the last."""
+        metric, runs = self.recipes[0].metric, len(self.recipes)
+        while True:
+            if len(self.found) == runs:
+                return {OUTCOME: "finished", metric: statistics.mean(self.found)}
+            message = self.training.next()
+            if BEGUN in message and not self.begun_told:
+                self.begun_told = True
+                return message
+            if message.get(OUTCOME) == "finished":
+                self.found.append(message[metric])
+                done = len(self.found)
+                if done < runs:
+                    self.training = Training(self.recipes[done], self.crew, self.leaving)
+                number = {"validation": done, VALIDATIONS: runs, metric: message[metric]}
+                return {**number, **({RUNG: done} if done < runs else {})}
+            if OUTCOME in message:
+                return message
+
+    def stop(self) -> bool:
+        """End the run under way at once, and return whether it has ended."""
+        return self.training.stop()
+
+
 def outcome_of(error: Exception) -> dict[str, Any]:
     """Return what becomes of a trial that ends in an error."""
     match error:
@@ -175,7 +215,7 @@ class Trial(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the run of a trial's configuration; where it cannot be, the first step says why."""
         self.crew: Crew | None = None
-        self.training: Training | None = None
+        self.training: Training | Series | None = None
         self._prepare(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -188,16 +228,21 @@ class Trial(tune.Trainable):
     def _prepare(self, config: dict[str, Any]) -> None:
         self.training = None
         try:
-            recipe = Recipe.model_validate(config["recipe"])
+            recipes = [Recipe.model_validate(recipe) for recipe in config["recipes"]]
             os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
             self.crew = self.crew or Crew(IDLE_S, open_store(config["home"]) if "home" in config else None)
-            self.training = Training(recipe, self.crew, asker(config.get("leaving"), config["number"]))
+            leaving = asker(config.get("leaving"), config["number"])
+            several = len(recipes) > 1
+            self.training = Series(recipes, self.crew, leaving) if several else Training(recipes[0], self.crew, leaving)
         except Exception as error:  # noqa: BLE001
             self.refused = outcome_of(error)
 
     def step(self) -> dict[str, Any]:
         """Return the next validation or the outcome."""
-        message = self.refused if self.training is None else self.training.next()
+        try:
+            message = self.refused if self.training is None else self.training.next()
+        except Exception as error:  # noqa: BLE001
+            message = outcome_of(error)
         if OUTCOME not in message:
             return {**message, "done": False}
         return {**message, "done": True, IDLE: self.crew is not None and self.crew.is_idle}

@@ -161,7 +161,7 @@ def pull(
 ) -> None:
     """Copy the best checkpoint to a folder and verify its hashes."""
     from au_dist.runs.listing import pull as copy
-    from au_dist.tuning.campaign import is_campaign, stored_campaign
+    from au_dist.tuning.claims import is_campaign, stored_campaign
 
     if trial is not None or is_campaign(run):
         from au_dist.tuning.record import trials_of

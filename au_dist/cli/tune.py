@@ -164,7 +164,8 @@ def _show_forecast(campaign: "Campaign", where: Path) -> None:
 
 def _of(campaign: str) -> "Campaign":
     """Return a campaign that is in storage, by its file or by its address."""
-    from au_dist.tuning.campaign import load_campaign, stored_campaign
+    from au_dist.tuning.campaign import load_campaign
+    from au_dist.tuning.claims import stored_campaign
 
     file = Path(campaign)
     return stored_campaign(load_campaign(file).place.uri if file.is_file() else campaign)

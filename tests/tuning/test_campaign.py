@@ -7,7 +7,8 @@ import yaml
 from campaign_files import RECIPE, write_campaign
 
 from au_dist.core.errors import RecipeError
-from au_dist.tuning.campaign import CAMPAIGN, claim, load_campaign
+from au_dist.tuning.campaign import CAMPAIGN, load_campaign
+from au_dist.tuning.claims import claim
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "campaigns"
 

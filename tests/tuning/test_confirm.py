@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from au_dist.cli.verbs import app
 from au_dist.core.errors import RecipeError
 from au_dist.storage.store import Store, open_store
-from au_dist.tuning.campaign import Campaign, claim, load_campaign
+from au_dist.tuning.campaign import Campaign, load_campaign
+from au_dist.tuning.claims import claim
 from au_dist.tuning.confirm import Confirmation, Pair, confirm, confirmation_of, judged
 from au_dist.tuning.page import render
 from au_dist.tuning.record import TrialState

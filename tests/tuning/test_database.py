@@ -10,7 +10,8 @@ from campaign_files import write_campaign
 from postgres_fixture import PASSWORD, Postgres
 
 from au_dist.core.errors import RecipeError, StorageError
-from au_dist.tuning.campaign import Campaign, claim, load_campaign, stored_campaign
+from au_dist.tuning.campaign import Campaign, load_campaign
+from au_dist.tuning.claims import claim, stored_campaign
 from au_dist.tuning.record import trials_of
 from au_dist.tuning.study import Study, open_study
 

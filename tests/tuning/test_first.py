@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from au_dist.core.errors import RecipeError
-from au_dist.tuning.campaign import claim, load_campaign
+from au_dist.tuning.campaign import load_campaign
+from au_dist.tuning.claims import claim
 from au_dist.tuning.first import is_base, not_held, same, why_no_base
 from au_dist.tuning.space import breaks, simplex
 from au_dist.tuning.study import open_study

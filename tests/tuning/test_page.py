@@ -12,7 +12,8 @@ from campaign_files import write_campaign
 from au_dist.cli.verbs import app
 from au_dist.core.errors import TrainError
 from au_dist.recipes.recipe import Recipe
-from au_dist.tuning.campaign import Campaign, claim, load_campaign
+from au_dist.tuning.campaign import Campaign, load_campaign
+from au_dist.tuning.claims import claim
 from au_dist.tuning.page import render
 from au_dist.tuning.plots import as_drawn, figures
 from au_dist.tuning.record import TrialState

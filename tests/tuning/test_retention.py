@@ -10,7 +10,8 @@ from states import state
 
 from au_dist.cli.verbs import app
 from au_dist.train import checkpoint
-from au_dist.tuning.campaign import Campaign, claim, load_campaign, trial_name
+from au_dist.tuning.campaign import Campaign, load_campaign, trial_name
+from au_dist.tuning.claims import claim
 from au_dist.tuning.record import TrialState
 from au_dist.tuning.retention import Retention
 from au_dist.tuning.sections import Keep

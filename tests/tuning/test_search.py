@@ -85,7 +85,7 @@ def test_each_outcome_finds_its_way_into_the_study(tmp_path: Path) -> None:
         assert search.left == 4
         configs = [search.suggest(name) for name in "abcd"]
         assert search.suggest("e") is None  # one of the four may come back
-        assert [config["recipe"]["name"] for config in configs] == [f"trial-0000{number}" for number in range(4)]
+        assert [config["recipes"][0]["name"] for config in configs] == [f"trial-0000{number}" for number in range(4)]
         search.on_trial_result("a", validation(1, 0.5))
         search.on_trial_result("a", validation(1, 0.5))
         search.on_trial_result("a", {"outcome": "finished", "val_auc": 0.5})
@@ -308,7 +308,7 @@ def test_what_the_constraints_do_not_allow_is_drawn_again(tmp_path: Path) -> Non
     campaign = load_campaign(write_campaign(tmp_path, trials=8, space=space, constraints=together))
     with open_study(campaign) as study:
         search = StudySearch(campaign, study, lambda row: None)
-        drawn = [search.suggest(str(turn))["recipe"]["batch"] for turn in range(8)]
+        drawn = [search.suggest(str(turn))["recipes"][0]["batch"] for turn in range(8)]
         assert search.suggest("x") is None
         numbers = [trial.number for trial in study.trials()]
     assert all(batch["clips"] % batch["contrast"] == 0 == batch["contrast"] % 2 for batch in drawn)
@@ -357,11 +357,11 @@ def test_a_campaign_that_could_not_be_drawn_from_is_refused(tmp_path: Path, keys
 
 def test_what_stands_in_the_way_of_a_trial_is_its_outcome(tmp_path: Path) -> None:
     campaign = load_campaign(write_campaign(tmp_path, shards=tmp_path / "nowhere"))
-    trial = Trial({"number": 0, "recipe": campaign.trial(0, {}).model_dump(mode="json")})
+    trial = Trial({"number": 0, "recipes": [campaign.trial(0, {}).model_dump(mode="json")]})
     found = trial.train()
     assert (found["outcome"], found["done"]) == ("failed", True)
     assert "nowhere" in found["error"]
     assert not found["idle"]
-    assert trial.reset({"number": 1, "recipe": campaign.trial(1, {}).model_dump(mode="json")})
+    assert trial.reset({"number": 1, "recipes": [campaign.trial(1, {}).model_dump(mode="json")]})
     assert trial.train()["outcome"] == "failed"
     trial.stop()

@@ -12,7 +12,8 @@ from campaign_files import write_campaign
 
 from au_dist.cli.verbs import app
 from au_dist.core.errors import ClusterError, RecipeError, TrainError
-from au_dist.tuning.campaign import STOP, Campaign, claim, is_campaign, load_campaign, stored_campaign
+from au_dist.tuning.campaign import STOP, Campaign, load_campaign
+from au_dist.tuning.claims import claim, is_campaign, stored_campaign
 from au_dist.tuning.record import TrialState, read_study
 from au_dist.tuning.report import REPORT, Best, best_of
 from au_dist.tuning.status import an_hour, ask_to_stop, status
