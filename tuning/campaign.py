@@ -207,13 +207,6 @@ def load_campaign(
 def _check_repetitions(campaign: Campaign, where: Path) -> None:
     """Refuse folds and seeds that cannot be, and a rule of early stopping that has no effect."""
     several, rule = len(campaign.repetitions()) > 1, campaign.early_stopping
-    for path, given in ((FOLD, campaign.folds), (SEED, campaign.seeds > 1)):
-        if given and path in campaign.space:
-            raise RecipeError(
-                "What each trial is repeated on is searched, too",
-                where=f"{where}, space, {path}",
-                fix="Leave it out of the space, or leave out `folds` and `seeds`.",
-            )
     if len(set(campaign.folds)) < len(campaign.folds):
         raise RecipeError("A fold is given twice", where=f"{where}, folds", found=list(campaign.folds))
     if rule and several and (rule.grace, rule.reduction) != (EarlyStopping().grace, EarlyStopping().reduction):

@@ -1,5 +1,6 @@
 """A campaign's study, for the driver that writes it: what Optuna draws next, and what became of it."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -177,7 +178,9 @@ class Study(Record):
         rule = self._campaign.early_stopping
         if rule is None:
             return False
-        pruner = self._optuna.pruners.WilcoxonPruner(p_threshold=rule.worse)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
+            pruner = self._optuna.pruners.WilcoxonPruner(p_threshold=rule.worse)
         return bool(pruner.prune(self._study, self._all()[number]))
 
     def finish(self, number: int, value: float) -> None:

@@ -13,9 +13,9 @@ from au_dist.runs.crew import IDLE_S
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.record import TrialState
-from au_dist.tuning.report import line
+from au_dist.tuning.report import line, table, winner
 from au_dist.tuning.room import Room, Wait
-from au_dist.tuning.search import GOING_S, MOST_ROOMLESS, Halving, StudySearch
+from au_dist.tuning.search import GOING_S, MOST_ROOMLESS, BetweenRuns, Halving, StudySearch
 from au_dist.tuning.sections import EarlyStopping
 from au_dist.tuning.study import open_study
 from au_dist.tuning.trial import BEGUN, Trial
@@ -263,6 +263,63 @@ def test_workers_of_a_trial_that_ended_wait_a_while_for_another(tmp_path: Path) 
         clock[0] += IDLE_S - GOING_S
         search.suggest("h")
         assert room.asked[-1] == (3, 2, 0)
+
+
+def test_a_trial_of_several_runs_is_worth_their_mean_and_is_stopped_between_them(tmp_path: Path) -> None:
+    campaign = load_campaign(write_campaign(tmp_path, trials=3, folds=[1, 0], seeds=3, recipe={"seed": 7}))
+    shown: list[str] = []
+
+    def done(run: int, value: float) -> dict[str, Any]:
+        rung = {"rung": run} if run < 6 else {}
+        return {"validation": run, "validations": 6, "val_auc": value, **rung}
+
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda event: shown.append(line(event)))
+        config, between = search.suggest("a"), BetweenRuns(search)
+        recipes = [(one["name"], one["data"]["protocol"]["fold"], one["seed"]) for one in config["recipes"]]
+        assert recipes == [(f"trial-00000.fold-{f}.seed-{s}", f, s) for f in (1, 0) for s in (7, 8, 9)]
+        values = [0.5, 0.6, 0.7, 0.8, 0.7, 0.6]
+        for run, value in enumerate(values, 1):
+            assert between.on_trial_result(None, trial("a"), done(run, value)) == CONTINUE
+            search.on_trial_result("a", done(run, value))
+            assert study.trial(0).metric == (pytest.approx(0.65) if run == 6 else float("-inf"))
+        search.on_trial_complete("a", {"outcome": "finished", "val_auc": 0.65})
+        (row,) = table(campaign, study.trials())
+        assert (row.metric, row.runs, row.validations) == (pytest.approx(0.65), 6, 6)
+        assert row.run.endswith("trial-00000.fold-0.seed-7")  # the fourth is the best of them
+
+        # Below it run for run: four say it with p < 0.1, three cannot. What is 0.5 or more elsewhere does not count.
+        search.suggest("b")
+        for run, below in enumerate(values[:4], 1):
+            decision = between.on_trial_result(None, trial("b"), done(run, below - 0.01))
+            assert decision == (STOP if run == 4 else CONTINUE)
+            if decision == CONTINUE:
+                search.on_trial_result("b", done(run, below - 0.01))
+        search.on_trial_complete("b", done(4, 0.79))
+        assert study.trial(1).state == "stopped early"
+        assert winner(table(campaign, study.trials())) == row
+
+        # Better in most of them, if not in all.
+        search.suggest("c")
+        for run, value in enumerate(values, 1):
+            value += 0.1 if run != 2 else -0.3
+            assert between.on_trial_result(None, trial("c"), done(run, value)) == CONTINUE
+    assert "trial 0  run 2 of 6  val_auc 0.6000" in shown
+    assert sum("trial 1  run" in text for text in shown) == 4
+
+
+@pytest.mark.parametrize(
+    ("keys", "match"),
+    [
+        ({"folds": [0, 1, 0]}, "given twice"),
+        ({"folds": [0, 5]}, "fold"),
+        ({"seeds": 2, "early_stopping": {"grace": 2}}, "not stopped within a run"),
+        ({"early_stopping": {"worse": 0.2}}, "not stopped between runs"),
+    ],
+)
+def test_repetitions_that_cannot_be_are_refused(tmp_path: Path, keys: dict[str, Any], match: str) -> None:
+    with pytest.raises(RecipeError, match=match):
+        load_campaign(write_campaign(tmp_path, **keys))
 
 
 def test_of_two_that_would_begin_at_once_one_does(tmp_path: Path) -> None:
