@@ -89,9 +89,15 @@ class Presence:
         self._actor.drop.remote(number)
 
     def claim(self, now: Standing) -> bool:
-        """Say that a trial is about to begin; return whether nobody says so with a better right at the same time."""
+        """Say that a trial is about to begin; return whether nobody says so with a better right at the same time.
+
+        What a cluster that is too busy to answer has not heard, is not said: it is to be said again.
+        """
         self._told = replace(now, claims=True)
-        ray.get(self._actor.tell.remote(self._told), timeout=ANSWER_S)
+        try:
+            ray.get(self._actor.tell.remote(self._told), timeout=ANSWER_S)
+        except TimeoutError:
+            return False
         if any(other.claims and name < self.name for name, other in self._others().items()):
             self.tell(now)
             return False

@@ -41,7 +41,7 @@ def test_asked_to_stop_then_damaged_then_taken_over(run, own_folder, request):
     process = start(own_folder)  # with a Ray of its own
     wait_beyond(run, 0, process)
     process.send_signal(signal.SIGTERM)
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=150)
     assert process.returncode == 75, text
     assert "was imported" not in text
     reached = checkpoint.steps(run)[-1]
@@ -57,7 +57,7 @@ def test_asked_to_stop_then_damaged_then_taken_over(run, own_folder, request):
     process = start(own_folder)
     wait_beyond(run, reached, process)
     acquire(run)
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=150)
     assert process.returncode == 2, text
     assert f"step-{reached:08d}/optimizer.safetensors" in text
     assert f"step {whole:>6}  going on from here" in text

@@ -76,11 +76,11 @@ def test_a_crew_trains_what_workers_of_its_own_would_have(tmp_path: Path, shards
     until = time.monotonic() + 60
     while groups() - before and time.monotonic() < until:
         time.sleep(0.5)
-    assert groups() == before
+    assert not groups() - before
     assert not crew.is_idle
 
     train(recipe("alone", shards, tmp_path), lambda event: keep("alone", event))
-    assert groups() == before
+    assert not groups() - before
     second, alone = (weights(tmp_path / name) for name in ("second", "alone"))
     assert second.keys() == alone.keys()
     assert all(torch.equal(second[name], alone[name]) for name in alone)

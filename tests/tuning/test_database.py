@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from campaign_files import write_campaign
-from postgres_fixture import PASSWORD, Postgres
+from postgres_server import PASSWORD, Postgres
 
 from au_dist.core.errors import RecipeError, StorageError
 from au_dist.tuning.campaign import Campaign, load_campaign
