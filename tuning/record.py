@@ -30,6 +30,9 @@ STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "
 #: What a trial carries that is none, one that was lost, and every one that was under way.
 NONE, LOST, SECONDS = "outside", "lost", "seconds"
 
+#: What a trial carries that is stopped early: at which validation. Whoever is cut off behind that ends it so.
+STOPS = "stops at"
+
 #: Why a trial is none: the constraints did not allow it (True in journals of before), or its draw was cut off.
 DISALLOWED, TORN = "constraints", "torn"
 

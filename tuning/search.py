@@ -205,8 +205,7 @@ class StudySearch(Searcher):
         elif event == "failed":
             self._study.fail(number, result["error"])
         elif event == "stopped early":
-            self._validation(number, result)
-            self._study.stop(number)
+            self._validation(number, result, stops=True)
             self._idle.append(self._clock())  # its workers are let go of the run
             if self._presence:
                 self._presence.drop(number)
@@ -225,11 +224,13 @@ class StudySearch(Searcher):
         self._validation(number, result)
         return self._study.is_worse(number)
 
-    def _validation(self, number: int, result: dict[str, Any]) -> None:
-        if result["validation"] in self._study.trial(number).history:
-            return
+    def _validation(self, number: int, result: dict[str, Any], stops: bool = False) -> None:
         value, done, planned = result[self._metric_name], result["validation"], result[VALIDATIONS]
-        self._study.report(number, done, value)
+        known = done in self._study.trial(number).history
+        if stops or not known:
+            self._study.report(number, done, value, stops)
+        if known:
+            return
         left_s = self._study.trial(number).seconds * (planned / done - 1)
         self._show(
             {

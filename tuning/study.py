@@ -20,6 +20,7 @@ from au_dist.tuning.record import (
     RUN,
     SECONDS,
     STATES,
+    STOPS,
     TORN,
     Home,
     Record,
@@ -71,6 +72,9 @@ class Study(Record):
         with self._writing():
             for number in self._cut_off():
                 self._describe(number)
+            for trial in self._all():
+                if trial.state.name == "RUNNING" and trial.user_attrs.get(STOPS) in trial.intermediate_values:
+                    self._prune(trial.number)
             if self._study.user_attrs.get(PLANNED) != self._campaign.trials:
                 self._study.set_user_attr(PLANNED, self._campaign.trials)
 
@@ -165,12 +169,23 @@ class Study(Record):
         self._note(number, SECONDS, seconds)
 
     @patiently
-    def report(self, number: int, validation: int, value: float) -> None:
-        """Store a validation of a trial; one that is stored already stays as it is."""
+    def report(self, number: int, validation: int, value: float, stops: bool = False) -> None:
+        """Store a validation of a trial; one that is stored already stays as it is.
+
+        Args:
+            number: The trial.
+            validation: From 1.
+            value: The metric.
+            stops: The trial is stopped early at it. Both are stored together.
+        """
         trial = self._all()[number]
-        if validation not in trial.intermediate_values:
-            with self._writing():
+        with self._writing():
+            if stops:
+                self._note(number, STOPS, validation)
+            if validation not in trial.intermediate_values:
                 self._storage.set_trial_intermediate_value(trial._trial_id, validation, value)
+            if stops:
+                self._prune(number)
 
     @patiently
     def is_worse(self, number: int) -> bool:
@@ -187,13 +202,12 @@ class Study(Record):
         """End a trial that ran to its end."""
         self._end(number, "COMPLETE", value)
 
-    def stop(self, number: int) -> None:
-        """End a trial that was stopped early."""
-        self._end(number, "PRUNED")
-
     def fail(self, number: int, error: str) -> None:
         """End a trial that cannot be trained."""
         self._end(number, "FAIL", error=error)
+
+    def _prune(self, number: int) -> None:
+        self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED, skip_if_finished=True)
 
     @patiently
     def _end(self, number: int, state: str, value: float | None = None, error: str | None = None) -> None:

@@ -120,7 +120,8 @@ def test_plots_are_of_what_has_ended(tmp_path: Path) -> None:
         assert titles == ["Validations of each trial"]
         for trial in study.trials():
             swin = trial.values["model.encoder"] == "swin_t"
-            study.stop(trial.number) if swin else study.finish(trial.number, trial.metric)
+            number, value = trial.number, trial.metric
+            study.report(number, 1, value, stops=True) if swin else study.finish(number, value)
         trials = study.trials()
     assert len({trial.state for trial in trials}) == 2
     titles = [title for title, _, _ in figures(campaign.space, trials, "val_auc")]

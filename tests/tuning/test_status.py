@@ -54,8 +54,7 @@ def test_the_best_values_begin_another_campaign(
 ) -> None:
     with open_study(campaign) as study:
         number = study.ask()
-        study.report(number, 1, 0.875)
-        study.stop(number)
+        study.report(number, 1, 0.875, stops=True)
         best = study.trial(number).values
     app(["tune", "points", campaign.place.uri, "--best", "5"], standalone_mode=False)
     text = capsys.readouterr().out

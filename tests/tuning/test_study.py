@@ -71,8 +71,7 @@ def test_what_became_of_trials_is_kept(campaign: Campaign) -> None:
         study.report(0, 3, 0.6)
         study.report(0, 3, 0.1)
         study.finish(0, 0.75)
-        study.report(1, 1, 0.25)
-        study.stop(1)
+        study.report(1, 1, 0.25, stops=True)
         study.fail(2, "no good")
         study.report(3, 1, 0.3)
         study.interrupt(3, "store away")
@@ -84,6 +83,22 @@ def test_what_became_of_trials_is_kept(campaign: Campaign) -> None:
     assert [trial.metric for trial in trials] == [0.75, 0.25, float("-inf"), 0.3, float("-inf")]
     assert [trial.error for trial in trials] == [None, None, "no good", "store away", None]
     assert all(0.05 <= trial.values["aunce.temperature"] <= 1 for trial in trials)
+
+
+def test_a_trial_is_stopped_together_with_the_validation_at_which_it_is(campaign: Campaign) -> None:
+    """A driver that is cut off between the two leaves both or, in a database, what the next one ends."""
+    for stored in (False, True):
+        with open_study(campaign) as study:
+            number = study.ask()
+            study._prune = lambda number: 1 / 0  # type: ignore[method-assign]
+            with pytest.raises(ZeroDivisionError):
+                study.report(number, 1, 0.25, stops=True)
+            if stored:
+                study._home.publish()
+        with open_study(campaign) as study:
+            found = study.trial(number)
+            state = "stopped early" if stored else "unfinished"
+            assert (found.state, found.history) == (state, {1: 0.25} if stored else {})
 
 
 def test_a_driver_whose_campaign_is_taken_over_writes_no_more(campaign: Campaign) -> None:
