@@ -71,6 +71,8 @@ class Campaign(Section):
         sampler: ``tpe`` (multivariate, trials under way taken for bad ones), ``gp`` (a Gaussian process) or ``random``.
         first: Points that are tried first, after the recipe as it stands: values by path, the recipe's own for the
             others.
+        warm_start: Addresses of earlier campaigns with the same recipe on the same shards; what came of their trials is
+            known to the sampler from the start.
         concurrent: Trials at once, at most; as many as fit when None.
         keep: What ended trials keep in storage.
         early_stopping: None lets every trial run to its end.
@@ -90,6 +92,7 @@ class Campaign(Section):
     seeds: int = Field(1, ge=1)
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     first: tuple[dict[str, Any], ...] = ()
+    warm_start: tuple[str, ...] = ()
     concurrent: int | None = Field(None, ge=1)
     keep: Keep = Keep()
     early_stopping: EarlyStopping | None = EarlyStopping()

@@ -96,6 +96,12 @@ def claim(campaign: Campaign, manifest: str) -> None:
         )
 
 
+def shards_of(campaign: Campaign) -> str | None:
+    """Return the hash of the manifest of a stored campaign's shards; None where an older version did not write it."""
+    first = campaign.place.read(CAMPAIGN).decode().partition("\n")[0]
+    return first.removeprefix(SHARDS) if first.startswith(SHARDS) else None
+
+
 def withdraw(campaign: Campaign) -> None:
     """Remove what a campaign has written if no trial of it left a run: its name is free for a corrected one."""
     place = campaign.place
@@ -114,7 +120,14 @@ def _meaning(text: str) -> dict[str, Any]:
     outside = ("name", "runs", "shards", "workers")
     kept = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
     space = {path: _spelt(dimension) for path, dimension in raw["space"].items()}
-    raw = {"sampler": "tpe", "first": [], "folds": [], "seeds": 1, **raw}  # what older versions did not write
+    raw = {
+        "sampler": "tpe",
+        "first": [],
+        "folds": [],
+        "seeds": 1,
+        "warm_start": [],
+        **raw,
+    }  # what older versions did not write
     if rule := raw.get("early_stopping"):
         raw["early_stopping"] = EarlyStopping.model_validate(rule).model_dump()
     return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric}), "space": space}

@@ -33,7 +33,7 @@ def first_points(campaign: "Campaign", where: object) -> list[Point]:
         RecipeError: A named point cannot be tried.
     """
     space, base = campaign.space, campaign.base()
-    found: list[Point] = [] if why_no_base(campaign) else [_parameters(space, base, {})]
+    found: list[Point] = [] if why_no_base(campaign) else [parameters_of(space, base, {})]
     for index, point in enumerate(campaign.first, 1):
         place = f"{where}, first, point {index}"
         if strange := sorted(set(point) - set(space)):
@@ -49,7 +49,7 @@ def first_points(campaign: "Campaign", where: object) -> list[Point]:
                 found="; ".join(outside),
                 fix="Widen the space, or name a value that it holds.",
             )
-        parameters = _parameters(space, base, point)
+        parameters = parameters_of(space, base, point)
         if not campaign.allows(values_of(space, parameters, base)):
             raise RecipeError("The constraints do not allow this point", where=place, found=point)
         if parameters not in found:
@@ -113,7 +113,8 @@ def _holds(distribution: Any, value: Any) -> bool:
     return bool(distribution.low <= value <= distribution.high and abs(steps - round(steps)) < SAME)
 
 
-def _parameters(space: Space, base: Recipe, point: Mapping[str, Any]) -> Point:
+def parameters_of(space: Space, base: Recipe, point: Mapping[str, Any]) -> Point:
+    """Return a study's parameters by name for values by path that a space holds, the recipe's own for the others."""
     parameters: Point = {}
     for path, dimension in space.items():
         value = _value(base, point, path)

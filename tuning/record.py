@@ -33,8 +33,9 @@ NONE, LOST, SECONDS = "outside", "lost", "seconds"
 #: What a trial carries that is stopped early: at which validation. Whoever is cut off behind that ends it so.
 STOPS = "stops at"
 
-#: Why a trial is none: the constraints did not allow it (True in journals of before), or its draw was cut off.
-DISALLOWED, TORN = "constraints", "torn"
+#: Why a trial is none of this campaign's: the constraints did not allow it (True in journals of before), its draw was
+#: cut off, or it is an earlier campaign's, and which.
+DISALLOWED, TORN, EARLIER = "constraints", "torn", "earlier"
 
 #: What every trial carries beside its parameters: its run's address, and by path the values that several of these make.
 RUN = "run"

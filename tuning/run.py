@@ -15,6 +15,7 @@ from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.campaign import RECORDS, STOP, Campaign, check_combinations, load_campaign, trial_name
 from au_dist.tuning.claims import claim, withdraw
+from au_dist.tuning.earlier import earlier_trials
 from au_dist.tuning.first import why_no_base
 from au_dist.tuning.fit import Nodes, trials_at_once
 from au_dist.tuning.record import TrialState
@@ -81,10 +82,14 @@ def run_campaign(
     at_once = trials_at_once(campaign.base(), nodes(), min(campaign.trials, campaign.concurrent or campaign.trials))
     manifest = check_runs(campaign, path, note)
     campaign.place.parent.check()
+    earlier, words = earlier_trials(campaign, manifest)
+    for text in words:
+        note(text)
     claim(campaign, manifest)
     stop = stop or threading.Event()
     with _alone(campaign):
         with open_study(campaign, show) as study:
+            study.learn(earlier)
             _search(campaign, study, (at_once, nodes), show, stop)
             trials = study.trials()
         if stop.is_set() and (left := _left(campaign, trials)):

@@ -1,7 +1,7 @@
 """A campaign's study, for the driver that writes it: what Optuna draws next, and what became of it."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,9 +10,11 @@ from au_dist.core.seeds import rng
 from au_dist.runs.leases import acquire, check_lease
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.database import patiently
+from au_dist.tuning.earlier import Earlier
 from au_dist.tuning.first import first_points
 from au_dist.tuning.record import (
     DISALLOWED,
+    EARLIER,
     LOST,
     NONE,
     PLACE,
@@ -78,6 +80,27 @@ class Study(Record):
             if self._study.user_attrs.get(PLANNED) != self._campaign.trials:
                 self._study.set_user_attr(PLANNED, self._campaign.trials)
 
+    @patiently
+    def learn(self, earlier: Sequence[Earlier]) -> None:
+        """Take in what is known from earlier campaigns, each of their trials once."""
+        known = {trial.user_attrs.get(EARLIER) for trial in self._all()}
+        states = self._optuna.trial.TrialState
+        with self._writing():
+            for one in earlier:
+                if one.source in known:
+                    continue
+                finished = one.trial.state == "finished"
+                self._study.add_trial(
+                    self._optuna.trial.create_trial(
+                        params=one.parameters,
+                        distributions=self._distributions,
+                        value=one.trial.metric if finished else None,
+                        intermediate_values=one.trial.history,
+                        state=states.COMPLETE if finished else states.PRUNED,
+                        user_attrs={NONE: EARLIER, EARLIER: one.source},
+                    )
+                )
+
     def ask(self) -> int:
         """Return the number of a new trial, its parameters drawn and stored.
 
@@ -104,7 +127,9 @@ class Study(Record):
             number = next(iter(self._cut_off()), None)
             if number is None:
                 before = self._all()
-                drawn = sum(trial.state.name in STATES and trial.user_attrs.get(NONE) != TORN for trial in before)
+                drawn = sum(
+                    trial.state.name in STATES and trial.user_attrs.get(NONE) not in (TORN, EARLIER) for trial in before
+                )
                 seed = int(rng(self._campaign.seed, "campaign", drawn).integers(2**32))
                 # What the constraints do not allow teaches a sampler nothing: it may draw the same again and again.
                 self._study.sampler = self._sampler(seed, "random" if turn >= STUCK else self._campaign.sampler)
