@@ -24,7 +24,7 @@ from typing import Any
 
 from au_dist.config.files import override, parse, read_yaml
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.crew import IDLE_S, Crew
+from au_dist.runs.worker_group import IDLE_S, WorkerGroup
 from au_dist.storage.store import Store, open_store
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -103,7 +103,7 @@ class Study:
         labels: Which of `LABELS` the grid has.
         starts: Which of `STARTING`.
         ways: Which of `WAYS`.
-        crew: Workers that train one run after another.
+        group: Workers that train one run after another.
     """
 
     base: Store
@@ -111,7 +111,7 @@ class Study:
     labels: Sequence[str] = tuple(LABELS)
     starts: Sequence[str] = tuple(STARTING)
     ways: Sequence[str] = WAYS
-    crew: Crew = field(default_factory=lambda: Crew(IDLE_S))
+    group: WorkerGroup = field(default_factory=lambda: WorkerGroup(IDLE_S))
 
 
 #: What an intensity run starts from.
@@ -134,7 +134,7 @@ def run(study: Study, found: Recipe) -> dict[str, Any]:
     from au_dist.scoring.evaluate import REPORT, evaluate
 
     say(f"  {found.name}")
-    train(found, crew=study.crew)
+    train(found, group=study.group)
     place = study.base.at("runs").at(found.name)
     if found.method:
         return {}
@@ -297,7 +297,7 @@ def main(argv: list[str] | None = None) -> None:
     scale = TINY if chosen.tiny else FULL
     study = Study(open_store(out), scale, chosen.labels, chosen.starts, chosen.ways)
     faces(study)
-    with ray_session(), study.crew:
+    with ray_session(), study.group:
         head, *rows = comparisons[chosen.comparison](study)
     for row in (head, ["---"] * len(head), *rows):
         say(f"| {' | '.join(row)} |")

@@ -14,8 +14,8 @@ from au_dist.config.files import parse
 from au_dist.config.paths import put
 from au_dist.core.errors import RecipeError, TrainError
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.crew import IDLE_S, Crew
 from au_dist.runs.train import train
+from au_dist.runs.worker_group import IDLE_S, WorkerGroup
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.first import is_base
 from au_dist.tuning.report import TrialRow
@@ -110,14 +110,14 @@ def confirm(
             found=f"trial {winner.number}",
         )
     pairs = []
-    with Crew(IDLE_S) as crew:
+    with WorkerGroup(IDLE_S) as group:
         for fold, repetition in itertools.product(folds or [base.data.protocol.fold], range(seeds)):
             seed = base.seed + FRESH + repetition
             values = {"data.protocol.fold": fold, "seed": seed}
             found = {}
             for name, chosen in (("winner", winner.values), ("base", {})):
                 recipe = _recipe(campaign, {**chosen, **values}, f"{name}-{winner.number}-fold-{fold}-seed-{seed}")
-                found[name] = _best(recipe, stop, crew)
+                found[name] = _best(recipe, stop, group)
                 show(f"{recipe.name}  {base.metric} {found[name]:.4f}")
             pairs.append(Pair(fold, seed, **found))
     result = judged(winner.number, base.metric, pairs)
@@ -155,8 +155,8 @@ def _recipe(campaign: Campaign, values: dict[str, Any], name: str) -> Recipe:
     return parse(Recipe, put(campaign.recipe, {**values, **places}), f"{campaign.place.uri}, {name}")
 
 
-def _best(recipe: Recipe, stop: threading.Event | None, crew: Crew) -> float:
-    result = train(recipe, stop=stop, crew=crew)
+def _best(recipe: Recipe, stop: threading.Event | None, group: WorkerGroup) -> float:
+    result = train(recipe, stop=stop, group=group)
     if result["best"] is None:
         raise TrainError("A run has no validation that is a number", where=result["run"], found=result["metric"])
     return float(result["best"])

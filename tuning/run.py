@@ -218,7 +218,7 @@ def _run_trials(campaign: Campaign, study: Study, search: "StudySearch") -> None
             # A trial that found no room is given to Tune again, as another one.
             num_samples=search.left * MOST_ROOMLESS,
             max_concurrent_trials=campaign.concurrent,
-            reuse_actors=True,  # with their workers: `au_dist.runs.crew`
+            reuse_actors=True,  # with their workers: `au_dist.runs.worker_group`
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),

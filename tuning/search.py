@@ -12,7 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
 from au_dist.core.errors import RecipeError
-from au_dist.runs.crew import IDLE_S
+from au_dist.runs.worker_group import IDLE_S
 from au_dist.train.plan import worker_counts
 from au_dist.tuning.budget import spent
 from au_dist.tuning.campaign import RECORDS, Campaign

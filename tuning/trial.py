@@ -14,9 +14,9 @@ from ray import tune
 from au_dist.core.errors import AuDistError, ClusterError, LeaseLostError, RunStoppedError, StorageError
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
-from au_dist.runs.crew import IDLE_S, Crew
 from au_dist.runs.session import ENVIRONMENT
 from au_dist.runs.train import train
+from au_dist.runs.worker_group import IDLE_S, WorkerGroup
 from au_dist.storage.store import Store, open_store
 from au_dist.train.events import Event, Leaving, StepDone, Stored, Validated, numbers
 from au_dist.train.plan import worker_counts
@@ -56,17 +56,17 @@ class Training:
 
     Args:
         recipe: The run; where it was begun before, its validations of then come first.
-        crew: The workers; otherwise some that are there for this run alone.
+        group: The workers; otherwise some that are there for this run alone.
         leaving: Says whether the run is to stop.
     """
 
     def __init__(
-        self, recipe: Recipe, crew: Crew | None = None, leaving: Callable[[], Leaving] = lambda: Leaving.NO
+        self, recipe: Recipe, group: WorkerGroup | None = None, leaving: Callable[[], Leaving] = lambda: Leaving.NO
     ) -> None:
         context = make_context(recipe)
         self.recipe, self.plan = recipe, context.plan(worker_counts(recipe)[-1])
         self.past = past_validations(context.run, context.resume_step()[0])
-        self.crew, self.leaving = crew or Crew(), leaving
+        self.group, self.leaving = group or WorkerGroup(), leaving
         self.outcome: dict[str, Any] = {}
         self.validated, self.ready = dict[int, dict[str, Any]](), Queue[dict[str, Any]]()
         self.begun, self.begun_told = threading.Event(), False
@@ -140,7 +140,7 @@ class Training:
     def _run(self) -> None:
         """Train; the thread's last word is the outcome."""
         try:
-            result = train(self.recipe, self._see, self.stop_asked, self.drop_asked, self.crew)
+            result = train(self.recipe, self._see, self.stop_asked, self.drop_asked, self.group)
         except Exception as error:  # noqa: BLE001
             self.outcome = outcome_of(error)
         else:
@@ -155,14 +155,14 @@ class Series:
 
     Args:
         recipes: The runs.
-        crew: Their workers.
+        group: Their workers.
         leaving: Says whether they are to stop.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], crew: Crew, leaving: Callable[[], Leaving]) -> None:
-        self.recipes, self.crew, self.leaving = recipes, crew, leaving
+    def __init__(self, recipes: Sequence[Recipe], group: WorkerGroup, leaving: Callable[[], Leaving]) -> None:
+        self.recipes, self.group, self.leaving = recipes, group, leaving
         self.found, self.begun_told = list[float](), False
-        self.training = Training(recipes[0], crew, leaving)
+        self.training = Training(recipes[0], group, leaving)
 
     def next(self) -> dict[str, Any]:
         """Return what comes next, as `Training.next`; each run counts as a validation, on a rung but for the last."""
@@ -178,7 +178,7 @@ class Series:
                 self.found.append(message[metric])
                 done = len(self.found)
                 if done < runs:
-                    self.training = Training(self.recipes[done], self.crew, self.leaving)
+                    self.training = Training(self.recipes[done], self.group, self.leaving)
                 number = {"validation": done, VALIDATIONS: runs, metric: message[metric]}
                 return {**number, **({RUNG: done} if done < runs else {})}
             if OUTCOME in message:
@@ -214,14 +214,14 @@ class Trial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the run of a trial's configuration; where it cannot be, the first step says why."""
-        self.crew: Crew | None = None
+        self.group: WorkerGroup | None = None
         self.training: Training | Series | None = None
         self._prepare(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Prepare the run of another trial, for the workers of the one before."""
         if self.training is not None and not self.training.stop():
-            self.crew = None  # it does not hear; whatever is left of it goes with this process
+            self.group = None  # it does not hear; whatever is left of it goes with this process
         self._prepare(new_config)
         return True
 
@@ -230,10 +230,12 @@ class Trial(tune.Trainable):
         try:
             recipes = [Recipe.model_validate(recipe) for recipe in config["recipes"]]
             os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-            self.crew = self.crew or Crew(IDLE_S, open_store(config["home"]) if "home" in config else None)
+            self.group = self.group or WorkerGroup(IDLE_S, open_store(config["home"]) if "home" in config else None)
             leaving = asker(config.get("leaving"), config["number"])
             several = len(recipes) > 1
-            self.training = Series(recipes, self.crew, leaving) if several else Training(recipes[0], self.crew, leaving)
+            self.training = (
+                Series(recipes, self.group, leaving) if several else Training(recipes[0], self.group, leaving)
+            )
         except Exception as error:  # noqa: BLE001
             self.refused = outcome_of(error)
 
@@ -245,9 +247,9 @@ class Trial(tune.Trainable):
             message = outcome_of(error)
         if OUTCOME not in message:
             return {**message, "done": False}
-        return {**message, "done": True, IDLE: self.crew is not None and self.crew.is_idle}
+        return {**message, "done": True, IDLE: self.group is not None and self.group.is_idle}
 
     def cleanup(self) -> None:
         """End the run if it is under way, and let its workers go."""
-        if (self.training is None or self.training.stop()) and self.crew is not None:
-            self.crew.close()
+        if (self.training is None or self.training.stop()) and self.group is not None:
+            self.group.close()

@@ -11,8 +11,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from au_dist.compat.ray import draining
-from au_dist.runs.desk import Desk
 from au_dist.runs.heartbeat import Place, late
+from au_dist.runs.run_queue import RunQueue
 from au_dist.train.events import Event, Leaving, NodesDraining, Waiting
 
 #: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
@@ -21,7 +21,7 @@ BEAT_S, LATE_S = 2.0, 20.0
 Show = Callable[[Event], None]
 
 
-class RunCoordinator(Desk):
+class RunCoordinator(RunQueue):
     """Events on their way to the driver, where the workers are, what they train, and whether they are to stop.
 
     Used as an actor, see `start_coordinator`.
@@ -36,7 +36,7 @@ class RunCoordinator(Desk):
         self.over: set[int] = set()
 
     def give(self, job: Any) -> int | None:
-        """As a desk; nobody has asked this run to stop."""
+        """As a queue; nobody has asked this run to stop."""
         self.leaving = Leaving.NO
         return super().give(job)
 

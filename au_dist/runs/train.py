@@ -10,9 +10,9 @@ from au_dist.recipes.files import absolute
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.claims import claimed
 from au_dist.runs.context import Context, make_context, starting_point
-from au_dist.runs.crew import Crew
 from au_dist.runs.label_needs import label_notes
 from au_dist.runs.leases import acquire
+from au_dist.runs.worker_group import WorkerGroup
 from au_dist.train import checkpoint
 from au_dist.train.events import Noted
 from au_dist.train.plan import worker_counts
@@ -28,7 +28,7 @@ def train(
     show: "Show" = lambda event: None,
     stop: threading.Event | None = None,
     drop: threading.Event | None = None,
-    crew: Crew | None = None,
+    group: WorkerGroup | None = None,
 ) -> dict[str, Any]:
     """Train, resume, or find a run complete; Ray must be connected.
 
@@ -37,7 +37,7 @@ def train(
         show: Called in this process with each event as it comes.
         stop: Set when the run is to store a checkpoint and stop.
         drop: Set when it is to stop at once, and is no more than what is stored already.
-        crew: The workers; otherwise some that are there for this run alone.
+        group: The workers; otherwise some that are there for this run alone.
 
     Returns:
         The run's result: name, place, steps, best step, metrics.
@@ -60,7 +60,7 @@ def train(
         for words in notes:
             show(Noted(words))
         if not trained(context):
-            _fit(context, show, stop or threading.Event(), drop or threading.Event(), lease, crew or Crew())
+            _fit(context, show, stop or threading.Event(), drop or threading.Event(), lease, group or WorkerGroup())
     return finish(context)
 
 
@@ -70,10 +70,12 @@ def trained(context: Context) -> bool:
     return last in checkpoint.steps(context.run) and context.resume_step()[0] == last
 
 
-def _fit(context: Context, show: "Show", stop: threading.Event, drop: threading.Event, lease: str, crew: Crew) -> None:
+def _fit(
+    context: Context, show: "Show", stop: threading.Event, drop: threading.Event, lease: str, group: WorkerGroup
+) -> None:
     acquire(context.run, lease)
     try:
-        while crew.train(context, lease, show, stop, drop):
+        while group.train(context, lease, show, stop, drop):
             if max(checkpoint.steps(context.run), default=0) == context.plan(1).steps:
                 return
     except Exception as error:

@@ -23,9 +23,9 @@ from au_dist.model.encoder import recompute, stages
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.assembly import idle_inputs, make_module, validation_of
 from au_dist.runs.context import Context, initial_weights
-from au_dist.runs.crew import ASK_S
 from au_dist.runs.host import RunHost, forget_peak
 from au_dist.runs.session import ENVIRONMENT
+from au_dist.runs.worker_group import ASK_S
 from au_dist.train import checkpoint
 from au_dist.train.events import CheckpointDamaged, Resumed
 from au_dist.train.ledger import Ledger

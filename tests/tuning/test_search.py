@@ -9,7 +9,7 @@ import pytest
 from campaign_files import write_campaign
 
 from au_dist.core.errors import LeaseLostError, RecipeError
-from au_dist.runs.crew import IDLE_S
+from au_dist.runs.worker_group import IDLE_S
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.record import TrialState

@@ -9,8 +9,8 @@ import torch
 
 from au_dist.core.errors import ResumeError
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.crew import Crew
 from au_dist.runs.train import train
+from au_dist.runs.worker_group import WorkerGroup
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.train.events import Event, StepDone, Stored
@@ -45,15 +45,15 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return checkpoint.tensors(newest, checkpoint.WEIGHTS)
 
 
-def test_a_crew_trains_what_workers_of_its_own_would_have(tmp_path: Path, shards: Store, ray_here: None) -> None:
-    before, crew, memory = groups(), Crew(15.0, open_store(tmp_path / "home")), dict[str, float]()
+def test_a_group_trains_what_workers_of_its_own_would_have(tmp_path: Path, shards: Store, ray_here: None) -> None:
+    before, group, memory = groups(), WorkerGroup(15.0, open_store(tmp_path / "home")), dict[str, float]()
 
     def keep(name: str, event: Event) -> None:
         if isinstance(event, Stored) and event.memory_mib:
             memory[name] = event.memory_mib
 
-    train(recipe("first", shards, tmp_path, seed=5), lambda event: keep("first", event), crew=crew)
-    assert crew.is_idle
+    train(recipe("first", shards, tmp_path, seed=5), lambda event: keep("first", event), group=group)
+    assert group.is_idle
     (there,) = groups() - before
     # One that is dropped leaves the workers, and no checkpoint of the step that it came to.
     drop, steps = threading.Event(), list[int]()
@@ -64,20 +64,20 @@ def test_a_crew_trains_what_workers_of_its_own_would_have(tmp_path: Path, shards
             drop.set()
 
     with pytest.raises(ResumeError):
-        train(recipe("dropped", shards, tmp_path, optim={"epochs": 500}), see, drop=drop, crew=crew)
+        train(recipe("dropped", shards, tmp_path, optim={"epochs": 500}), see, drop=drop, group=group)
     assert max(checkpoint.steps(open_store(tmp_path / "dropped")), default=0) <= max(steps) < 500
-    assert crew.is_idle
-    train(recipe("second", shards, tmp_path), lambda event: keep("second", event), crew=crew)
+    assert group.is_idle
+    train(recipe("second", shards, tmp_path), lambda event: keep("second", event), group=group)
     assert groups() - before == {there}
     # Others start for a run of another shape, and go by themselves when nobody needs them.
-    train(recipe("wider", shards, tmp_path, workers={"count": 2, "cpus": 0.5}), crew=crew)
+    train(recipe("wider", shards, tmp_path, workers={"count": 2, "cpus": 0.5}), group=group)
     (other,) = groups() - before
     assert other != there
     until = time.monotonic() + 60
     while groups() - before and time.monotonic() < until:
         time.sleep(0.5)
     assert not groups() - before
-    assert not crew.is_idle
+    assert not group.is_idle
 
     train(recipe("alone", shards, tmp_path), lambda event: keep("alone", event))
     assert not groups() - before

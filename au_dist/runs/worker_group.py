@@ -33,7 +33,7 @@ GO_S = 60.0
 IDLE_S = 20.0
 
 
-class Crew:
+class WorkerGroup:
     """Workers, from the first run on; they train runs of one shape, and others start where the next has another.
 
     Args:
@@ -86,7 +86,7 @@ class Crew:
             raise
         return moves
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerGroup":
         return self
 
     def __exit__(self, *_: object) -> None:

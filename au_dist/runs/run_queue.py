@@ -1,11 +1,11 @@
-"""Which run a group of workers trains now, and whether another comes: what the workers ask between two runs."""
+"""Which run a group of workers trains now, and whether another comes: what its workers ask between two of them."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 
-class Desk:
+class RunQueue:
     """Runs for one group of workers, one after the other.
 
     Args:
