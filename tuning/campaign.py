@@ -75,6 +75,8 @@ class Campaign(Section):
             known to the sampler from the start.
         concurrent: Trials at once, at most; as many as fit when None.
         keep: What ended trials keep in storage.
+        against: A second objective, which is to be small: a trial's ``hours`` or ``gpu_hours`` from its workers' first
+            step on. Every trial runs to its end then.
         early_stopping: None lets every trial run to its end.
         retry_parked: Take up again what was given up because it was lost again and again without getting further.
         space: How each searched value is drawn, by its path in a recipe.
@@ -95,6 +97,7 @@ class Campaign(Section):
     warm_start: tuple[str, ...] = ()
     concurrent: int | None = Field(None, ge=1)
     keep: Keep = Keep()
+    against: Literal["hours", "gpu_hours"] | None = None
     early_stopping: EarlyStopping | None = EarlyStopping()
     retry_parked: bool = False
     space: dict[str, Dimension] = Field(min_length=1)
@@ -202,6 +205,7 @@ def load_campaign(
     campaign = campaign.model_copy(update={"recipe": recipe, "campaigns": open_store(campaign.campaigns).uri})
     _check_constraints(campaign, path)
     _check_repetitions(campaign, path)
+    _check_objectives(campaign, path)
     first_points(campaign, path)
     check_combinations(campaign, path, lambda recipe: plan_batches(recipe, MANY, worker_counts(recipe)[-1]))
     return campaign
@@ -226,6 +230,23 @@ def _check_repetitions(campaign: Campaign, where: Path) -> None:
             expected="grace and reduction, or `folds` and `seeds` of which there are several",
         )
     campaign.run_recipes(0, {})
+
+
+def _check_objectives(campaign: Campaign, where: Path) -> None:
+    """Refuse a second objective that cannot be weighed."""
+    if campaign.against and campaign.early_stopping:
+        raise RecipeError(
+            "Of two objectives neither says which trial is worse, and one that is stopped early costs less",
+            where=f"{where}, early_stopping",
+            expected="null beside `against`",
+        )
+    if campaign.against == "gpu_hours" and not campaign.base().workers.gpus:
+        raise RecipeError(
+            "Trials use no GPU: all cost the same",
+            where=f"{where}, against",
+            expected="hours, or a recipe with workers.gpus",
+            found="gpu_hours",
+        )
 
 
 def _check_constraints(campaign: Campaign, where: Path) -> None:

@@ -120,14 +120,8 @@ def _meaning(text: str) -> dict[str, Any]:
     outside = ("name", "runs", "shards", "workers")
     kept = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
     space = {path: _spelt(dimension) for path, dimension in raw["space"].items()}
-    raw = {
-        "sampler": "tpe",
-        "first": [],
-        "folds": [],
-        "seeds": 1,
-        "warm_start": [],
-        **raw,
-    }  # what older versions did not write
+    # What older versions did not write.
+    raw = {"sampler": "tpe", "first": [], "folds": [], "seeds": 1, "warm_start": [], **raw}
     if rule := raw.get("early_stopping"):
         raw["early_stopping"] = EarlyStopping.model_validate(rule).model_dump()
     return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric}), "space": space}

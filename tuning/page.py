@@ -1,7 +1,7 @@
 """The HTML report of a campaign: one file that needs nothing else; its plots are Optuna's own."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -12,7 +12,8 @@ from au_dist.scoring.report import number
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.confirm import confirmation_of
 from au_dist.tuning.first import is_base, why_no_base
-from au_dist.tuning.plots import figures
+from au_dist.tuning.front import COSTS, cost, front
+from au_dist.tuning.plots import figures, scatter
 from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import Best, TrialRow, cells, header, table, winner
 
@@ -50,11 +51,26 @@ def verdict(
     if best.number == base.number:
         return Verdict("Nothing beat the recipe as it stands.", False)
     gain, ended = best.metric - base.metric, sum(row.metric is not None for row in rows)
+    once = "trained once, with one seed" if best.runs == 1 else f"trained {best.runs} times"
     return Verdict(
         f"Trial {best.number} is {gain:+.4f} {metric} from the recipe as it stands, the best of {ended}. Each was "
-        "trained once, with one seed, and the best of many is better than it would be again: au-dist tune confirm "
-        "trains both with other seeds.",
+        f"{once}, and the best of many is better than it would be again: au-dist tune confirm trains both with other "
+        "seeds.",
         True,
+    )
+
+
+def _front_plot(campaign: Campaign, trials: Sequence[TrialState]) -> Iterator[tuple[str, str, str]]:
+    if not campaign.against:
+        return
+    done = [trial for trial in trials if trial.state == "finished"]
+    points = [(trial.number, cost(campaign, trial), trial.metric) for trial in done]
+    best = {trial.number for trial in front(campaign, trials)}
+    words = "The line joins the trials of which none is as good at less cost."
+    yield (
+        f"{campaign.base().metric} against {COSTS[campaign.against]}",
+        words,
+        scatter(points, best, COSTS[campaign.against], campaign.base().metric),
     )
 
 
@@ -100,12 +116,15 @@ def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | N
             (f"{hours:.2f}", "hours of trials"),
         ],
         best=best,
+        worth="best validation" if best.runs == 1 else f"mean of {best.runs} runs",
+        against=COSTS.get(campaign.against or ""),
+        front=[(trial, cost(campaign, trial)) for trial in front(campaign, trials)] if campaign.against else [],
         base=base if base and base.number != best.number else None,
         rescored=concluded.rescored if concluded else None,
         checkpoint=concluded.checkpoint if concluded else None,
         compared=[(path, short(best.values.get(path, values[path])), short(values[path])) for path in campaign.space],
         recipe=yaml.safe_dump(chosen, sort_keys=False),
-        figures=list(figures(campaign.space, trials, metric)),
+        figures=[*_front_plot(campaign, trials), *figures(campaign.space, trials, metric)],
         troubles=sorted((row for row in rows if row.error), key=lambda row: row.number),
         columns=header(rows, metric),
         rows=cells(rows),

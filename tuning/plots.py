@@ -1,7 +1,7 @@
 """The plots of a campaign's report, by Optuna and Plotly."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from au_dist.tuning.record import TrialState
@@ -34,8 +34,10 @@ def figures(space: Space, trials: Sequence[TrialState], metric: str) -> Iterator
         words = "Trials that came to their end; those that were stopped early are in the next plot."
         yield "Every trial, and the best so far", words, _html(history)
     curves = visualization.plot_intermediate_values(study)
-    curves.update_layout(xaxis={"title": "validation", "dtick": 1}, yaxis_title=metric)
-    yield "Validations of each trial", "Curves that end early were stopped early, or broke off.", _html(curves)
+    what = "validation" if trials[0].runs == 1 else "run"
+    curves.update_layout(xaxis={"title": what, "dtick": 1}, yaxis_title=metric)
+    words = "Curves that end early were stopped early, or broke off."
+    yield f"{what.capitalize()}s of each trial", words, _html(curves)
     varied = [name for name in _names(space) if len({str(one.params[name]) for one in done if name in one.params}) > 1]
     everywhere = [name for name in varied if all(name in one.params for one in done)]
     if len(everywhere) > 1 and len({one.value for one in done}) > 1:
@@ -52,6 +54,33 @@ def figures(space: Space, trials: Sequence[TrialState], metric: str) -> Iterator
         if dimension.weights and len(dimension.weights) == 3:
             ternary = _ternary(path, dimension, trials, metric)
             yield f"{path}, as shares", "Each corner is one kind of positive alone.", _html(ternary)
+
+
+def scatter(points: Sequence[tuple[int, float, float]], joined: Container[int], x: str, y: str) -> str:
+    """Return the HTML of trials as points, some of them joined by a line.
+
+    Args:
+        points: Number, x and y of each.
+        joined: Numbers of those that are joined, in the order of x.
+        x: Title of the one axis.
+        y: Title of the other.
+    """
+    import plotly.graph_objects as go
+
+    line = sorted((one for one in points if one[0] in joined), key=lambda one: one[1])
+    rest = [one for one in points if one[0] not in joined]
+    traces = [
+        go.Scatter(
+            x=[one[1] for one in some],
+            y=[one[2] for one in some],
+            text=[str(one[0]) for one in some],
+            mode=mode,
+            textposition="top center",
+            name=name,
+        )
+        for some, mode, name in ((rest, "markers+text", "others"), (line, "lines+markers+text", "front"))
+    ]
+    return _html(go.Figure(traces, {"xaxis": {"title": x}, "yaxis": {"title": y}}))
 
 
 def _html(figure: Any) -> str:

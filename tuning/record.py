@@ -114,6 +114,7 @@ class Record:
         self._optuna, self._campaign, self._base = optuna, campaign, campaign.base()
         self._home, self._storage, self.address, self.say = home, home.storage, home.address, say
         self._distributions = distributions(campaign.space)
+        self._directions = ["maximize", *(["minimize"] if campaign.against else [])]
         self._study = self._load()
 
     def _load(self) -> Any:
@@ -121,7 +122,7 @@ class Record:
         try:
             study = self._optuna.load_study(storage=self._storage, study_name=self._campaign.name)
         except KeyError:
-            return self._optuna.create_study(direction="maximize")
+            return self._optuna.create_study(directions=self._directions)
         there = study.user_attrs.get(PLACE, self._campaign.place.uri)
         if self.address and there != self._campaign.place.uri:
             raise RecipeError(

@@ -12,6 +12,7 @@ from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.database import patiently
 from au_dist.tuning.earlier import Earlier
 from au_dist.tuning.first import first_points
+from au_dist.tuning.front import cost
 from au_dist.tuning.record import (
     DISALLOWED,
     EARLIER,
@@ -26,6 +27,7 @@ from au_dist.tuning.record import (
     TORN,
     Home,
     Record,
+    TrialState,
     home_of,
     opened,
 )
@@ -62,7 +64,7 @@ class Study(Record):
     def _load(self) -> Any:
         super()._load()
         study = self._optuna.create_study(
-            storage=self._storage, study_name=self._campaign.name, direction="maximize", load_if_exists=True
+            storage=self._storage, study_name=self._campaign.name, directions=self._directions, load_if_exists=True
         )
         if PLACE not in study.user_attrs:
             with self._writing():
@@ -94,7 +96,7 @@ class Study(Record):
                     self._optuna.trial.create_trial(
                         params=one.parameters,
                         distributions=self._distributions,
-                        value=one.trial.metric if finished else None,
+                        values=self._values(one.trial.metric, one.trial) if finished else None,
                         intermediate_values=one.trial.history,
                         state=states.COMPLETE if finished else states.PRUNED,
                         user_attrs={NONE: EARLIER, EARLIER: one.source},
@@ -225,7 +227,11 @@ class Study(Record):
 
     def finish(self, number: int, value: float) -> None:
         """End a trial that ran to its end."""
-        self._end(number, "COMPLETE", value)
+        self._end(number, "COMPLETE", self._values(value, self.trial(number)))
+
+    def _values(self, value: float, trial: TrialState) -> list[float]:
+        """Return what a trial is worth by each objective."""
+        return [value, cost(self._campaign, trial)] if self._campaign.against else [value]
 
     def fail(self, number: int, error: str) -> None:
         """End a trial that cannot be trained."""
@@ -235,12 +241,12 @@ class Study(Record):
         self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED, skip_if_finished=True)
 
     @patiently
-    def _end(self, number: int, state: str, value: float | None = None, error: str | None = None) -> None:
+    def _end(self, number: int, state: str, values: list[float] | None = None, error: str | None = None) -> None:
         with self._writing():
             if error is not None:
                 self._note(number, "error", error)
             state = self._optuna.trial.TrialState[state]
-            self._study.tell(number, value, state=state, skip_if_finished=True)
+            self._study.tell(number, values, state=state, skip_if_finished=True)
 
     @patiently
     def interrupt(self, number: int, error: str, lost: bool = False) -> None:
