@@ -40,7 +40,7 @@ RECIPE: dict[str, Any] = {
     "data": {"size": 32, "lanes": 2, "frames_per_clip": 1, "cpus": 0.2, "protocol": {"folds": 2}},
     "model": {"embed_dim": 8, "num_neighbors": 2, "bottleneck_channels": 4},
     "batch": {"clips": 16},
-    "optim": {"epochs": 9},
+    "optim": {"epochs": 4},
     "workers": {"count": 1, "cpus": 0.5},
 }
 SPACE = {
