@@ -49,6 +49,20 @@ def test_a_study_that_is_taken_up_draws_what_it_would_have_drawn(campaign: Campa
         assert second != whole[1]
 
 
+def test_a_draw_that_was_cut_off_is_no_trial_and_changes_no_other(campaign: Campaign, tmp_path: Path) -> None:
+    with open_study(campaign) as study:
+        whole = drawn(study, 4)
+    again = campaign.model_copy(update={"campaigns": str(tmp_path / "again")})
+    with open_study(again) as study:
+        parts = drawn(study, 2)
+        study._storage.create_new_trial(study._study._study_id)
+        study._home.publish()
+    with open_study(again) as study:
+        parts += drawn(study, 2)
+        assert [trial.state for trial in study.trials()] == ["finished"] * 4
+    assert parts == whole
+
+
 def test_a_reader_of_the_journal_alone_sees_run_and_shares(campaign: Campaign, tmp_path: Path) -> None:
     with open_study(campaign) as study:
         values = study.trial(study.ask()).values
