@@ -6,11 +6,14 @@
 Each recipe differs from the others in its temperature alone. The loop gives the command for one after the other; the
 campaign is given the same points and draws nothing else. Printed of each: minutes in all, trials an hour, how much of
 it was training, a trial (from its first step to its end), and the rest: what it takes to start one and to end it, with
-Ray's own start and the last scoring; with several at once, of each place. The final weights of the loop's runs and of
-the trials are compared bit for bit.
+Ray's own start and the last scoring; with several at once, of each place; and, with one at a time, the time from one
+trial's end to the next one's first step, on warm workers. The final weights of the loop's runs and of the trials are
+compared bit for bit.
 """
 
 import argparse
+import itertools
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,7 +30,7 @@ from au_dist.storage.store import Store, open_store
 from au_dist.synthetic.clips import SynthSpec
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import load_campaign, trial_name
-from au_dist.tuning.record import trials_of
+from au_dist.tuning.record import TrialState, trials_of
 
 TEMPERATURE = "aunce.temperature"
 
@@ -50,6 +53,7 @@ class Way:
         training_s: Seconds of all trials from their first step to their end; None where that is not known.
         at_once: Trials at once.
         runs: The place of each trial, by its temperature.
+        gaps_s: Seconds from each trial's end to the next one's first step.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Way:
     training_s: float | None
     at_once: int
     runs: dict[float, Store]
+    gaps_s: tuple[float, ...] = ()
 
 
 def command(*arguments: str) -> float:
@@ -103,7 +108,15 @@ def campaign(place: Path, recipe: dict[str, Any], temperatures: list[float], at_
         if abs(trial.values[TEMPERATURE] - temperature) < 1e-9
     }
     words = "a campaign" + (f", {at_once} trials at once" if at_once > 1 else ", one trial at a time")
-    return Way(words, wall_s, sum(trial.seconds for trial in trials), at_once, runs)
+    return Way(
+        words, wall_s, sum(trial.seconds for trial in trials), at_once, runs, gaps(trials) if at_once == 1 else ()
+    )
+
+
+def gaps(trials: list[TrialState]) -> tuple[float, ...]:
+    """Return the seconds from each trial's end to the next one's first step, of trials one after the other."""
+    ended = [(trial.ended, trial.seconds) for trial in trials if trial.ended is not None]
+    return tuple((now - before).total_seconds() - took_s for (before, _), (now, took_s) in itertools.pairwise(ended))
 
 
 def same(one: Way, other: Way) -> int:
@@ -134,6 +147,7 @@ def row(way: Way, plain: Way) -> str:
         f"{plain.wall_s / way.wall_s:.2f}",
         training,
         rest,
+        f"{statistics.median(way.gaps_s):.1f}" if way.gaps_s else "",
         "" if way is plain else f"{same(plain, way)} of {trials}",
     ]
     return f"| {' | '.join(cells)} |"
@@ -155,9 +169,10 @@ def main(argv: list[str] | None = None) -> None:
         ingest_synthetic(SynthSpec(12, 1, 40, 1, size=32, stride=10), open_store(place / "shards"))
         recipe = {**RECIPE, "shards": str(place / "shards"), "optim": {"epochs": options.epochs}}
         head = (
-            "| way | minutes | trials an hour | beside the loop | training, s a trial | the rest, s a trial | equal |"
+            "| way | minutes | trials an hour | beside the loop | training, s a trial | the rest, s a trial "
+            "| end to first step, s | equal |"
         )
-        print(f"{head}\n|---|---|---|---|---|---|---|")
+        print(f"{head}\n|---|---|---|---|---|---|---|---|")
         plain = loop(place, recipe, temperatures)
         print(row(plain, plain), flush=True)
         for at_once in options.at_once:
