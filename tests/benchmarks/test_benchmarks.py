@@ -25,6 +25,7 @@ import typing
 from pathlib import Path
 
 import campaign
+import campaign_faults
 import fault_runs
 import faults
 import gpu
@@ -48,7 +49,8 @@ from au_dist.train import events
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 SCRIPTS = (
-    campaign, faults, gpu, ingest, loader, loader_memory, loader_s3, loss, methods, mixing, overhead, resume, synth
+    campaign, campaign_faults, faults, gpu, ingest, loader, loader_memory, loader_s3, loss, methods, mixing, overhead,
+    resume, synth,
 )  # fmt: skip
 
 
@@ -243,9 +245,22 @@ def test_trials_have_the_weights_of_the_same_recipes_by_themselves(joined, capsy
     plain, trials = table(capsys.readouterr().out, numbers=3)
     assert plain[0] == "a loop of `au-dist train`"
     assert trials[0] == "a campaign, one trial at a time"
-    assert trials[6] == "1 of 1"
+    assert trials[7] == "1 of 1"
     assert float(trials[4]) > 0
     assert float(trials[5]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+def test_a_campaign_whose_driver_is_killed_comes_to_the_same_end(joined, capsys):
+    campaign_faults.main(["--tiny"])
+    text = capsys.readouterr()
+    plain, killed = table(text.out, numbers=3)
+    assert killed[0] == "folder, driver killed 1 times"
+    assert plain[1] == killed[1], text.err
+    assert plain[2] == killed[2] == "0 and 0", text.err
+    assert plain[4] == killed[4] == "nothing"
 
 
 def test_faults_know_every_event_of_a_run():
