@@ -12,6 +12,7 @@ from au_dist.recipes.recipe import Recipe
 from au_dist.runs.leases import LEASE
 from au_dist.storage.store import open_store
 from au_dist.tuning.campaign import CAMPAIGN, RECORDS, STOP, Campaign, keys_of_now
+from au_dist.tuning.record import forget
 from au_dist.tuning.sections import EarlyStopping
 from au_dist.tuning.space import Dimension, parse_space
 
@@ -106,6 +107,7 @@ def withdraw(campaign: Campaign) -> None:
     """Remove what a campaign has written if no trial of it left a run: its name is free for a corrected one."""
     place = campaign.place
     if not place.list("runs"):
+        forget(campaign)
         for path in WRITTEN:
             place.delete(path)
         place.remove_if_empty()
@@ -122,6 +124,7 @@ def _meaning(text: str) -> dict[str, Any]:
     space = {path: _spelt(dimension) for path, dimension in raw["space"].items()}
     # What older versions did not write.
     raw = {"sampler": "tpe", "first": [], "folds": [], "seeds": 1, "warm_start": [], **raw}
+    raw["storage"] = bool(raw.get("storage"))  # a database may move; that it holds this study is checked there
     if rule := raw.get("early_stopping"):
         raw["early_stopping"] = EarlyStopping.model_validate(rule).model_dump()
     return {**raw, "recipe": put(kept, {"checkpoint.metric": recipe.metric}), "space": space}

@@ -73,6 +73,7 @@ def connect(address: str) -> Any:
             fix="pip install 'au-dist[postgres]'",
         ) from error
     from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
 
     options = {
         "connect_timeout": SILENT_S,
@@ -84,9 +85,7 @@ def connect(address: str) -> Any:
             address.replace(SCHEME, "postgresql+psycopg://", 1),
             engine_kwargs={"pool_pre_ping": True, "connect_args": options},
         )
-    except Exception as error:
-        if not is_away(error):
-            raise
+    except SQLAlchemyError as error:
         raise StorageError(
             "The database of the study does not answer, or refuses",
             where=address,
@@ -97,11 +96,12 @@ def connect(address: str) -> Any:
 
 
 def is_away(error: BaseException) -> bool:
-    """Return whether an error is a database's that does not answer."""
+    """Return whether an error is that a database does not answer; what it refuses, it would refuse again."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import InterfaceError, OperationalError
 
-    return isinstance(error, StorageInternalError | SQLAlchemyError)
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(cause, InterfaceError | OperationalError)
 
 
 class Patient(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from au_dist.config.paths import differences, get
 from au_dist.core.errors import RecipeError
 from au_dist.recipes.recipe import Recipe
+from au_dist.train.plan import worker_counts
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.claims import shards_of, stored_campaign
 from au_dist.tuning.first import Point, not_held, parameters_of
@@ -32,7 +33,7 @@ def earlier_trials(campaign: Campaign, manifest: str) -> tuple[list[Earlier], li
     """Return the trials of earlier campaigns that a campaign may learn from, and in words what is left out.
 
     A trial counts whose recipe is this campaign's but for values that its space holds; with these it would have come to
-    the same result here.
+    the same result here. Where the cost counts, too, it came to its end, on the same workers.
 
     Args:
         campaign: The campaign, with `warm_start`.
@@ -50,6 +51,8 @@ def earlier_trials(campaign: Campaign, manifest: str) -> tuple[list[Earlier], li
             ("metric", mine.metric, theirs.metric),
             ("shards", manifest, shards_of(other)),
             ("folds and seeds", campaign.repetitions(), other.repetitions()),
+            ("steps between validations", mine.checkpoint.every_steps, theirs.checkpoint.every_steps),
+            *([("workers", _workers(mine), _workers(theirs))] if campaign.against else []),
         ):
             if one != two:
                 raise RecipeError(f"This campaign was searched with other {what}", where=where, expected=one, found=two)
@@ -71,12 +74,18 @@ def earlier_trials(campaign: Campaign, manifest: str) -> tuple[list[Earlier], li
 def _fitting(campaign: Campaign, other: Campaign, ended: list[TrialState]) -> Iterator[Earlier]:
     base = campaign.base()
     for trial in ended:
+        if campaign.against and (trial.state != "finished" or not trial.seconds):
+            continue
         recipe = other.trial(trial.number, trial.values)
         values = {path: get(recipe, path) for path in campaign.space}
         if list(not_held(campaign.space, base, values)) or not campaign.allows(values):
             continue
         if _science(campaign, values) == recipe.science():
             yield Earlier(f"{other.place.uri}#{trial.number}", parameters_of(campaign.space, base, values), trial)
+
+
+def _workers(recipe: Recipe) -> tuple[float, ...]:
+    return (*worker_counts(recipe), recipe.workers.cpus, recipe.workers.gpus)
 
 
 def _science(campaign: Campaign, values: Point) -> object:

@@ -9,7 +9,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,8 +40,9 @@ DISALLOWED, TORN, EARLIER = "constraints", "torn", "earlier"
 #: What every trial carries beside its parameters: its run's address, and by path the values that several of these make.
 RUN = "run"
 
-#: What a study carries: how many trials it is to come to, and its campaign's address.
-PLANNED, PLACE = "trials", "campaign"
+#: What a study carries: how many trials it is to come to, its campaign's address, and whether it has taken in what is
+#: known from earlier campaigns.
+PLANNED, PLACE, LEARNT = "trials", "campaign", "learnt"
 
 #: Losses without a new validation after which a trial is parked.
 MOST_LOSSES = 3
@@ -140,6 +141,12 @@ class Record:
         """How many trials the command that began last is to come to."""
         return int(self._study.user_attrs.get(PLANNED, self._campaign.trials))
 
+    @property
+    @patiently
+    def has_learnt(self) -> bool:
+        """Whether what is known from earlier campaigns has been taken in."""
+        return bool(self._study.user_attrs.get(LEARNT))
+
     @patiently
     def trials(self) -> list[TrialState]:
         """Return all trials in the order of their numbers, without draws that are none."""
@@ -174,6 +181,15 @@ class Record:
             seconds=trial.user_attrs.get(SECONDS, 0.0),
             runs=len(self._campaign.repetitions()),
         )
+
+
+def forget(campaign: Campaign) -> None:
+    """Remove a campaign's study from its database, if it has one there."""
+    if campaign.storage:
+        import optuna
+
+        with suppress(KeyError):
+            optuna.delete_study(study_name=campaign.name, storage=connect(campaign.storage))
 
 
 @contextmanager

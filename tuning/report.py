@@ -239,7 +239,7 @@ def conclude(
     place, metric = campaign.place, campaign.base().metric
     rows = table(campaign, trials)
     for row in rows:
-        best = checkpoint.best(open_store(row.run), metric) if row.state in RESULTS else None
+        best = checkpoint.best(open_store(row.run), metric) if _has_result(row) else None
         if best is not None and math.isfinite(checkpoint.value(best, metric)):
             break
     else:

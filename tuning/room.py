@@ -50,6 +50,7 @@ class Room:
     A trial whose workers have not begun yet, also another campaign's, is counted with those that ask: what is free may
     still hold its share.
     Campaigns that share a cluster come to as many trials each: one that has more than another which waits begins none.
+    Workers that wait for a trial count as one that it has.
 
     Args:
         recipe: The recipe that trials start from.
@@ -86,7 +87,7 @@ class Room:
             # Of those that start it is not known whether their share is still among what is free.
             words = f"{self._needs()}; {_there(free, self._sight.total())}{self._held()}"
             return Wait(words, own=starting > 0)
-        if any(other.waiting and other.running < running for other in others):
+        if any(other.waiting and other.running < running + idle for other in others):
             return Wait("another campaign on this cluster waits for room and has fewer trials")
         return None
 

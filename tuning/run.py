@@ -18,7 +18,7 @@ from au_dist.tuning.claims import claim, withdraw
 from au_dist.tuning.earlier import earlier_trials
 from au_dist.tuning.first import why_no_base
 from au_dist.tuning.fit import Nodes, trials_at_once
-from au_dist.tuning.record import TrialState
+from au_dist.tuning.record import TrialState, read_study
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space
 from au_dist.tuning.study import Study, open_study
@@ -82,14 +82,18 @@ def run_campaign(
     at_once = trials_at_once(campaign.base(), nodes(), min(campaign.trials, campaign.concurrent or campaign.trials))
     manifest = check_runs(campaign, path, note)
     campaign.place.parent.check()
-    earlier, words = earlier_trials(campaign, manifest)
+    # What stands in the way is said before the name is taken.
+    with read_study(campaign) as record:
+        learns = bool(campaign.warm_start) and not record.has_learnt
+    earlier, words = earlier_trials(campaign, manifest) if learns else ([], [])
     for text in words:
         note(text)
     claim(campaign, manifest)
     stop = stop or threading.Event()
     with _alone(campaign):
         with open_study(campaign, show) as study:
-            study.learn(earlier)
+            if learns:
+                study.learn(earlier)
             _search(campaign, study, (at_once, nodes), show, stop)
             trials = study.trials()
         if stop.is_set() and (left := _left(campaign, trials)):

@@ -189,11 +189,9 @@ class StudySearch(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what became of a trial. A result without an outcome is one at which the scheduler stopped it."""
         self._spend(trial_id)
-        self._since.pop(trial_id, None)
+        has_workers = self._since.pop(trial_id, None) is not None
         number, result = self._numbers.pop(trial_id), result or {}
         self._starting.discard(trial_id)
-        if result.get(IDLE):
-            self._idle.append(self._clock())
         event = result.get(OUTCOME, "lost" if error or "validation" not in result else "stopped early")
         if event == ROOMLESS:
             self._roomless[number] += 1
@@ -206,12 +204,13 @@ class StudySearch(Searcher):
             self._study.fail(number, result["error"])
         elif event == "stopped early":
             self._validation(number, result, stops=True)
-            self._idle.append(self._clock())  # its workers are let go of the run
             if self._presence:
                 self._presence.drop(number)
         else:  # interrupted, waiting or lost
             words = result.get("error", "The process of the trial was lost.")
             self._study.interrupt(number, words, lost=event == "lost")
+        if result.get(IDLE) or (event == "stopped early" and has_workers):
+            self._idle = [self._clock()]  # of several, Tune keeps one
         self._retention.apply(self._study.trials())
         trial = self._study.trial(number)
         if trial.state == "parked":

@@ -16,6 +16,7 @@ from au_dist.tuning.front import cost
 from au_dist.tuning.record import (
     DISALLOWED,
     EARLIER,
+    LEARNT,
     LOST,
     NONE,
     PLACE,
@@ -88,9 +89,11 @@ class Study(Record):
         known = {trial.user_attrs.get(EARLIER) for trial in self._all()}
         states = self._optuna.trial.TrialState
         with self._writing():
+            self._study.set_user_attr(LEARNT, False)
             for one in earlier:
                 if one.source in known:
                     continue
+                known.add(one.source)
                 finished = one.trial.state == "finished"
                 self._study.add_trial(
                     self._optuna.trial.create_trial(
@@ -102,6 +105,7 @@ class Study(Record):
                         user_attrs={NONE: EARLIER, EARLIER: one.source},
                     )
                 )
+            self._study.set_user_attr(LEARNT, True)
 
     def ask(self) -> int:
         """Return the number of a new trial, its parameters drawn and stored.
@@ -206,6 +210,8 @@ class Study(Record):
             stops: The trial is stopped early at it. Both are stored together.
         """
         trial = self._all()[number]
+        if trial.state.is_finished():
+            return
         with self._writing():
             if stops:
                 self._note(number, STOPS, validation)
@@ -216,14 +222,16 @@ class Study(Record):
 
     @patiently
     def is_worse(self, number: int) -> bool:
-        """Return whether the runs of a trial that are done say that it is worse than the best so far."""
+        """Return whether the runs of a trial that are done say that it is worse than the campaign's best so far."""
         rule = self._campaign.early_stopping
         if rule is None:
             return False
+        own = self._optuna.create_study(direction="maximize")
+        own.add_trials([one for one in self._all() if one.state.name == "COMPLETE" and NONE not in one.user_attrs])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
             pruner = self._optuna.pruners.WilcoxonPruner(p_threshold=rule.worse)
-        return bool(pruner.prune(self._study, self._all()[number]))
+        return bool(pruner.prune(own, self._all()[number]))
 
     def finish(self, number: int, value: float) -> None:
         """End a trial that ran to its end."""
@@ -242,13 +250,14 @@ class Study(Record):
 
     @patiently
     def _end(self, number: int, state: str, values: list[float] | None = None, error: str | None = None) -> None:
+        if self._all()[number].state.is_finished():
+            return
         with self._writing():
             if error is not None:
                 self._note(number, "error", error)
             state = self._optuna.trial.TrialState[state]
             self._study.tell(number, values, state=state, skip_if_finished=True)
 
-    @patiently
     def interrupt(self, number: int, error: str, lost: bool = False) -> None:
         """Note why a trial did not come to its end; it remains to be done.
 
@@ -258,14 +267,22 @@ class Study(Record):
             lost: Nothing outside it was the reason, as far as is known: after `MOST_LOSSES` without a new validation it
                 is parked.
         """
+        self._interrupted(number, error, self._losses(number) if lost else None)
+
+    @patiently
+    def _losses(self, number: int) -> dict[str, int]:
+        """Return how often a trial has been lost, this time included, since it came to its last validation."""
         trial = self._all()[number]
+        before = trial.user_attrs.get(LOST, {"validations": 0, "times": 0})
+        reached = len(trial.intermediate_values)
+        return {"validations": reached, "times": before["times"] + 1 if reached == before["validations"] else 1}
+
+    @patiently
+    def _interrupted(self, number: int, error: str, losses: dict[str, int] | None) -> None:
         with self._writing():
-            if lost:
-                before = trial.user_attrs.get(LOST, {"validations": 0, "times": 0})
-                reached = len(trial.intermediate_values)
-                times = before["times"] + 1 if reached == before["validations"] else 1
-                self._note(number, LOST, {"validations": reached, "times": times})
             self._note(number, "error", error)
+            if losses:
+                self._note(number, LOST, losses)
 
     @patiently
     def take_up(self, number: int) -> None:

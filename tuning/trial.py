@@ -44,6 +44,9 @@ RUNG = "rung"
 #: Why a trial has no workers that was drawn, or taken up again, when its campaign was asked to stop.
 NOT_BEGUN = "The campaign was asked to stop before this trial's workers were started."
 
+#: Why the runs of a trial break off that has begun.
+BETWEEN = "The campaign was asked to stop between two runs of this trial."
+
 #: Seconds between looks whether a run that gives no validation has ended.
 TAKE_S = 0.2
 
@@ -182,7 +185,8 @@ class Series:
                 number = {"validation": done, VALIDATIONS: runs, metric: message[metric]}
                 return {**number, **({RUNG: done} if done < runs else {})}
             if OUTCOME in message:
-                return message
+                asked = self.found and message.get("error") == NOT_BEGUN
+                return {**message, "error": BETWEEN} if asked else message
 
     def stop(self) -> bool:
         """End the run under way at once, and return whether it has ended."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import importlib.metadata
 import resource
 import subprocess
@@ -165,7 +166,9 @@ def checkpoint_state(context: Context, plan: BatchPlan, step: int, metrics: dict
 
 def forget_peak(device: torch.device) -> None:
     """Count the most memory anew: what an earlier run of this process held is not this one's."""
+    gc.collect()
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what is reserved counts, whoever reserved it
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):  # not on every system; then it is counted from the start of the process
         Path("/proc/self/clear_refs").write_text("5")

@@ -20,12 +20,13 @@ def one(folder: Path, **keys: Any) -> Campaign:
     return load_campaign(write_campaign(folder, trials=30, **{"space": TEMPERATURE, **keys}))
 
 
-def drawn(study: Study, count: int) -> list[float]:
+def drawn(study: Study, count: int, seconds: float = 0.0) -> list[float]:
     """Ask for trials, of which small temperatures are good; every third is stopped early."""
     found = []
     for _ in range(count):
         number = study.ask()
         temperature = study.trial(number).values["aunce.temperature"]
+        study.spend(number, seconds)
         study.report(number, 1, -temperature, stops=number % 3 == 2)
         if number % 3 != 2:
             study.finish(number, -temperature)
@@ -78,6 +79,24 @@ def test_what_cannot_be_compared_is_refused(
     campaign = one(tmp_path / "now", **{"warm_start": [before.place.uri], **keys})
     with pytest.raises(RecipeError, match=match):
         earlier_trials(campaign, manifest)
+
+
+def test_with_two_objectives_only_trials_that_came_to_their_end_count(tmp_path: Path, before: Campaign) -> None:
+    keys = {"warm_start": [before.place.uri], "against": "hours", "early_stopping": None}
+    with pytest.raises(RecipeError, match="No trial"):  # of these nobody knows how long they took
+        earlier_trials(one(tmp_path / "now", **keys), "manifest")
+    timed = one(tmp_path / "timed", name="timed")
+    claim(timed, "manifest")
+    with open_study(timed) as study:
+        drawn(study, 15, seconds=60.0)
+    campaign = one(tmp_path / "now", **{**keys, "warm_start": [timed.place.uri]})
+    found, words = earlier_trials(campaign, "manifest")
+    assert words[0].startswith("10 of 15 trials")
+    with open_study(campaign) as study:
+        study.learn(found)
+        assert study.has_learnt
+        numbers = [study.ask() for _ in range(3)]
+        assert len(study.trials()) == len(numbers) == 3
 
 
 def test_trials_with_values_that_this_space_does_not_hold_are_left_out(tmp_path: Path, before: Campaign) -> None:

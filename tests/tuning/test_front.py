@@ -51,12 +51,13 @@ def test_the_sampler_weighs_both_and_the_report_shows_the_front(tmp_path: Path) 
         for _ in range(14):
             number = study.ask()
             temperature = study.trial(number).values["aunce.temperature"]
-            study.spend(number, 3600 * temperature)  # what is good is dear
+            study.spend(number, 7200 * temperature)  # what is good is dear
             study.report(number, 1, temperature)
             study.finish(number, temperature)
             costs.append(temperature)
         values = [one.values for one in study._study.trials]
-    assert values == [pytest.approx([cost, cost]) for cost in costs]
+        assert [direction.name for direction in study._study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert values == [pytest.approx([cost, 2 * cost]) for cost in costs]
     trials = trials_of(campaign)
     assert len(front(campaign, trials)) == 14
     write_page(campaign, trials)

@@ -56,6 +56,7 @@ def test_workers_that_wait_for_a_trial_need_no_room_but_give_way() -> None:
     assert cluster.room().wait(1, 0, 1) is None
     cluster.others = [Standing(0, waiting=True)]
     assert cluster.room().wait(1, 0, 1) == Wait("another campaign on this cluster waits for room and has fewer trials")
+    assert cluster.room().wait(0, 0, 1) is not None  # they hold what the other waits for
     cluster.others = []
     assert cluster.room().wait(4, 0, 1) == Wait("this campaign's own trials fill the cluster", own=True)
 
