@@ -10,9 +10,11 @@ from campaign_files import write_campaign
 from postgres_server import PASSWORD, Postgres
 
 from au_dist.core.errors import RecipeError, StorageError
+from au_dist.storage.store import Store
 from au_dist.tuning.campaign import Campaign, load_campaign
-from au_dist.tuning.claims import claim, stored_campaign
+from au_dist.tuning.claims import claim, stored_campaign, withdraw
 from au_dist.tuning.record import trials_of
+from au_dist.tuning.run import run_campaign
 from au_dist.tuning.study import Study, open_study
 
 
@@ -113,6 +115,27 @@ def test_a_database_that_is_away_is_waited_for(tmp_path: Path, database: str, po
     assert said[0].startswith("the database of the study does not answer, it is asked again: ")
     assert "answers again, after" in said[1]
     assert PASSWORD not in "".join(said)
+
+
+@pytest.mark.slow
+def test_a_campaign_that_never_began_leaves_no_study(tmp_path: Path, database: str) -> None:
+    campaign = campaign_in(tmp_path, name="withdrawn", storage=database)
+    claim(campaign, "manifest")
+    with open_study(campaign) as study:
+        study.fail(study.ask(), "no good")
+        study.fail(0, "told twice")
+        assert study.trial(0).error == "no good"
+    withdraw(campaign)
+    assert not campaign.place.list()
+    assert trials_of(campaign) == []
+
+
+def test_a_database_that_is_not_there_takes_no_name(tmp_path: Path, shards: Store) -> None:
+    pytest.importorskip("psycopg")
+    path = write_campaign(tmp_path, shards.uri, storage="postgresql://me@127.0.0.1:9/studies")
+    with pytest.raises(StorageError, match="does not answer, or refuses"):
+        run_campaign(path, [], lambda: [{"CPU": 4.0}])
+    assert not [file for file in (tmp_path / "campaigns").rglob("*") if file.is_file()]
 
 
 @pytest.mark.slow
