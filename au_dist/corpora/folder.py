@@ -12,7 +12,9 @@ from au_dist.video.pictures import PICTURE_SUFFIXES
 VIDEO_SUFFIXES = frozenset(
     (
         *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts"),
-        *(".3gp", ".ogv", ".asf", ".vob"),
+        *(".3gp", ".ogv", ".asf", ".vob", ".mxf", ".f4v", ".divx", ".dv"),
+        # Without a container, as some cameras and editors leave them.
+        *(".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".y4m", ".ivf", ".mjpeg", ".mjpg"),
     )
 )
 

@@ -156,6 +156,13 @@ def test_find_videos_by_suffix_and_by_content(tmp_path):
     assert [entry.path for entry in find_videos(look(tmp_path))] == [video, unnamed]
 
 
+@pytest.mark.parametrize("suffix", [".h264", ".HEVC", ".y4m"])
+def test_videos_without_a_container_are_not_left_out_beside_others(tmp_path, suffix):
+    for name in ("talk.mp4", f"raw{suffix}"):
+        (tmp_path / name).write_bytes(b"x")
+    assert len(find_videos(look(tmp_path))) == 2
+
+
 def test_folders_without_videos(tmp_path):
     with pytest.raises(IngestError, match="an empty folder"):
         find_videos(look(tmp_path))
