@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from campaign_files import RECIPE
 
 from au_dist.core.errors import ResumeError
 from au_dist.recipes.recipe import Recipe
@@ -19,17 +20,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def recipe(name: str, shards: Store, place: Path, **keys: object) -> Recipe:
-    raw = {
-        "name": name,
-        "shards": shards.uri,
-        "runs": str(place),
-        "method": "aunce",
-        "data": {"size": 32, "lanes": 2, "frames_per_clip": 1, "protocol": {"folds": 2}},
-        "model": {"embed_dim": 8, "num_neighbors": 2, "bottleneck_channels": 0},
-        "batch": {"clips": 4},
-        "optim": {"epochs": 2},
-        "workers": {"count": 1, "cpus": 0.5},
-    }
+    raw = {**RECIPE, "name": name, "shards": shards.uri, "runs": str(place), "optim": {"epochs": 2}}
     return Recipe.model_validate({**raw, **keys})
 
 

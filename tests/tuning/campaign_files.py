@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from au_dist.tuning.study import Study
+
 RECIPE: dict[str, Any] = {
     "method": "aunce",
     "data": {"size": 32, "lanes": 2, "frames_per_clip": 1, "protocol": {"folds": 2}},
@@ -34,3 +36,15 @@ def write_campaign(folder: Path, shards: object = "shards", recipe: dict[str, An
     path = folder / "campaign.yaml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     return path
+
+
+def drawn(study: Study, count: int) -> list[dict[str, Any]]:
+    """Ask and finish some trials; small temperatures are good."""
+    found = []
+    for _ in range(count):
+        number = study.ask()
+        values = study.trial(number).values
+        study.report(number, 1, -values["aunce.temperature"])
+        study.finish(number, -values["aunce.temperature"])
+        found.append(values)
+    return found

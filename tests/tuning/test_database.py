@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from campaign_files import write_campaign
+from campaign_files import drawn, write_campaign
 from postgres_server import PASSWORD, Postgres
 
 from au_dist.core.errors import RecipeError, StorageError
@@ -15,23 +15,12 @@ from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.claims import claim, stored_campaign, withdraw
 from au_dist.tuning.record import trials_of
 from au_dist.tuning.run import run_campaign
-from au_dist.tuning.study import Study, open_study
+from au_dist.tuning.study import open_study
 
 
 def campaign_in(folder: Path, **keys: object) -> Campaign:
     folder.mkdir(exist_ok=True)
     return load_campaign(write_campaign(folder, trials=30, **keys))
-
-
-def drawn(study: Study, count: int) -> list[dict]:
-    found = []
-    for _ in range(count):
-        number = study.ask()
-        values = study.trial(number).values
-        study.report(number, 1, -values["aunce.temperature"])
-        study.finish(number, -values["aunce.temperature"])
-        found.append(values)
-    return found
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from campaign_files import write_campaign
+from campaign_files import drawn, write_campaign
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from s3_fixture import S3Store
@@ -12,24 +12,12 @@ from s3_fixture import S3Store
 from au_dist.core.errors import LeaseLostError, StorageError
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.record import JOURNAL
-from au_dist.tuning.study import Study, open_study
+from au_dist.tuning.study import open_study
 
 
 @pytest.fixture
 def campaign(tmp_path: Path) -> Campaign:
     return load_campaign(write_campaign(tmp_path, trials=30))
-
-
-def drawn(study: Study, count: int) -> list[dict]:
-    """Ask and finish some trials; small temperatures are good."""
-    found = []
-    for _ in range(count):
-        number = study.ask()
-        values = study.trial(number).values
-        study.report(number, 1, -values["aunce.temperature"])
-        study.finish(number, -values["aunce.temperature"])
-        found.append(values)
-    return found
 
 
 def test_a_study_that_is_taken_up_draws_what_it_would_have_drawn(campaign: Campaign, tmp_path: Path) -> None:
