@@ -93,6 +93,7 @@ def campaign(place: Path, recipe: dict[str, Any], temperatures: list[float], at_
         "campaigns": str(place / "campaigns"),
         "trials": len(temperatures),
         "concurrent": at_once,
+        "early_stopping": None,
         "first": [{TEMPERATURE: temperature} for temperature in first],
         "space": {TEMPERATURE: {"log": [0.01, 10.0]}},
         "recipe": {**recipe, "aunce": {"temperature": temperatures[0]}},
