@@ -40,6 +40,8 @@ def test_what_cannot_be_made_is_refused_before_any_process_starts(tmp_path):
 def test_ctrl_c_in_the_middle_of_a_start_is_heard_after_it():
     """Also where another thread, which does not block it, is the one that catches the signal."""
     go, started = threading.Event(), []
+    # Tests that were started in the background ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def press() -> None:
         go.wait(5)
@@ -55,6 +57,8 @@ def test_ctrl_c_in_the_middle_of_a_start_is_heard_after_it():
             started.append(True)
     except KeyboardInterrupt:
         started.append(False)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert started == [True, False]
     with ingest._deaf():
         pass

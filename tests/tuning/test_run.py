@@ -104,7 +104,9 @@ def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
     def states() -> set[str]:
         return {group["state"] for group in placement_group_table().values()}
 
-    recipe = load_campaign(write_campaign(tmp_path, shards.uri)).trial(0, {})
+    # Long enough not to be over before it is stopped: nothing waits for its validations to be taken.
+    epochs = 15
+    recipe = load_campaign(write_campaign(tmp_path, shards.uri, recipe={"optim": {"epochs": epochs}})).trial(0, {})
     process = ray.remote(num_cpus=0)(Training)
     training = process.remote(recipe)
     assert ray.get(training.next.remote()) == {BEGUN: True}
@@ -122,9 +124,9 @@ def test_a_run_that_is_stopped_lets_go_of_its_workers_and_can_be_taken_up(
         key: first[key] for key in ("step", "val_auc", "validation")
     }
     messages.remove({BEGUN: True})  # after those of the past
-    assert [message.get("validation") for message in messages] == [1, 2, 3, None]
-    assert "rung" not in messages[2]
-    assert messages[3] == {"outcome": "finished", "val_auc": max(message["val_auc"] for message in messages[:3])}
+    assert [message.get("validation") for message in messages] == [*range(1, epochs + 1), None]
+    assert "rung" not in messages[-2]
+    assert messages[-1] == {"outcome": "finished", "val_auc": max(message["val_auc"] for message in messages[:-1])}
 
 
 @pytest.mark.ray
