@@ -98,10 +98,16 @@ class Training:
                 self.begun_told = True
                 return {BEGUN: True}
             try:
-                return self._validation(self.ready.get(timeout=0 if ended else TAKE_S))
+                metrics = self.ready.get(timeout=0 if ended else TAKE_S)
             except Empty:
                 if ended:
                     return self.outcome
+                continue
+            if self.begun_told:
+                return self._validation(metrics)
+            self.begun_told = True  # they came together: one after the other
+            self.past.append(metrics)
+            return {BEGUN: True}
 
     def stop(self) -> bool:
         """End the run at once, if it goes on, and return whether it has ended."""
