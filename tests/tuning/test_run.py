@@ -52,7 +52,7 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
 
     assert shown[0] == "2 trials, 2 left to run, 2 at once"
     assert [trial.number for trial in sorted(found.trials, key=lambda trial: trial.number)] == [0, 1]
-    assert found.trials[0].metric == max(trial.metric or 0 for trial in found.trials) == found.best.reported
+    assert found.trials[0].metric == max(trial.metric or 0 for trial in found.trials) <= found.best.reported
     assert found.columns[3:] == [
         "val_auc",
         "aunce.temperature",
@@ -78,7 +78,8 @@ def test_a_campaign_from_its_file_to_its_best_checkpoint(tmp_path: Path, shards:
         for trial, row in zip(study.trials(), sorted(found.trials, key=lambda row: row.number), strict=True):
             assert (trial.state, trial.values, len(trial.history)) == (row.state, row.values, row.validations)
             run = open_store(row.run)
-            assert run.exists("result.json") == (row.state == "finished")
+            # One that is stopped early may have come further, even to its end, before it heard so.
+            assert run.exists("result.json") or row.state == "stopped early"
             recorded = [json.loads(line) for line in run.read("metrics.jsonl").splitlines()]
             measured = [line["val_auc"] for line in recorded if "val_auc" in line]
             assert list(trial.history.values()) == measured[: len(trial.history)]
