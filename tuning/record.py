@@ -114,7 +114,7 @@ class Record:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._optuna, self._campaign, self._base = optuna, campaign, campaign.base()
         self._home, self._storage, self.address, self.say = home, home.storage, home.address, say
-        self._distributions = distributions(campaign.space)
+        self._distributions, self._runs = distributions(campaign.space), len(campaign.repetitions())
         self._directions = ["maximize", *(["minimize"] if campaign.against else [])]
         self._study = self._load()
 
@@ -157,9 +157,11 @@ class Record:
 
     def _is_whole(self, trial: Any) -> bool:
         """Return whether a draw is a trial: it came to its end, and the constraints allow it."""
-        return NONE not in trial.user_attrs and (
-            trial.state.name != "RUNNING" or {*self._distributions} <= {*trial.params}
-        )
+        return NONE not in trial.user_attrs and (trial.state.name != "RUNNING" or self._is_drawn(trial))
+
+    def _is_drawn(self, trial: Any) -> bool:
+        """Return whether all parameters of a trial are stored."""
+        return {*self._distributions} <= {*trial.params}
 
     @patiently
     def trial(self, number: int) -> TrialState:
@@ -179,7 +181,7 @@ class Record:
             begun=trial.datetime_start,
             ended=trial.datetime_complete,
             seconds=trial.user_attrs.get(SECONDS, 0.0),
-            runs=len(self._campaign.repetitions()),
+            runs=self._runs,
         )
 
 

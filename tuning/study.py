@@ -89,7 +89,6 @@ class Study(Record):
         known = {trial.user_attrs.get(EARLIER) for trial in self._all()}
         states = self._optuna.trial.TrialState
         with self._writing():
-            self._study.set_user_attr(LEARNT, False)
             for one in earlier:
                 if one.source in known:
                     continue
@@ -154,7 +153,7 @@ class Study(Record):
         for trial in self._all():
             if trial.state.name != "RUNNING" or RUN in trial.user_attrs:
                 continue
-            if not {*self._distributions} <= {*trial.params}:
+            if not self._is_drawn(trial):
                 self._drop(trial.number, TORN)
             elif not self._is_allowed(trial.number):
                 self._drop(trial.number, DISALLOWED)
