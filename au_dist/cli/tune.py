@@ -101,7 +101,7 @@ def tune_confirm(
     table(
         ["fold", "seed", f"trial {result.trial}", "as it stands", "gain"],
         [
-            [str(one.fold), str(one.seed), f"{one.winner:.4f}", f"{one.base:.4f}", f"{one.winner - one.base:+.4f}"]
+            [str(one.fold), str(one.seed), f"{one.winner:.4f}", f"{one.base:.4f}", f"{one.gain():+.4f}"]
             for one in result.pairs
         ],
     )

@@ -9,7 +9,7 @@ gradient, because the gather's backward pass sums over ranks.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -89,16 +89,43 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What a module made of the validation frames, or clips, of all ranks; every rank has the same.
+
+    Attributes:
+        subject_N: Who is seen in each.
+        arrays: What metrics are computed from, a row for each.
+        measure: Computes them from these arrays, or from the same rows of each.
+        beside: Metrics that belong to all of them together.
+    """
+
+    subject_N: np.ndarray
+    arrays: tuple[np.ndarray, ...]
+    measure: Callable[..., dict[str, Any]]
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """All metrics."""
+        return {**self.measure(*self.arrays), **self.beside}
+
+    def without(self) -> dict[str, dict[str, Any]]:
+        """Return what `measure` gives of all frames but those of one subject, for each subject."""
+        names = np.unique(self.subject_N)
+        return {str(name): self.measure(*(part[self.subject_N != name] for part in self.arrays)) for name in names}
+
+
+@dataclass(frozen=True)
 class Validation:
     """How a module is judged, again and again; what it is judged by was read once.
 
     Attributes:
         read: The frames or clips.
-        metrics: Computes the metrics; all ranks call together, the module is in evaluation mode.
+        judge: Judges it by them; all ranks call together, the module is in evaluation mode.
     """
 
     read: "tuple[Frames | Clips, ...]"
-    metrics: Callable[[], dict[str, Any]]
+    judge: Callable[[], Judged]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
+from au_dist.methods.base import Judged
 
 #: Frames that go through the network at once.
 CHUNK = 128
@@ -151,15 +152,16 @@ def unreadable(read: Sequence[Unreadable], share: float, world: World) -> dict[s
     return {"val_unreadable": len(faults), "unreadable": faults} if faults else {}
 
 
-def detection_metrics(score_NA: np.ndarray, frames: Frames, world: World) -> dict[str, Any]:
-    """Return metrics and thresholds over the validation frames of all ranks.
+def judge_detection(score_NA: np.ndarray, frames: Frames, world: World) -> Judged:
+    """Return what scores come to, over the validation frames of all ranks.
 
     Args:
         score_NA: Scores of this rank's frames.
         frames: These frames.
         world: This process among the workers.
     """
-    return metrics_of(*joined((score_NA, frames.y_NA, frames.valid_NA), world))
+    subject_N, *arrays = joined((np.array(frames.subjects), score_NA, frames.y_NA, frames.valid_NA), world)
+    return Judged(subject_N, tuple(arrays), metrics_of)
 
 
 def metrics_of(score_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:

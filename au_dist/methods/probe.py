@@ -10,6 +10,7 @@ from au_dist.core.errors import TrainError
 from au_dist.core.metrics import average, judged, per_au
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
+from au_dist.methods.base import Judged
 from au_dist.methods.frames import Frames, joined, metrics_of
 from au_dist.methods.ridge import fit_ridge
 
@@ -17,9 +18,9 @@ from au_dist.methods.ridge import fit_ridge
 IDENTITY_FRAMES = 2000
 
 
-def probe_metrics(
+def judge_embeddings(
     train_NAD: np.ndarray, train: Frames, validation_NAD: np.ndarray, validation: Frames, world: World
-) -> dict[str, Any]:
+) -> Judged:
     """Return what embeddings know: the labels of validation frames, and who is seen in them.
 
     `val_f1`, `val_auc` and the thresholds are those of a ridge regression fitted on training frames, as strong as
@@ -43,7 +44,8 @@ def probe_metrics(
             fitted = fit_ridge(z_NAD[known, index], y_NA[known, index, None], subject_N[known])
             ridge_NA[:, index] = fitted(validation_NAD[:, index])[:, 0]
             knn_NA[:, index] = nearest(z_NAD[known, index], y_NA[known, index], validation_NAD[:, index])
-    ridge_NA, knn_NA, judged_y_NA, judged_NA = joined((ridge_NA, knn_NA, validation.y_NA, validation.valid_NA), world)
+    arrays = (np.array(validation.subjects), ridge_NA, knn_NA, validation.y_NA, validation.valid_NA)
+    judged_subject_N, ridge_NA, knn_NA, judged_y_NA, judged_NA = joined(arrays, world)
     _check_finite(ridge_NA)
     few = _few(validation, world)
     lists = ([names[index] for index in few] for names in (validation.subjects, validation.videos, validation.clips))
@@ -51,13 +53,14 @@ def probe_metrics(
     seen_NAD = np.concatenate([part[0] for part in parts if len(part[0])])
     seen_ND = seen_NAD.reshape(len(seen_NAD), -1)
     who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
-    return {
-        **metrics_of(ridge_NA, judged_y_NA, judged_NA),
-        "val_knn_auc": average(judged(per_au(judged_y_NA, judged_NA, knn_NA, np.zeros(judged_NA.shape[1]))), "auc"),
-        "val_identity": who,
-        "val_identity_chance": chance,
-        "val_rank": float(np.mean([effective_rank(seen_NAD[:, au]) for au in range(seen_NAD.shape[1])])),
-    }
+    rank = float(np.mean([effective_rank(seen_NAD[:, au]) for au in range(seen_NAD.shape[1])]))
+    beside = {"val_identity": who, "val_identity_chance": chance, "val_rank": rank}
+    return Judged(judged_subject_N, (ridge_NA, knn_NA, judged_y_NA, judged_NA), _measure, beside)
+
+
+def _measure(ridge_NA: np.ndarray, knn_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
+    knn_auc = average(judged(per_au(y_NA, valid_NA, knn_NA, np.zeros(valid_NA.shape[1]))), "auc")
+    return {**metrics_of(ridge_NA, y_NA, valid_NA), "val_knn_auc": knn_auc}
 
 
 def _check_finite(value_N: np.ndarray) -> None:

@@ -4,6 +4,7 @@ Calls neither Ray nor DeepSpeed: what it makes is trained and judged in any proc
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from au_dist.core.seeds import torch_seed
 from au_dist.data.splits import training_groups
 from au_dist.dist.world import World
-from au_dist.methods.base import Held
+from au_dist.methods.base import Held, Judged
 from au_dist.methods.frames import unreadable
 from au_dist.model.drop_path import draw_alike
 from au_dist.runs.context import Context
@@ -55,9 +56,13 @@ def validation_of(context: Context, module: nn.Module, world: World) -> Callable
 
     Dropout and stochastic depth are off meanwhile, and what could not be read is said.
     """
+    judge = judge_of(context, module, world) if context.split.validation else None
+    return lambda: judge().metrics if judge else {}
+
+
+def judge_of(context: Context, module: nn.Module, world: World) -> Callable[[], Judged]:
+    """Return a function that judges the module by the frames of its validation subjects, of whom there are some."""
     recipe, manifest = context.recipe, context.manifest
-    if not context.split.validation:
-        return dict
     subjects = {"train": context.split.train, "validation": context.split.validation}
     held = Held(
         rows=lambda part, clips: read_rows(context.store, manifest, subjects[part], world, clips),
@@ -72,10 +77,11 @@ def validation_of(context: Context, module: nn.Module, world: World) -> Callable
     )
     validation = recipe.learns.learner().validation(module, held)
 
-    def judge() -> dict[str, Any]:
+    def judge() -> Judged:
         module.eval()
         try:
-            return {**validation.metrics(), **unreadable(validation.read, recipe.data.unreadable, world)}
+            found = validation.judge()
+            return replace(found, beside={**found.beside, **unreadable(validation.read, recipe.data.unreadable, world)})
         finally:
             module.train()
 

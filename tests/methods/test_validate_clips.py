@@ -10,8 +10,8 @@ from au_dist.dist.world import World
 from au_dist.methods import clips as clips_module
 from au_dist.methods.clips import Clips
 from au_dist.methods.frames import unreadable
-from au_dist.methods.learners.intensity import IntensityTask, intensity_metrics
-from au_dist.methods.learners.predictive import PredictiveTask, prediction_metrics
+from au_dist.methods.learners.intensity import IntensityTask, judge_intensity
+from au_dist.methods.learners.predictive import PredictiveTask, judge_foresight
 from au_dist.methods.predictive import Predictive
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.shards.format import read_manifest, read_row_group
@@ -33,13 +33,13 @@ def test_chunks_do_not_matter(rows, chunk, monkeypatch):
     foresight = PredictiveTask(reader, Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
     regressor = IntensityTask(reader, CONFIG, 2, 4, ALONE).eval()
     expected = (
-        prediction_metrics(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE),
-        intensity_metrics(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE),
+        judge_foresight(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE).metrics,
+        judge_intensity(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE).metrics,
     )
     monkeypatch.setattr(clips_module, "CHUNK", chunk)
     found = (
-        prediction_metrics(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE),
-        intensity_metrics(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE),
+        judge_foresight(foresight, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE).metrics,
+        judge_intensity(regressor, Clips(rows, [0, 3], 12, Labels(), 32, 4), 32, ALONE).metrics,
     )
     for mine, theirs in zip(found, expected, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)
@@ -49,7 +49,7 @@ def test_chunks_do_not_matter(rows, chunk, monkeypatch):
 def test_a_perfect_prediction_is_always_right(rows, monkeypatch):
     module = PredictiveTask(ClipNetwork(CONFIG, 32), Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
     monkeypatch.setattr(module, "pairs", lambda x: (PredictiveTask.pairs(module, x)[1],) * 2)
-    assert prediction_metrics(module, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE)["val_accuracy"] == 1
+    assert judge_foresight(module, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE).metrics["val_accuracy"] == 1
 
 
 def test_clips_without_a_label_are_not_read_and_none_at_all_is_said(rows):
@@ -60,7 +60,7 @@ def test_clips_without_a_label_are_not_read_and_none_at_all_is_said(rows):
     nothing = [{**row, "intensity": np.full(48, np.nan, np.float32)} for row in rows]
     module = IntensityTask(ClipNetwork(CONFIG, 32), CONFIG, 1, 4, ALONE).eval()
     with pytest.raises(TrainError, match=r"data.labels"):
-        intensity_metrics(module, Clips(nothing, [0], 12, Labels(), 32, 4), 32, ALONE)
+        judge_intensity(module, Clips(nothing, [0], 12, Labels(), 32, 4), 32, ALONE)
 
 
 def test_a_clip_that_does_not_decode_is_left_out_counted_and_listed(rows):
@@ -71,11 +71,10 @@ def test_a_clip_that_does_not_decode_is_left_out_counted_and_listed(rows):
     damaged = [{**row, "jpeg": list(row["jpeg"])} for row in rows]
     damaged[2]["jpeg"][3] = b"nothing"
     without = rows[:2] + rows[3:]
-    for columns, metrics, module in (([], prediction_metrics, foresight), ([0, 3], intensity_metrics, regressor)):
+    for columns, judge, module in (([], judge_foresight, foresight), ([0, 3], judge_intensity, regressor)):
         clips = Clips(damaged, columns, 12, Labels(), 32, 4)
-        assert metrics(module, clips, 32, ALONE) == pytest.approx(
-            metrics(module, Clips(without, columns, 12, Labels(), 32, 4), 32, ALONE), rel=1e-4, abs=1e-6
-        )
+        whole = judge(module, Clips(without, columns, 12, Labels(), 32, 4), 32, ALONE)
+        assert judge(module, clips, 32, ALONE).metrics == pytest.approx(whole.metrics, rel=1e-4, abs=1e-6)
     with pytest.raises(TrainError, match=rf"at most 0.01 .*data.unreadable.*1 of {4 * len(rows)}.*frame 3: "):
         unreadable([clips], 0.01, ALONE)
     found = unreadable([clips], 0.5, ALONE)

@@ -1,6 +1,6 @@
 """A method in one file: the mean colour of a face says which action units occur."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -9,9 +9,9 @@ from torch import nn
 from au_dist.config.section import Section
 from au_dist.data.labels import occurrence
 from au_dist.dist.collectives import all_reduce_sum
-from au_dist.methods.base import Held, Learner, Method, Parts, Scoring, Validation
+from au_dist.methods.base import Held, Judged, Learner, Method, Parts, Scoring, Validation
 from au_dist.methods.detection import DETECTION
-from au_dist.methods.frames import Frames, detection_metrics, outputs
+from au_dist.methods.frames import Frames, judge_detection, outputs
 from au_dist.recipes.recipe import Recipe
 
 
@@ -45,11 +45,11 @@ class ToyTask(nn.Module):
 def _validation(module: ToyTask, held: Held) -> Validation:
     frames = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
 
-    def metrics() -> dict[str, Any]:
+    def judge() -> Judged:
         score_NA = outputs(module.logits, frames, held.size, len(held.columns), held.world)
-        return detection_metrics(score_NA, frames, held.world)
+        return judge_detection(score_NA, frames, held.world)
 
-    return Validation((frames,), metrics)
+    return Validation((frames,), judge)
 
 
 TOY = Method(

@@ -9,9 +9,9 @@ from au_dist.core.seeds import torch_seed
 from au_dist.dist.collectives import all_gather, all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.aunce import Aunce
-from au_dist.methods.base import Held, Learner, Parts, Validation
+from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
 from au_dist.methods.frames import Frames, outputs
-from au_dist.methods.probe import probe_metrics
+from au_dist.methods.probe import judge_embeddings
 from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, draw_kinds, full_precision
 from au_dist.model.network import AUNetwork
 from au_dist.model.norm import share
@@ -180,11 +180,11 @@ def _validation(module: AunceTask, held: Held) -> Validation:
     def embeddings(frames: Frames) -> Any:
         return outputs(module.network, frames, held.size, len(held.columns), held.world)
 
-    def metrics() -> dict[str, Any]:
+    def judge() -> Judged:
         train_NAD = embeddings(train)
-        return probe_metrics(train_NAD, train, embeddings(validation), validation, held.world)
+        return judge_embeddings(train_NAD, train, embeddings(validation), validation, held.world)
 
-    return Validation((train, validation), metrics)
+    return Validation((train, validation), judge)
 
 
 LEARNER = Learner(_module, _validation)

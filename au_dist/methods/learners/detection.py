@@ -1,7 +1,7 @@
 """The modules of occurrence detection, and how they are judged."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,8 +9,8 @@ from torch import nn
 
 from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Learner, Parts, Validation
-from au_dist.methods.frames import Frames, detection_metrics, joined, outputs
+from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
+from au_dist.methods.frames import Frames, joined, judge_detection, outputs
 from au_dist.methods.learners.aunce import AunceLoss, loss_of
 from au_dist.methods.ridge import fit_units
 from au_dist.model.losses import detection_terms
@@ -165,21 +165,22 @@ def _validation(module: DetectionTask | RidgeTask, held: Held) -> Validation:
     judged, labels = held.rows("validation", None), held.labels.of_validation
     validation = Frames(judged, held.columns, held.num_columns, labels, held.side)
 
-    def judge(function: Callable[[torch.Tensor], torch.Tensor], frames: Frames) -> np.ndarray:
+    def applied(function: Callable[[torch.Tensor], torch.Tensor], frames: Frames) -> np.ndarray:
         return outputs(function, frames, held.size, len(held.columns), held.world)
 
-    def metrics() -> dict[str, Any]:
-        return detection_metrics(judge(module.probabilities, validation), validation, held.world)
+    def judge() -> Judged:
+        return judge_detection(applied(module.probabilities, validation), validation, held.world)
 
     if isinstance(module, DetectionTask):
-        return Validation((validation,), metrics)
+        return Validation((validation,), judge)
     rows = held.rows("train", RIDGE_CLIPS)
     train = Frames(rows, held.columns, held.num_columns, held.labels, held.side, per_clip=RIDGE_FRAMES)
 
-    def fitted() -> dict[str, Any]:
-        module.fit(judge(module.network, train), train)
+    def fitted() -> Judged:
+        module.fit(applied(module.network, train), train)
         strengths = module.strength_A[torch.isfinite(module.strength_A)]
-        return {**metrics(), "ridge_strength": float(strengths.median()) if len(strengths) else float("nan")}
+        median = float(strengths.median()) if len(strengths) else float("nan")
+        return replace(judge(), beside={"ridge_strength": median})
 
     return Validation((train, validation), fitted)
 

@@ -10,7 +10,7 @@ from au_dist.config.sections import Model
 from au_dist.core.metrics import average, intensity_per_au, judged
 from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Learner, Parts, Validation
+from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
 from au_dist.methods.clips import Clips, inputs_of_all
 from au_dist.methods.frames import joined
 from au_dist.model.clip_network import ClipNetwork, IntensityHeads
@@ -57,9 +57,8 @@ class IntensityTask(nn.Module):
 
 
 @torch.no_grad()
-def intensity_metrics(module: IntensityTask, clips: Clips, size: int, world: World) -> dict[str, Any]:
-    """Return metrics over the labelled validation frames of all ranks: means over action units whose labels vary,
-    and how many these are.
+def judge_intensity(module: IntensityTask, clips: Clips, size: int, world: World) -> Judged:
+    """Return what a regressor makes of the labelled validation frames of all ranks.
 
     Args:
         module: The regressor, in evaluation mode.
@@ -71,7 +70,13 @@ def intensity_metrics(module: IntensityTask, clips: Clips, size: int, world: Wor
     for x_BCHW, real in inputs_of_all(clips, size, world):
         intensity_BA = module.intensities(x_BCHW, clips.frames).float().cpu().numpy()
         batches += [intensity_BA] if real else []
-    intensity_NA, y_NA, valid_NA = joined((np.concatenate(batches), clips.y_NA, clips.valid_NA), world)
+    subject_N = np.repeat([row["subject"] for row in clips.rows], clips.frames)
+    subject_N, *arrays = joined((subject_N, np.concatenate(batches), clips.y_NA, clips.valid_NA), world)
+    return Judged(subject_N, tuple(arrays), metrics_of)
+
+
+def metrics_of(intensity_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
+    """Return means over the action units whose labels vary, and how many these are; all arguments are of frames."""
     rows = judged(intensity_per_au(y_NA, valid_NA, intensity_NA))
     means = {f"val_{name}": average(rows, name) for name in ("icc", "pcc", "mse", "mae")}
     return {**means, "val_units": len(rows)}
@@ -85,7 +90,7 @@ def _validation(module: IntensityTask, held: Held) -> Validation:
     """Intensity is judged at every labelled frame of a clip."""
     rows = held.rows("validation", None)
     clips = Clips(rows, held.columns, held.num_columns, held.labels, held.side, frames=held.clip_frames)
-    return Validation((clips,), lambda: intensity_metrics(module, clips, held.size, held.world))
+    return Validation((clips,), lambda: judge_intensity(module, clips, held.size, held.world))
 
 
 LEARNER = Learner(_module, _validation)

@@ -1,14 +1,12 @@
 """The module of predictive coding, and how it is judged."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
 
 from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Learner, Parts, Validation
+from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
 from au_dist.methods.clips import Clips, inputs_of_all
 from au_dist.methods.predictive import Predictive
 from au_dist.model.clip_network import ClipNetwork
@@ -62,7 +60,7 @@ class PredictiveTask(nn.Module):
 
 
 @torch.no_grad()
-def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world: World) -> dict[str, Any]:
+def judge_foresight(module: PredictiveTask, clips_of: Clips, size: int, world: World) -> Judged:
     """Return how well the next blocks of validation clips are foreseen.
 
     `val_accuracy` is the share of predicted cells whose nearest true cell among those of the same clip, in all steps
@@ -74,7 +72,7 @@ def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world
         size: Side of the network's input in pixels.
         world: This process among the workers.
     """
-    right, asked, chance, seen = 0.0, 0.0, 0.0, 0
+    found, seen = [np.zeros((0, 2))], 0
     for x_BCHW, real in inputs_of_all(clips_of, size, world):
         query_QC, key_QC = module.pairs(x_BCHW)
         if not real:
@@ -84,13 +82,20 @@ def prediction_metrics(module: PredictiveTask, clips_of: Clips, size: int, world
         # Within clips: which clips go through the network together depends on the number of workers.
         clips = len(x_BCHW) // clips_of.frames
         query_BPC, key_BPC = (x.unflatten(0, (clips, -1)) for x in (query_QC, key_QC))
-        nearest_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)[clips_of.whole_M[seen : seen + clips]]
-        right += float((nearest_BP == torch.arange(nearest_BP.shape[1], device=nearest_BP.device)).sum())
-        asked += nearest_BP.numel()
-        chance += len(nearest_BP)
+        nearest_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)
+        right_B = (nearest_BP == torch.arange(nearest_BP.shape[1], device=nearest_BP.device)).sum(1).cpu().numpy()
+        found.append(np.stack([right_B, np.full(clips, nearest_BP.shape[1])], 1))
         seen += clips
-    right, asked, chance = np.sum(all_gather_objects((right, asked, chance), world), axis=0).tolist()
-    return {"val_accuracy": right / max(1.0, asked), "val_chance": chance / max(1.0, asked)}
+    whole_M = clips_of.whole_M[:seen]
+    mine = np.array([row["subject"] for row in clips_of.rows], str)[:seen][whole_M], np.concatenate(found)[whole_M]
+    subject_M, found_M2 = (np.concatenate(part) for part in zip(*all_gather_objects(mine, world), strict=True))
+    return Judged(subject_M, (found_M2,), _measure)
+
+
+def _measure(found_M2: np.ndarray) -> dict[str, float]:
+    """Return the share of right cells and what guessing would give, of clips' right cells and all that were asked."""
+    right, asked = found_M2.sum(0).tolist()
+    return {"val_accuracy": right / max(1.0, asked), "val_chance": len(found_M2) / max(1.0, asked)}
 
 
 def _module(parts: Parts) -> nn.Module:
@@ -101,7 +106,7 @@ def _validation(module: PredictiveTask, held: Held) -> Validation:
     """Foresight is judged by each clip's first window."""
     rows = held.rows("validation", None)
     clips = Clips(rows, held.columns, held.num_columns, held.labels, held.side, frames=held.frames)
-    return Validation((clips,), lambda: prediction_metrics(module, clips, held.size, held.world))
+    return Validation((clips,), lambda: judge_foresight(module, clips, held.size, held.world))
 
 
 LEARNER = Learner(_module, _validation)
