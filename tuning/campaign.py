@@ -216,11 +216,11 @@ def _check_repetitions(campaign: Campaign, where: Path) -> None:
     several, rule = len(campaign.repetitions()) > 1, campaign.early_stopping
     if len(set(campaign.folds)) < len(campaign.folds):
         raise RecipeError("A fold is given twice", where=f"{where}, folds", found=list(campaign.folds))
-    if rule and several and (rule.grace, rule.reduction) != (EarlyStopping().grace, EarlyStopping().reduction):
+    if rule and several and rule != EarlyStopping(worse=rule.worse):
         raise RecipeError(
             "Trials of several runs are not stopped within a run",
             where=f"{where}, early_stopping",
-            found="grace or reduction",
+            found="by, grace or reduction",
             expected="worse: by which they are stopped between runs",
         )
     if rule and not several and rule.worse != EarlyStopping().worse:

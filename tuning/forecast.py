@@ -90,7 +90,7 @@ def forecast(campaign: Campaign, preview: Preview, trials: int, at_once: int) ->
 
 
 def expected_share(rule: EarlyStopping | None, validations: int) -> float:
-    """Return how much of a trial successive halving runs on the average, where trials differ by nothing but luck.
+    """Return how much of a trial early stopping runs on the average, where trials differ by nothing but luck.
 
     Args:
         rule: The campaign's early stopping.
@@ -98,6 +98,8 @@ def expected_share(rule: EarlyStopping | None, validations: int) -> float:
     """
     if rule is None or rule.grace >= validations:
         return 1.0
+    if rule.by == "median":  # about half of them are below it where it is asked first
+        return (rule.grace + (validations - rule.grace) / 2) / validations
     run, alive, rung = float(rule.grace), 1.0, rule.grace
     while rung < validations:
         alive /= rule.reduction

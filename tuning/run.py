@@ -204,15 +204,15 @@ def _search(
 def _run_trials(campaign: Campaign, study: Study, search: "StudySearch") -> None:
     from ray import tune
 
-    from au_dist.tuning.search import MOST_ROOMLESS, BetweenRuns, Halving
+    from au_dist.tuning.search import MOST_ROOMLESS, ByStudy, Halving
     from au_dist.tuning.trial import Trial
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     past, metric = study.trials(), campaign.base().metric
     scheduler = None
-    if campaign.early_stopping:
-        several = len(campaign.repetitions()) > 1
-        scheduler = BetweenRuns(search) if several else Halving(campaign.early_stopping, metric, past)
+    if rule := campaign.early_stopping:
+        halving = rule.by == "halving" and len(campaign.repetitions()) == 1
+        scheduler = Halving(rule, metric, past) if halving else ByStudy(search)
     filesystem, path = campaign.place.filesystem_anywhere()
     tuner = tune.Tuner(
         tune.with_resources(Trial, TRIAL_RESOURCES),

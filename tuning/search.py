@@ -218,7 +218,7 @@ class StudySearch(Searcher):
         self._show({"trial": number, "event": event, self._metric_name: trial.metric, "error": trial.error})
 
     def is_worse(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Store a trial's next run, and return whether it is worse than the best so far."""
+        """Store a trial's next run, or validation, and return whether it need not go on."""
         number = self._numbers[trial_id]
         self._validation(number, result)
         return self._study.is_worse(number)
@@ -243,8 +243,8 @@ class StudySearch(Searcher):
         )
 
 
-class BetweenRuns(FIFOScheduler):
-    """Stops trials of several runs between these.
+class ByStudy(FIFOScheduler):
+    """Stops trials that the study says need not go on: of several runs between these, of one at a validation.
 
     Args:
         search: Knows the study.

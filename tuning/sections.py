@@ -1,5 +1,7 @@
 """Sections of a campaign's file."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from au_dist.config.section import Section
@@ -9,19 +11,28 @@ class EarlyStopping(Section):
     """Which trials do not come to their end.
 
     A trial that is one run is stopped within it, by asynchronous successive halving: at validation grace, grace x
-    reduction, ... only the best go on. One of several runs is stopped between them, by Wilcoxon's signed-rank test
-    against the same runs of the best trial so far.
+    reduction, ... only the best go on; or by the median rule: from validation grace on where its best so far is below
+    the median of what finished trials had there, once five have finished. One of several runs is stopped between them,
+    by Wilcoxon's signed-rank test against the same runs of the best trial so far.
 
     Attributes:
+        by: Which of the two, for trials of one run.
         grace: Validations that every trial of one run gets.
-        reduction: Of so many such trials that reach a rung, about one goes on.
+        reduction: Of so many such trials that reach a rung of halving, about one goes on.
         worse: The test's p below which a trial of several runs is taken for worse than the best. Three runs cannot
             show less than 1/8, four 1/16.
     """
 
+    by: Literal["halving", "median"] = "halving"
     grace: int = Field(1, ge=1)
     reduction: int = Field(3, ge=2)
     worse: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> "EarlyStopping":
+        if self.by == "median" and self.reduction != type(self).model_fields["reduction"].default:
+            raise ValueError("early_stopping.reduction belongs to halving; by: median has grace alone")
+        return self
 
 
 class Budget(Section):

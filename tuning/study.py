@@ -221,7 +221,11 @@ class Study(Record):
 
     @patiently
     def is_worse(self, number: int) -> bool:
-        """Return whether the runs of a trial that are done say that it is worse than the campaign's best so far."""
+        """Return whether what is known of a trial says that it need not go on.
+
+        Of several runs: those that are done are worse than the same ones of the campaign's best so far. Of one: its
+        best validation is below the median of the others'.
+        """
         rule = self._campaign.early_stopping
         if rule is None:
             return False
@@ -229,7 +233,12 @@ class Study(Record):
         own.add_trials([one for one in self._all() if one.state.name == "COMPLETE" and NONE not in one.user_attrs])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
-            pruner = self._optuna.pruners.WilcoxonPruner(p_threshold=rule.worse)
+            pruners = self._optuna.pruners
+            pruner = (
+                pruners.WilcoxonPruner(p_threshold=rule.worse)
+                if len(self._campaign.repetitions()) > 1
+                else pruners.MedianPruner(n_warmup_steps=rule.grace)
+            )
         return bool(pruner.prune(own, self._all()[number]))
 
     def finish(self, number: int, value: float) -> None:

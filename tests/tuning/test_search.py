@@ -16,7 +16,7 @@ from au_dist.tuning.presence import Presence, Standing
 from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import line, table, winner
 from au_dist.tuning.room import Room, Wait
-from au_dist.tuning.search import GOING_S, MOST_ROOMLESS, BetweenRuns, Halving, StudySearch
+from au_dist.tuning.search import GOING_S, MOST_ROOMLESS, ByStudy, Halving, StudySearch
 from au_dist.tuning.sections import EarlyStopping
 from au_dist.tuning.study import open_study
 from au_dist.tuning.trial import BEGUN, Trial
@@ -278,7 +278,7 @@ def test_a_trial_of_several_runs_is_worth_their_mean_and_is_stopped_between_them
 
     with open_study(campaign) as study:
         search = StudySearch(campaign, study, lambda event: shown.append(line(event)))
-        config, between = search.suggest("a"), BetweenRuns(search)
+        config, between = search.suggest("a"), ByStudy(search)
         recipes = [(one["name"], one["data"]["protocol"]["fold"], one["seed"]) for one in config["recipes"]]
         assert recipes == [(f"trial-00000.fold-{f}.seed-{s}", f, s) for f in (1, 0) for s in (7, 8, 9)]
         values = [0.5, 0.6, 0.7, 0.8, 0.7, 0.6]
@@ -316,6 +316,36 @@ def test_a_trial_of_several_runs_is_worth_their_mean_and_is_stopped_between_them
     assert sum("trial 1  run" in text for text in shown) == 4
 
 
+def test_by_the_median_a_trial_is_stopped_where_half_of_the_finished_ones_were_better(tmp_path: Path) -> None:
+    rule = {"by": "median", "grace": 2}
+    campaign = load_campaign(write_campaign(tmp_path, trials=8, early_stopping=rule))
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda event: None)
+        scheduler = ByStudy(search)
+
+        def told(name: str, *values: float) -> list[str]:
+            search.suggest(name)
+            decisions = []
+            for number, value in enumerate(values, 1):
+                rung = {"rung": number} if number < 3 else {}
+                result = {"validation": number, "validations": 3, "val_auc": value, **rung}
+                decisions.append(scheduler.on_trial_result(None, trial(name), result))
+                if decisions[-1] == STOP:
+                    search.on_trial_complete(name, result)
+                    return decisions
+                search.on_trial_result(name, result)
+            search.on_trial_complete(name, {"outcome": "finished", "val_auc": values[-1]})
+            return decisions
+
+        # Before five have finished nobody is stopped. At the second validation their median is 0.62.
+        for name, value in zip("abcde", (0.60, 0.61, 0.62, 0.63, 0.64), strict=True):
+            assert told(name, 0.5, value, 0.7) == [CONTINUE] * 3
+        assert told("f", 0.1, 0.619) == [CONTINUE, STOP]
+        assert told("g", 0.621, 0.1, 0.7) == [CONTINUE] * 3  # its best so far counts
+        states = [one.state for one in study.trials()]
+    assert states == ["finished"] * 5 + ["stopped early", "finished"]
+
+
 @pytest.mark.parametrize(
     ("keys", "match"),
     [
@@ -323,6 +353,8 @@ def test_a_trial_of_several_runs_is_worth_their_mean_and_is_stopped_between_them
         ({"folds": [0, 5]}, "fold"),
         ({"seeds": 2, "early_stopping": {"grace": 2}}, "not stopped within a run"),
         ({"early_stopping": {"worse": 0.2}}, "not stopped between runs"),
+        ({"seeds": 2, "early_stopping": {"by": "median"}}, "not stopped within a run"),
+        ({"early_stopping": {"by": "median", "reduction": 2}}, "belongs to halving"),
     ],
 )
 def test_repetitions_that_cannot_be_are_refused(tmp_path: Path, keys: dict[str, Any], match: str) -> None:
