@@ -93,11 +93,11 @@ def tune_confirm(
     from au_dist.tuning.record import trials_of
     from au_dist.tuning.report import row_of, write_page
 
-    found = _of(campaign)
+    chosen, found = _numbers(folds), _of(campaign)
     trials = trials_of(found)
     winner = row_of(found, trials, trial)
     with ray(address), asked_to_stop() as stop:
-        result = confirm(found, winner, _numbers(folds), seeds, say, stop)
+        result = confirm(found, winner, chosen, seeds, say, stop)
     table(
         ["fold", "seed", f"trial {result.trial}", "as it stands", "gain"],
         [

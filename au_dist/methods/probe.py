@@ -2,6 +2,7 @@
 
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,19 @@ def _few(frames: Frames, world: World) -> list[int]:
 
     They belong to the frames' names: any number of workers asks the same ones. Those that did not decode are not asked.
     """
-    step = max(1, -(-sum(all_gather_objects(len(frames.jpegs), world)) // IDENTITY_FRAMES))
-    names = (name for _, name in frames.jpegs)
-    return [k for k, name in enumerate(names) if zlib.crc32(name.encode()) % step == 0 and name not in frames.faults]
+    names = [name for _, name in frames.jpegs]
+    return [k for k in some(names, sum(all_gather_objects(len(names), world))) if names[k] not in frames.faults]
+
+
+def some(names: Sequence[str], of: int) -> list[int]:
+    """Return which of some names are among about `IDENTITY_FRAMES` of all; the same ones whoever asks.
+
+    Args:
+        names: The names at hand.
+        of: How many there are in all.
+    """
+    step = max(1, -(-of // IDENTITY_FRAMES))
+    return [index for index, name in enumerate(names) if zlib.crc32(name.encode()) % step == 0]
 
 
 def nearest(x_ND: np.ndarray, y_N: np.ndarray, new_MD: np.ndarray, neighbours: int = 20) -> np.ndarray:

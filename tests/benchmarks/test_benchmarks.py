@@ -131,6 +131,7 @@ def test_the_report_of_a_gpu_has_a_row_for_everything(tmp_path, capsys):
     assert "drawn               64     plain" in text
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_or_fails_is_a_row(tmp_path, capsys):
     report = gpu.Report(60, tmp_path / "gpu.partial")
     wrong = gpu.replace(gpu.tiny(gpu.PLAIN), name="no such encoder", encoder="none")

@@ -14,11 +14,13 @@ from au_dist.storage.store import Store
 
 ALONE = World(0, 1, torch.device("cpu"))
 
+WHO = {"val_identity", "val_identity_chance"}
+
 #: The methods, and what of their metrics belongs to all frames together.
 KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "aunce": ({"method": "aunce"}, {"val_identity", "val_identity_chance", "val_rank"}),
+    "aunce": ({"method": "aunce"}, WHO | {"val_rank"}),
     "detection": ({"task": "detection"}, set()),
-    "predictive": ({"method": "predictive", "predictive": {"blocks": 4, "frames": 1, "steps": 2}}, set()),
+    "predictive": ({"method": "predictive", "predictive": {"blocks": 4, "frames": 1, "steps": 2}}, WHO),
     "intensity": ({"task": "intensity"}, set()),
 }
 

@@ -1,11 +1,14 @@
 """A campaign on a cluster that something else fills."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from campaign_files import write_campaign
+from campaign_files import RECIPE, write_campaign
 
 from au_dist.core.errors import ClusterError
 from au_dist.runs.train import train
@@ -59,3 +62,30 @@ def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: S
     )
     assert shown[2].startswith("there is room again, after ")
     assert [trial.state for trial in found[0].trials] == ["finished"]
+
+
+def test_two_campaigns_share_a_cluster_that_holds_one_trial(tmp_path: Path, shards: Store, ray_here: None) -> None:
+    import ray
+
+    cpus = 0.6 * sum(node["Resources"]["CPU"] for node in ray.nodes())
+    commands = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        recipe = {
+            "optim": {"epochs": 1},
+            "workers": {"count": 1, "cpus": cpus},
+            "data": {**RECIPE["data"], "cpus": 0.2},
+        }
+        path = write_campaign(folder, shards.uri, name=name, recipe=recipe)
+        commands.append([sys.executable, "-m", "au_dist", "tune", "run", str(path)])
+    reached = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    both = [
+        subprocess.Popen(command, env=reached, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for command in commands
+    ]
+    texts = [one.communicate(timeout=240)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0], texts
+    assert all("2 trials: 2 finished" in text for text in texts), texts
+    # One began; the other was told by whom the room was held, and drew nothing meanwhile.
+    assert any("waiting for room, 0 under way" in text and "another campaign" in text for text in texts), texts

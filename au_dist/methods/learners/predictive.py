@@ -9,6 +9,7 @@ from au_dist.dist.world import World
 from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
 from au_dist.methods.clips import Clips, inputs_of_all
 from au_dist.methods.predictive import Predictive
+from au_dist.methods.probe import identity, some
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.losses import full_precision
 from au_dist.model.norm import share
@@ -64,7 +65,8 @@ def judge_foresight(module: PredictiveTask, clips_of: Clips, size: int, world: W
     """Return how well the next blocks of validation clips are foreseen.
 
     `val_accuracy` is the share of predicted cells whose nearest true cell among those of the same clip, in all steps
-    that are predicted, is their own; `val_chance` what guessing would give.
+    that are predicted, is their own; `val_chance` what guessing would give. `val_identity` is the share of clips whose
+    nearest clip, by the mean of what is true there, shows the same subject (`probe.identity`).
 
     Args:
         module: The predictor, in evaluation mode.
@@ -72,7 +74,7 @@ def judge_foresight(module: PredictiveTask, clips_of: Clips, size: int, world: W
         size: Side of the network's input in pixels.
         world: This process among the workers.
     """
-    found, seen = [np.zeros((0, 2))], 0
+    found, means, seen = [np.zeros((0, 2))], [np.zeros((0, module.network.width), np.float32)], 0
     for x_BCHW, real in inputs_of_all(clips_of, size, world):
         query_QC, key_QC = module.pairs(x_BCHW)
         if not real:
@@ -85,11 +87,17 @@ def judge_foresight(module: PredictiveTask, clips_of: Clips, size: int, world: W
         nearest_BP = (query_BPC @ key_BPC.transpose(1, 2)).argmax(2)
         right_B = (nearest_BP == torch.arange(nearest_BP.shape[1], device=nearest_BP.device)).sum(1).cpu().numpy()
         found.append(np.stack([right_B, np.full(clips, nearest_BP.shape[1])], 1))
+        means.append(key_BPC.mean(1).cpu().numpy())
         seen += clips
+    whole = [row for row, there in zip(clips_of.rows[:seen], clips_of.whole_M[:seen], strict=True) if there]
+    names = [(row["subject"], f"{row['subject']}/{row['video']}", row["clip_id"]) for row in whole]
     whole_M = clips_of.whole_M[:seen]
-    mine = np.array([row["subject"] for row in clips_of.rows], str)[:seen][whole_M], np.concatenate(found)[whole_M]
-    subject_M, found_M2 = (np.concatenate(part) for part in zip(*all_gather_objects(mine, world), strict=True))
-    return Judged(subject_M, (found_M2,), _measure)
+    mine = np.array(names, str).reshape(-1, 3), np.concatenate(found)[whole_M], np.concatenate(means)[whole_M]
+    parts = (np.concatenate(part) for part in zip(*all_gather_objects(mine, world), strict=True))
+    name_M3, found_M2, mean_MC = parts
+    few = some(name_M3[:, 2].tolist(), len(name_M3))
+    who, chance = identity(mean_MC[few], *(name_M3[few, part].tolist() for part in range(3)))
+    return Judged(name_M3[:, 0], (found_M2,), _measure, {"val_identity": who, "val_identity_chance": chance})
 
 
 def _measure(found_M2: np.ndarray) -> dict[str, float]:
