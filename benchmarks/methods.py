@@ -66,6 +66,21 @@ LABELS: dict[str, dict[str, Any]] = {
     "shifted by up to 2 frames": {"data__labels__shifted": 2},
 }
 
+#: Each example's recipe with a small network from random weights, and the settings that were best for that.
+RANDOM: dict[str, dict[str, Any]] = {
+    "pretrain": {
+        "model": "{}",
+        "optim__lr": 2e-3,
+        "batch__clips": 64,
+        "optim__epochs": 16,
+        "checkpoint__every_steps": 90,
+    },
+    "probe": {"model": "{}"},
+    "finetune": {"model": "{}", "optim__lr": 1e-3, "batch__clips": 64, "checkpoint__every_steps": 40},
+    "predictive": {"model": "{}", "optim__lr": 1e-3},
+    "intensity": {"model": "{}", "optim__lr": 1e-3, "optim__encoder": 1.0},
+}
+
 #: What the network starts from, and how it is trained: of the settings tried, those with the best validation AUC.
 STARTING: dict[str, dict[str, Any]] = {
     "random": {"optim__epochs": 10},
@@ -118,9 +133,11 @@ class Study:
 STARTS = {"from scratch": "null", "after predictive coding": "{{run: predictive-{seed}}}"}
 
 
-def recipe(study: Study, shards: str, example: str, name: str, seed: int, **values: Any) -> Recipe:
-    """Return an example's recipe with other values."""
-    base = study.base
+def recipe(
+    study: Study, shards: str, example: str, name: str, seed: int, *, start: str = "random", **values: Any
+) -> Recipe:
+    """Return an example's recipe with other values; what it starts from is one of `STARTING`."""
+    base, values = study.base, {**(RANDOM[example] if start == "random" else {}), **values}
     places = {"name": name, "shards": base.at(f"shards/{shards}").uri, "runs": base.at("runs").uri, "seed": seed}
     changed = {**places, **values, **study.scale.values}
     assignments = [f"{key.replace('__', '.')}={value}" for key, value in changed.items()]
@@ -165,7 +182,7 @@ def grid(study: Study) -> list[list[str]]:
         found: dict[str, list[dict[str, Any]]] = {way: [] for way in study.ways}
         for way, seed in itertools.product(study.ways, study.scale.seeds):
             values = {**STARTING[start], **LABELS[labels], "data__labels__seed": seed}
-            found[way].append(detector(study, way, f"{start}-{labels}-{way}-{seed}", seed, values))
+            found[way].append(detector(study, way, f"{start}-{labels}-{way}-{seed}", seed, start, values))
         frozen = [{key: one[f"ridge_{key}"] for key in ("auc", "f1")} for one in next(iter(found.values()))]
         found = {"ridge on the encoder as it began": frozen, **found}
         plain = found.get("cross-entropy", [])
@@ -175,7 +192,7 @@ def grid(study: Study) -> list[list[str]]:
     return [["labels", "from", "", *titles("AUC", "F1"), "AUC less that of cross-entropy"], *rows]
 
 
-def detector(study: Study, way: str, name: str, seed: int, values: dict[str, Any]) -> dict[str, Any]:
+def detector(study: Study, way: str, name: str, seed: int, start: str, values: dict[str, Any]) -> dict[str, Any]:
     """Train a detector in one of `WAYS`; return its averages over action units on test subjects."""
     name = re.sub("[^a-z0-9]+", "-", name.lower())
     labels = {key: value for key, value in values.items() if key.startswith("data__labels")}
@@ -183,15 +200,15 @@ def detector(study: Study, way: str, name: str, seed: int, values: dict[str, Any
     contrast = {f"detection__aunce__{key}": value for key, value in CONTRAST.items()}
     if way in ("cross-entropy", "AUNCE beside it"):
         joint = contrast if way == "AUNCE beside it" else {}
-        return run(
-            study, recipe(study, "faces", "finetune", name, seed, init="null", detection__views=2, **joint, **values)
-        )
+        values = {"init": "null", "detection__views": 2, **joint, **values}
+        return run(study, recipe(study, "faces", "finetune", name, seed, start=start, **values))
     before = re.sub("-aunce-.*-", "-aunce-", name)
-    run(study, recipe(study, "faces", "pretrain", before, seed, **values))
+    run(study, recipe(study, "faces", "pretrain", before, seed, start=start, **values))
     if way == "AUNCE, ridge":
         ridge = {"init__run": before, "detection__train": "ridge", **network, **labels}
-        return run(study, recipe(study, "faces", "probe", name, seed, **ridge))
-    return run(study, recipe(study, "faces", "finetune", name, seed, init__run=before, detection__views=2, **values))
+        return run(study, recipe(study, "faces", "probe", name, seed, start=start, **ridge))
+    values = {"init__run": before, "detection__views": 2, **values}
+    return run(study, recipe(study, "faces", "finetune", name, seed, start=start, **values))
 
 
 #: AUNCE beside cross-entropy: as in examples/pretrain.yaml.
