@@ -133,9 +133,7 @@ class Study:
 STARTS = {"from scratch": "null", "after predictive coding": "{{run: predictive-{seed}}}"}
 
 
-def recipe(
-    study: Study, shards: str, example: str, name: str, seed: int, *, start: str = "random", **values: Any
-) -> Recipe:
+def recipe(study: Study, shards: str, example: str, name: str, seed: int, start: str, **values: Any) -> Recipe:
     """Return an example's recipe with other values; what it starts from is one of `STARTING`."""
     base, values = study.base, {**(RANDOM[example] if start == "random" else {}), **values}
     places = {"name": name, "shards": base.at(f"shards/{shards}").uri, "runs": base.at("runs").uri, "seed": seed}
@@ -169,7 +167,7 @@ def noise(study: Study) -> list[list[str]]:
             labels = {"data__labels__noise": level, "data__labels__seed": seed}
             found["AUNCE, linear probe"].append(aunce(study, f"aunce-{level:g}-{seed}", seed, **labels))
             name = f"cross-entropy-{level:g}-{seed}"
-            plain = recipe(study, "faces", "finetune", name, seed, init="null", optim__epochs=10, **labels)
+            plain = recipe(study, "faces", "finetune", name, seed, "random", init="null", optim__epochs=10, **labels)
             found["cross-entropy"].append(run(study, plain))
         rows += [[f"{level:.0%}", name, *cells(values, "auc", "f1")] for name, values in found.items()]
     return [["labels turned", "", *titles("AUC", "F1")], *rows]
@@ -201,14 +199,14 @@ def detector(study: Study, way: str, name: str, seed: int, start: str, values: d
     if way in ("cross-entropy", "AUNCE beside it"):
         joint = contrast if way == "AUNCE beside it" else {}
         values = {"init": "null", "detection__views": 2, **joint, **values}
-        return run(study, recipe(study, "faces", "finetune", name, seed, start=start, **values))
+        return run(study, recipe(study, "faces", "finetune", name, seed, start, **values))
     before = re.sub("-aunce-.*-", "-aunce-", name)
-    run(study, recipe(study, "faces", "pretrain", before, seed, start=start, **values))
+    run(study, recipe(study, "faces", "pretrain", before, seed, start, **values))
     if way == "AUNCE, ridge":
         ridge = {"init__run": before, "detection__train": "ridge", **network, **labels}
-        return run(study, recipe(study, "faces", "probe", name, seed, start=start, **ridge))
+        return run(study, recipe(study, "faces", "probe", name, seed, start, **ridge))
     values = {"init__run": before, "detection__views": 2, **values}
-    return run(study, recipe(study, "faces", "finetune", name, seed, start=start, **values))
+    return run(study, recipe(study, "faces", "finetune", name, seed, start, **values))
 
 
 #: AUNCE beside cross-entropy: as in examples/pretrain.yaml.
@@ -229,9 +227,9 @@ def modes(study: Study) -> list[list[str]]:
 
 def aunce(study: Study, name: str, seed: int, **values: Any) -> dict[str, Any]:
     """Pretrain and probe."""
-    run(study, recipe(study, "faces", "pretrain", name, seed, **values))
+    run(study, recipe(study, "faces", "pretrain", name, seed, "random", **values))
     labels = {key: value for key, value in values.items() if key.startswith("data__")}
-    return run(study, recipe(study, "faces", "probe", f"{name}-probe", seed, init__run=name, **labels))
+    return run(study, recipe(study, "faces", "probe", f"{name}-probe", seed, "random", init__run=name, **labels))
 
 
 def intensity(study: Study) -> list[list[str]]:
@@ -239,7 +237,10 @@ def intensity(study: Study) -> list[list[str]]:
     blocks = {"predictive__blocks": 8, "predictive__steps": 3, "batch__clips": 32}
     common = {"data__frames_per_clip": 8, "optim__encoder": 1.0, "checkpoint__every_steps": 40}
     for seed in study.scale.seeds:
-        run(study, recipe(study, "clips", "predictive", f"predictive-{seed}", seed, optim__epochs=10, **blocks))
+        run(
+            study,
+            recipe(study, "clips", "predictive", f"predictive-{seed}", seed, "random", optim__epochs=10, **blocks),
+        )
     rows = []
     for share, epochs in study.scale.shares.items():
         labels = {"data__labels__share": share, "optim__epochs": epochs}
@@ -248,7 +249,7 @@ def intensity(study: Study) -> list[list[str]]:
             for seed in study.scale.seeds:
                 name = f"{start.replace(' ', '-')}-{share:g}-{seed}"
                 values = {**common, **labels, "data__labels__seed": seed, "init": init.format(seed=seed)}
-                found.append(run(study, recipe(study, "clips", "intensity", name, seed, **values)))
+                found.append(run(study, recipe(study, "clips", "intensity", name, seed, "random", **values)))
             rows.append([f"{share:.0%}", start, *cells(found, "icc", "mse", "mae")])
     return [["labels", "", *titles("ICC(3,1)", "MSE", "MAE")], *rows]
 

@@ -899,10 +899,10 @@ MUTANTS = (
     ),
     Mutant(
         "interval-without-its-degrees",
-        "tuning/confirm.py",
-        "t.ppf((1 + SURE) / 2, len(gains) - 1)",
-        "t.ppf((1 + SURE) / 2, len(gains))",
-        ("tests/tuning/test_confirm.py",),
+        "tuning/intervals.py",
+        "t.ppf((1 + SURE) / 2, count - 1)",
+        "t.ppf((1 + SURE) / 2, count)",
+        ("tests/tuning/test_intervals.py",),
     ),
     Mutant(
         "patience-of-any-rise",

@@ -227,7 +227,7 @@ def _check_repetitions(campaign: Campaign, where: Path) -> None:
         raise RecipeError(
             "Trials of a single run are not stopped between runs",
             where=f"{where}, early_stopping.worse",
-            expected="grace and reduction, or `folds` and `seeds` of which there are several",
+            expected="by, grace and reduction; or `folds` and `seeds` of which there are several",
         )
     campaign.run_recipes(0, {})
 

@@ -8,7 +8,7 @@ from au_dist.runs.preview import Preview, preview
 from au_dist.train.plan import worker_counts
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.fit import Nodes, trials_at_once
-from au_dist.tuning.sections import EarlyStopping
+from au_dist.tuning.sections import FINISHED, EarlyStopping
 from au_dist.tuning.status import status
 
 #: Steps that are measured, after the first ones.
@@ -74,7 +74,7 @@ def forecast(campaign: Campaign, preview: Preview, trials: int, at_once: int) ->
         at_once: How many at once.
     """
     estimate, start_s = preview.estimate, preview.measured[0].start_s
-    share = expected_share(campaign.early_stopping, math.ceil(preview.plan.steps / preview.plan.every))
+    share = expected_share(campaign.early_stopping, math.ceil(preview.plan.steps / preview.plan.every), campaign.trials)
     rounds = trials / min(at_once, max(trials, 1))
     return Forecast(
         trials=trials,
@@ -89,17 +89,20 @@ def forecast(campaign: Campaign, preview: Preview, trials: int, at_once: int) ->
     )
 
 
-def expected_share(rule: EarlyStopping | None, validations: int) -> float:
+def expected_share(rule: EarlyStopping | None, validations: int, trials: int) -> float:
     """Return how much of a trial early stopping runs on the average, where trials differ by nothing but luck.
 
     Args:
         rule: The campaign's early stopping.
         validations: How many a whole trial has.
+        trials: How many the campaign has.
     """
     if rule is None or rule.grace >= validations:
         return 1.0
-    if rule.by == "median":  # about half of them are below it where it is asked first
-        return (rule.grace + (validations - rule.grace) / 2) / validations
+    if rule.by == "median":  # the first ones come to their end; of the others half are below it where it is asked first
+        half = (rule.grace + (validations - rule.grace) / 2) / validations
+        whole = min(trials, FINISHED)
+        return (whole + (trials - whole) * half) / trials
     run, alive, rung = float(rule.grace), 1.0, rule.grace
     while rung < validations:
         alive /= rule.reduction

@@ -10,7 +10,7 @@ from au_dist.config.paths import get, put
 from au_dist.core.words import short
 from au_dist.scoring.report import number
 from au_dist.tuning.campaign import Campaign
-from au_dist.tuning.confirm import confirmation_of
+from au_dist.tuning.confirmation import confirmation_of
 from au_dist.tuning.first import is_base, why_no_base
 from au_dist.tuning.front import COSTS, cost, front
 from au_dist.tuning.plots import figures, scatter

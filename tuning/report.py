@@ -9,18 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from au_dist.compat.ray_tasks import apart
-from au_dist.core.errors import ResumeError, TrainError
+from au_dist.core.errors import TrainError
 from au_dist.core.words import short, span
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.judging import judged_apart
 from au_dist.tuning.record import TrialState
 
 REPORT, PAGE = "report.json", "report.html"
-
-#: Seconds after which it is said that scoring again still waits, or goes on.
-PATIENT_S = 60.0
 
 #: States of trials that a campaign can be won by.
 RESULTS = ("finished", "stopped early")
@@ -328,29 +325,13 @@ def concluded(campaign: Campaign, trials: list[TrialState]) -> Best | None:
 
 def _scored_again(campaign: Campaign, best: Store, show: Callable[[str], None], stop: threading.Event) -> float:
     """Return the metric that an earlier report computed of this checkpoint, or compute it, where a worker would be."""
-    place, metric, workers = campaign.place, campaign.base().metric, campaign.base().workers
+    place, metric = campaign.place, campaign.base().metric
     if place.exists(REPORT):
         before = json.loads(place.read(REPORT))
         if before["metric"] == metric and before["best"]["checkpoint"] == best.uri:
             return float(before["best"]["rescored"])
     show(f"scoring the best again from {best.uri}")
-    said = False
-
-    def meanwhile(waited_s: float) -> None:
-        nonlocal said
-        if stop.is_set():
-            raise ResumeError(
-                "The campaign was asked to stop",
-                where=place.uri,
-                found="all trials have ended; the best is not scored again yet",
-                fix="The same command does what is left.",
-            )
-        if waited_s > PATIENT_S and not said:
-            said = True
-            gpus = f" and {workers.gpus:g} GPU" if workers.gpus else ""
-            show(f"not scored yet: it needs {workers.cpus:g} CPU{gpus}, and the time of a validation")
-
-    return float(apart(_rescored, (workers.cpus, workers.gpus), best, meanwhile=meanwhile)[metric])
+    return float(judged_apart(_rescored, campaign.base(), best, show, stop)[metric])
 
 
 def _rescored(place: Store) -> dict[str, Any]:

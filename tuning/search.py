@@ -220,6 +220,9 @@ class StudySearch(Searcher):
     def is_worse(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Store a trial's next run, or validation, and return whether it need not go on."""
         number = self._numbers[trial_id]
+        trial = self._study.trial(number)
+        if trial.runs == 1 and result["validation"] in trial.history:
+            return False  # told again by a run that was taken up: it was judged then
         self._validation(number, result)
         return self._study.is_worse(number)
 

@@ -6,14 +6,17 @@ from pydantic import Field, model_validator
 
 from au_dist.config.section import Section
 
+#: Trials that must have finished before one is stopped by the median rule.
+FINISHED = 5
+
 
 class EarlyStopping(Section):
     """Which trials do not come to their end.
 
     A trial that is one run is stopped within it, by asynchronous successive halving: at validation grace, grace x
     reduction, ... only the best go on; or by the median rule: from validation grace on where its best so far is below
-    the median of what finished trials had there, once five have finished. One of several runs is stopped between them,
-    by Wilcoxon's signed-rank test against the same runs of the best trial so far.
+    the median of what finished trials had there, once five (`FINISHED`) have. One of several runs is stopped between
+    them, by Wilcoxon's signed-rank test against the same runs of the best trial so far.
 
     Attributes:
         by: Which of the two, for trials of one run.

@@ -32,6 +32,7 @@ from au_dist.tuning.record import (
     home_of,
     opened,
 )
+from au_dist.tuning.sections import FINISHED
 
 #: Draws after which nothing more is tried.
 MOST_DRAWS = 1000
@@ -237,7 +238,7 @@ class Study(Record):
             pruner = (
                 pruners.WilcoxonPruner(p_threshold=rule.worse)
                 if len(self._campaign.repetitions()) > 1
-                else pruners.MedianPruner(n_warmup_steps=rule.grace)
+                else pruners.MedianPruner(n_startup_trials=FINISHED, n_warmup_steps=rule.grace)
             )
         return bool(pruner.prune(own, self._all()[number]))
 

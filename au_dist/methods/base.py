@@ -89,8 +89,8 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a module made of the validation frames, or clips, of all ranks; every rank has the same.
+class Judgement:
+    """What a module makes of the validation frames, or clips, of all ranks; every rank has the same.
 
     Attributes:
         subject_N: Who is seen in each.
@@ -125,7 +125,7 @@ class Validation:
     """
 
     read: "tuple[Frames | Clips, ...]"
-    judge: Callable[[], Judged]
+    judge: Callable[[], Judgement]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from au_dist.data.labels import known
 from au_dist.data.views import plain_views
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
-from au_dist.methods.base import Judged
+from au_dist.methods.base import Judgement
 
 #: Frames that go through the network at once.
 CHUNK = 128
@@ -152,7 +152,7 @@ def unreadable(read: Sequence[Unreadable], share: float, world: World) -> dict[s
     return {"val_unreadable": len(faults), "unreadable": faults} if faults else {}
 
 
-def judge_detection(score_NA: np.ndarray, frames: Frames, world: World) -> Judged:
+def judge_detection(score_NA: np.ndarray, frames: Frames, world: World) -> Judgement:
     """Return what scores come to, over the validation frames of all ranks.
 
     Args:
@@ -161,7 +161,7 @@ def judge_detection(score_NA: np.ndarray, frames: Frames, world: World) -> Judge
         world: This process among the workers.
     """
     subject_N, *arrays = joined((np.array(frames.subjects), score_NA, frames.y_NA, frames.valid_NA), world)
-    return Judged(subject_N, tuple(arrays), metrics_of)
+    return Judgement(subject_N, tuple(arrays), metrics_of)
 
 
 def metrics_of(score_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:

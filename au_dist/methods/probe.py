@@ -11,7 +11,7 @@ from au_dist.core.errors import TrainError
 from au_dist.core.metrics import average, judged, per_au
 from au_dist.dist.collectives import all_gather_objects
 from au_dist.dist.world import World
-from au_dist.methods.base import Judged
+from au_dist.methods.base import Judgement
 from au_dist.methods.frames import Frames, joined, metrics_of
 from au_dist.methods.ridge import fit_ridge
 
@@ -21,7 +21,7 @@ IDENTITY_FRAMES = 2000
 
 def judge_embeddings(
     train_NAD: np.ndarray, train: Frames, validation_NAD: np.ndarray, validation: Frames, world: World
-) -> Judged:
+) -> Judgement:
     """Return what embeddings know: the labels of validation frames, and who is seen in them.
 
     `val_f1`, `val_auc` and the thresholds are those of a ridge regression fitted on training frames, as strong as
@@ -56,7 +56,7 @@ def judge_embeddings(
     who, chance = identity(seen_ND, *([name for part in parts for name in part[index]] for index in (1, 2, 3)))
     rank = float(np.mean([effective_rank(seen_NAD[:, au]) for au in range(seen_NAD.shape[1])]))
     beside = {"val_identity": who, "val_identity_chance": chance, "val_rank": rank}
-    return Judged(judged_subject_N, (ridge_NA, knn_NA, judged_y_NA, judged_NA), _measure, beside)
+    return Judgement(judged_subject_N, (ridge_NA, knn_NA, judged_y_NA, judged_NA), _measure, beside)
 
 
 def _measure(ridge_NA: np.ndarray, knn_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:
@@ -80,10 +80,10 @@ def _few(frames: Frames, world: World) -> list[int]:
     They belong to the frames' names: any number of workers asks the same ones. Those that did not decode are not asked.
     """
     names = [name for _, name in frames.jpegs]
-    return [k for k in some(names, sum(all_gather_objects(len(names), world))) if names[k] not in frames.faults]
+    return [k for k in sampled(names, sum(all_gather_objects(len(names), world))) if names[k] not in frames.faults]
 
 
-def some(names: Sequence[str], of: int) -> list[int]:
+def sampled(names: Sequence[str], of: int) -> list[int]:
     """Return which of some names are among about `IDENTITY_FRAMES` of all; the same ones whoever asks.
 
     Args:

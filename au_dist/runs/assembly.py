@@ -13,7 +13,7 @@ from torch import nn
 from au_dist.core.seeds import torch_seed
 from au_dist.data.splits import training_groups
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Judged
+from au_dist.methods.base import Held, Judgement
 from au_dist.methods.frames import unreadable
 from au_dist.model.drop_path import draw_alike
 from au_dist.runs.context import Context
@@ -60,7 +60,7 @@ def validation_of(context: Context, module: nn.Module, world: World) -> Callable
     return lambda: judge().metrics if judge else {}
 
 
-def judge_of(context: Context, module: nn.Module, world: World) -> Callable[[], Judged]:
+def judge_of(context: Context, module: nn.Module, world: World) -> Callable[[], Judgement]:
     """Return a function that judges the module by the frames of its validation subjects, of whom there are some."""
     recipe, manifest = context.recipe, context.manifest
     subjects = {"train": context.split.train, "validation": context.split.validation}
@@ -77,7 +77,7 @@ def judge_of(context: Context, module: nn.Module, world: World) -> Callable[[], 
     )
     validation = recipe.learns.learner().validation(module, held)
 
-    def judge() -> Judged:
+    def judge() -> Judgement:
         module.eval()
         try:
             found = validation.judge()

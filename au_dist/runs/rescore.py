@@ -6,7 +6,7 @@ import torch
 
 from au_dist.core.errors import CheckpointError
 from au_dist.dist.world import World
-from au_dist.methods.base import Judged
+from au_dist.methods.base import Judgement
 from au_dist.runs.assembly import judge_of, make_module
 from au_dist.runs.context import make_context
 from au_dist.storage.store import Store
@@ -22,7 +22,7 @@ def rescore(place: Store) -> dict[str, Any]:
     return judge_again(place).metrics
 
 
-def judge_again(place: Store) -> Judged:
+def judge_again(place: Store) -> Judgement:
     """Judge a checkpoint by its validation subjects anew, in this process; on its GPU where the run had one.
 
     Args:

@@ -1,8 +1,12 @@
 """Validation of clips does not depend on which of them go through the network together."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from au_dist.config.sections import Labels, Model
 from au_dist.core.errors import TrainError
@@ -50,6 +54,45 @@ def test_a_perfect_prediction_is_always_right(rows, monkeypatch):
     module = PredictiveTask(ClipNetwork(CONFIG, 32), Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
     monkeypatch.setattr(module, "pairs", lambda x: (PredictiveTask.pairs(module, x)[1],) * 2)
     assert judge_foresight(module, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE).metrics["val_accuracy"] == 1
+
+
+def test_what_was_foreseen_and_who_was_seen_belong_to_their_clips(rows, monkeypatch):
+    """Of clip k the first k + 1 of eight cells are foreseen; whose it is shows in all of them. The third is damaged."""
+    config = Model(embed_dim=16, bottleneck_channels=4, grid=2)
+    module = PredictiveTask(ClipNetwork(config, 32), Predictive(blocks=4, frames=1, steps=2), ALONE).eval()
+    damaged = [{**row, "jpeg": list(row["jpeg"])} for row in rows]
+    damaged[2]["jpeg"][3] = b"nothing"
+    names = [row["subject"] for row in rows]
+    faces, numbers = sorted(set(names)), itertools.count()
+    assert len(faces) > 1
+
+    def pairs(x_BCHW):
+        query, key = [], []
+        for _ in range(len(x_BCHW) // 4):
+            number = next(numbers)
+            face = F.one_hot(torch.tensor(faces.index(names[number])), 8).expand(8, 8)
+            foreseen, cells = _foreseen(number), torch.cat([torch.eye(8), 3.0 * face], 1)
+            query.append(torch.cat([cells[:foreseen], cells[foreseen:].roll(1, 0)]))
+            key.append(cells)
+        return torch.cat(query), torch.cat(key)
+
+    monkeypatch.setattr(module, "pairs", pairs)
+    found = judge_foresight(module, Clips(damaged, [], 12, Labels(), 32, 4), 32, ALONE)
+    whole = [number for number in range(len(rows)) if number != 2]
+    assert found.subject_N.tolist() == [names[number] for number in whole]
+    assert found.metrics["val_identity"] == 1
+    assert found.metrics["val_identity_chance"] < 1
+    assert found.metrics["val_accuracy"] == pytest.approx(np.mean([_foreseen(number) for number in whole]) / 8)
+    for name, metrics in found.without().items():
+        kept = [_foreseen(number) for number in whole if names[number] != name]
+        assert metrics["val_accuracy"] == pytest.approx(np.mean(kept) / 8)
+    alone = replace(found, subject_N=np.array(["one"] * len(whole)))
+    assert np.isnan(alone.without()["one"]["val_accuracy"])
+
+
+def _foreseen(number):
+    """Return how many of eight cells; one that is wrong takes another with it."""
+    return (1, 2, 3, 4, 5, 6, 8)[number % 7]
 
 
 def test_clips_without_a_label_are_not_read_and_none_at_all_is_said(rows):

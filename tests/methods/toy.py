@@ -9,7 +9,7 @@ from torch import nn
 from au_dist.config.section import Section
 from au_dist.data.labels import occurrence
 from au_dist.dist.collectives import all_reduce_sum
-from au_dist.methods.base import Held, Judged, Learner, Method, Parts, Scoring, Validation
+from au_dist.methods.base import Held, Judgement, Learner, Method, Parts, Scoring, Validation
 from au_dist.methods.detection import DETECTION
 from au_dist.methods.frames import Frames, judge_detection, outputs
 from au_dist.recipes.recipe import Recipe
@@ -45,7 +45,7 @@ class ToyTask(nn.Module):
 def _validation(module: ToyTask, held: Held) -> Validation:
     frames = Frames(held.rows("validation", None), held.columns, held.num_columns, held.labels, held.side)
 
-    def judge() -> Judged:
+    def judge() -> Judgement:
         score_NA = outputs(module.logits, frames, held.size, len(held.columns), held.world)
         return judge_detection(score_NA, frames, held.world)
 

@@ -10,7 +10,7 @@ from campaign_files import write_campaign
 
 from au_dist.core.errors import ResumeError
 from au_dist.storage.store import open_store
-from au_dist.tuning import report
+from au_dist.tuning import judging, report
 from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import table
@@ -50,12 +50,12 @@ def test_scoring_again_waits_in_words_and_ends_when_it_is_asked_to(
             meanwhile(waited_s)
         return {"val_auc": 0.75}
 
-    monkeypatch.setattr(report, "apart", apart)
+    monkeypatch.setattr(judging, "apart", apart)
     campaign, best = load_campaign(write_campaign(tmp_path)), open_store(tmp_path / "best")
     if asked:
         stop.set()
-        with pytest.raises(ResumeError, match=r"asked to stop(?s:.)*not scored again yet"):
+        with pytest.raises(ResumeError, match=r"asked to stop(?s:.)*this checkpoint is not judged again yet"):
             report._scored_again(campaign, best, shown.append, stop)
         return
     assert report._scored_again(campaign, best, shown.append, stop) == 0.75
-    assert shown[1:] == ["not scored yet: it needs 0.5 CPU, and the time of a validation"]
+    assert shown[1:] == ["not judged yet: it needs 0.5 CPU, and the time of a validation"]

@@ -1,5 +1,6 @@
 """The winner beside the recipe as it stands, trained again."""
 
+import json
 import math
 from pathlib import Path
 
@@ -10,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from au_dist.cli.verbs import app
-from au_dist.core.errors import RecipeError
-from au_dist.core.intervals import jackknife
+from au_dist.core.errors import ClusterError, RecipeError
+from au_dist.recipes.recipe import Recipe
 from au_dist.storage.store import Store, open_store
+from au_dist.train import checkpoint
+from au_dist.tuning import confirm as confirming
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.claims import claim
-from au_dist.tuning.confirm import Confirmation, Pair, confirm, confirmation_of
+from au_dist.tuning.confirm import confirm
+from au_dist.tuning.confirmation import Confirmation, Pair, confirmation_of
+from au_dist.tuning.intervals import jackknife
 from au_dist.tuning.page import render
 from au_dist.tuning.record import TrialState
 from au_dist.tuning.report import row_of
@@ -37,17 +42,18 @@ def test_both_intervals_are_said() -> None:
     assert found.gain == pytest.approx(0.02)
     assert found.words == (
         "Trained again, trial 7 is +0.0200 val_auc from the recipe as it stands (95% interval -0.0048 to +0.0448 over "
-        "3 pairs, +0.0073 to +0.0327 over 2 validation subjects): no more than noise."
+        "3 pairs; +0.0073 to +0.0327 over 2 validation subjects): no more than noise."
     )
 
 
 def test_a_subject_counts_in_the_folds_that_they_validate() -> None:
-    pairs = (Pair(0, 1, 0.6, 0.5, {"a": (0.6, 0.6), "b": (0.7, 0.5)}), Pair(1, 1, 0.8, 0.5, {"a": (0.9, 0.5)}))
+    one = Pair(0, 1, 0.6, 0.5, {"a": (0.6, 0.6), "b": (0.7, 0.5)})
+    pairs = (one, Pair(1, 1, 0.8, 0.5, {"a": (0.9, 0.5), "c": (0.8, 0.5)}))
     found = Confirmation(1, "val_auc", pairs)
-    # Without a: 0 and 0.4; without b: 0.2, and the second pair as it is.
-    expected = jackknife(0.2, [0.2, 0.25])
+    # Without a: 0 and 0.4; without b: 0.2, and the second pair as it is; without c the first as it is.
+    expected = jackknife(0.2, [0.2, 0.25, 0.2])
     assert (found.over_subjects.low, found.over_subjects.high) == pytest.approx((expected.low, expected.high))
-    assert found.over_subjects.of == 2
+    assert found.over_subjects.of == 3
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,14 @@ def test_one_pair_says_nothing_of_noise() -> None:
     assert "says nothing of the noise of seeds" in found.words
     assert "over 2 validation subjects" in found.words
     assert not found.sure
-    assert judged(1, (0.1,)).words.endswith("from the recipe as it stands.")
+
+
+def test_of_folds_with_a_single_validation_subject_it_is_said() -> None:
+    pairs = (Pair(fold, 1, 0.6 + fold / 100, 0.5, {str(fold): (None, None)}) for fold in range(3))
+    found = Confirmation(1, "val_auc", tuple(pairs))
+    assert list(found.intervals) == ["pairs"]
+    assert found.sure
+    assert "not known for other validation subjects: a fold has one of them" in found.words
 
 
 @given(st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=6))
@@ -110,6 +123,70 @@ def test_folds_that_are_none_are_refused(tmp_path: Path) -> None:
         app(["tune", "confirm", campaign.place.uri, "--folds", "0;1"], standalone_mode=False)
 
 
+@pytest.mark.parametrize(("folds", "match"), [([0, 0], "given twice"), ([0, 99], "99")])
+def test_folds_are_checked_before_anything_is_trained(
+    tmp_path: Path, folds: list[int], match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirming, "train", None)
+    campaign, trials = searched(tmp_path)
+    with pytest.raises(RecipeError, match=match):
+        confirm(campaign, row_of(campaign, trials, 1), folds, 1)
+
+
+def test_pairs_are_kept_and_nothing_is_judged_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign, trials = searched(tmp_path)
+    winner, runs, judged_again, lost = row_of(campaign, trials, 1), campaign.place.at("confirm"), [], [True]
+
+    def best(recipe: Recipe, stop: object, group: object) -> tuple[Store, float]:
+        value = {"winner": 0.7, "base": 0.6}[recipe.name.partition("-")[0]] + recipe.data.protocol.fold / 8
+        return runs.at(recipe.name, checkpoint.folder(1)), value
+
+    def apart(work: object, base: Recipe, place: Store, *_: object) -> dict[str, dict[str, float]]:
+        name = place.parent.parent.name
+        if lost and "base" in name:
+            raise ClusterError("A process on the cluster was lost")
+        judged_again.append(name)
+        less = 0.05 if "winner" in name else 0.01
+        fold = 0.125 * ("fold-1" in name)
+        whole = (0.7 if "winner" in name else 0.6) + fold
+        return {"a": {"val_auc": whole - less}, "b": {"val_auc": whole + less}, "c": {"val_auc": float("nan")}}
+
+    monkeypatch.setattr(confirming, "_best", best)
+    monkeypatch.setattr(confirming, "judged_apart", apart)
+    with pytest.raises(ClusterError):
+        confirm(campaign, winner, [0, 1], 1)
+    kept = confirmation_of(campaign)
+    assert kept is not None
+    assert [(pair.winner, pair.base, pair.without) for pair in kept.pairs] == [(0.7, 0.6, {}), (0.825, 0.725, {})]
+    lost.clear()
+    found = confirm(campaign, winner, [0, 1], 1)
+    assert confirm(campaign, winner, [0, 1], 1) == confirmation_of(campaign) == found
+    names = [f"{kind}-1-fold-{fold}-seed-1000" for fold in (0, 1) for kind in ("winner", "base")]
+    assert judged_again == names
+    assert "NaN" not in campaign.place.read("confirmation.json").decode()
+    assert found.pairs[1].without["a"] == (pytest.approx(0.775), pytest.approx(0.715))
+    assert [found.pairs[0].gain(name) for name in ("a", "b", "nobody")] == pytest.approx([0.06, 0.14, 0.1])
+    assert found.pairs[0].without["c"] == (None, None)
+
+
+def test_a_confirmation_of_before_is_read(tmp_path: Path) -> None:
+    campaign, _ = searched(tmp_path)
+    pair = {"fold": 0, "seed": 1, "winner": 0.6, "base": 0.5}
+    old = {
+        "trial": 1,
+        "metric": "val_auc",
+        "pairs": [pair, {**pair, "winner": 0.7}],
+        "gain": 0.15,
+        "low": 0.0,
+        "high": 1.0,
+    }
+    campaign.place.write("confirmation.json", json.dumps(old).encode())
+    found = confirmation_of(campaign)
+    assert found is not None
+    assert found.gain == pytest.approx(0.15)
+    assert list(found.intervals) == ["pairs"]
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_both_are_trained_alike_and_the_report_says_what_came_of_it(
@@ -127,7 +204,7 @@ def test_both_are_trained_alike_and_the_report_says_what_came_of_it(
     assert confirmation_of(campaign) == found
     names = ["winner-1-fold-0-seed-1000", "base-1-fold-0-seed-1000"]
     assert [line.split("  ")[0] for line in shown[:2]] == names
-    assert "2 checkpoints are judged again" in shown[2]
+    assert shown[2] == "asking how much that depends on who the validation subjects are"
     assert set(pair.without) == {"synthetic/S005"}  # the only validation subject: without them nothing is known
     recipes = [open_store(campaign.place.at("confirm", name).uri).read("recipe.yaml").decode() for name in names]
     assert [yaml.safe_load(text)["aunce"]["temperature"] for text in recipes] == pytest.approx([0.1, 0.5])

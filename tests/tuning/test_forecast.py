@@ -23,10 +23,12 @@ from au_dist.tuning.sections import EarlyStopping
         # All run 1 of 9, a third goes on to 3, a ninth to 9.
         (EarlyStopping(grace=1, reduction=3), 9, (1 + 2 / 3 + 6 / 9) / 9),
         (EarlyStopping(grace=2, reduction=2), 5, (2 + 2 / 2 + 1 / 4) / 5),
+        # Of eight trials the first five come to their end, of the others half.
+        (EarlyStopping(by="median", grace=1), 9, (5 + 3 * 5 / 9) / 8),
     ],
 )
-def test_halving_runs_a_part_of_each_trial(rule: EarlyStopping | None, validations: int, share: float) -> None:
-    assert expected_share(rule, validations) == pytest.approx(share)
+def test_early_stopping_runs_a_part_of_each_trial(rule: EarlyStopping | None, validations: int, share: float) -> None:
+    assert expected_share(rule, validations, 8) == pytest.approx(share)
 
 
 def test_a_campaign_is_so_many_trials_in_rounds(tmp_path: Path) -> None:

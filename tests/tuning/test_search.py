@@ -346,6 +346,28 @@ def test_by_the_median_a_trial_is_stopped_where_half_of_the_finished_ones_were_b
     assert states == ["finished"] * 5 + ["stopped early", "finished"]
 
 
+def test_by_the_median_a_run_that_is_taken_up_is_not_judged_by_what_comes_later(tmp_path: Path) -> None:
+    rule = {"by": "median", "grace": 1}
+    path = write_campaign(tmp_path, trials=6, early_stopping=rule)
+    with open_study(load_campaign(path)) as study:
+        for _ in range(5):
+            number = study.ask()
+            for validation_, value in ((1, 0.5), (2, 0.7), (3, 0.8)):
+                study.report(number, validation_, value)
+            study.finish(number, 0.8)
+        number = study.ask()
+        study.report(number, 1, 0.6)
+        study.report(number, 2, 0.4)
+    campaign = load_campaign(path)
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda event: None)
+        scheduler = ByStudy(search)
+        assert search.suggest("again")["number"] == number
+        for told, decision in ((1, CONTINUE), (2, CONTINUE), (3, STOP)):
+            result = {"validation": told, "validations": 4, "val_auc": {1: 0.6, 2: 0.4, 3: 0.5}[told], "rung": told}
+            assert scheduler.on_trial_result(None, trial("again"), result) == decision
+
+
 @pytest.mark.parametrize(
     ("keys", "match"),
     [

@@ -9,7 +9,7 @@ from au_dist.core.seeds import torch_seed
 from au_dist.dist.collectives import all_gather, all_reduce_sum
 from au_dist.dist.world import World
 from au_dist.methods.aunce import Aunce
-from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
+from au_dist.methods.base import Held, Judgement, Learner, Parts, Validation
 from au_dist.methods.frames import Frames, outputs
 from au_dist.methods.probe import judge_embeddings
 from au_dist.model.losses import Candidates, aunce_mean, aunce_terms, draw_kinds, full_precision
@@ -180,7 +180,7 @@ def _validation(module: AunceTask, held: Held) -> Validation:
     def embeddings(frames: Frames) -> Any:
         return outputs(module.network, frames, held.size, len(held.columns), held.world)
 
-    def judge() -> Judged:
+    def judge() -> Judgement:
         train_NAD = embeddings(train)
         return judge_embeddings(train_NAD, train, embeddings(validation), validation, held.world)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
+from au_dist.methods.base import Held, Judgement, Learner, Parts, Validation
 from au_dist.methods.frames import Frames, joined, judge_detection, outputs
 from au_dist.methods.learners.aunce import AunceLoss, loss_of
 from au_dist.methods.ridge import fit_units
@@ -168,7 +168,7 @@ def _validation(module: DetectionTask | RidgeTask, held: Held) -> Validation:
     def applied(function: Callable[[torch.Tensor], torch.Tensor], frames: Frames) -> np.ndarray:
         return outputs(function, frames, held.size, len(held.columns), held.world)
 
-    def judge() -> Judged:
+    def judge() -> Judgement:
         return judge_detection(applied(module.probabilities, validation), validation, held.world)
 
     if isinstance(module, DetectionTask):
@@ -176,7 +176,7 @@ def _validation(module: DetectionTask | RidgeTask, held: Held) -> Validation:
     rows = held.rows("train", RIDGE_CLIPS)
     train = Frames(rows, held.columns, held.num_columns, held.labels, held.side, per_clip=RIDGE_FRAMES)
 
-    def fitted() -> Judged:
+    def fitted() -> Judgement:
         module.fit(applied(module.network, train), train)
         strengths = module.strength_A[torch.isfinite(module.strength_A)]
         median = float(strengths.median()) if len(strengths) else float("nan")

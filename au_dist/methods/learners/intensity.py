@@ -10,7 +10,7 @@ from au_dist.config.sections import Model
 from au_dist.core.metrics import average, intensity_per_au, judged
 from au_dist.dist.collectives import all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
+from au_dist.methods.base import Held, Judgement, Learner, Parts, Validation
 from au_dist.methods.clips import Clips, inputs_of_all
 from au_dist.methods.frames import joined
 from au_dist.model.clip_network import ClipNetwork, IntensityHeads
@@ -57,7 +57,7 @@ class IntensityTask(nn.Module):
 
 
 @torch.no_grad()
-def judge_intensity(module: IntensityTask, clips: Clips, size: int, world: World) -> Judged:
+def judge_intensity(module: IntensityTask, clips: Clips, size: int, world: World) -> Judgement:
     """Return what a regressor makes of the labelled validation frames of all ranks.
 
     Args:
@@ -72,7 +72,7 @@ def judge_intensity(module: IntensityTask, clips: Clips, size: int, world: World
         batches += [intensity_BA] if real else []
     subject_N = np.repeat([row["subject"] for row in clips.rows], clips.frames)
     subject_N, *arrays = joined((subject_N, np.concatenate(batches), clips.y_NA, clips.valid_NA), world)
-    return Judged(subject_N, tuple(arrays), metrics_of)
+    return Judgement(subject_N, tuple(arrays), metrics_of)
 
 
 def metrics_of(intensity_NA: np.ndarray, y_NA: np.ndarray, valid_NA: np.ndarray) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from torch import nn
 
 from au_dist.dist.collectives import all_gather, all_gather_objects, all_reduce_sum
 from au_dist.dist.world import World
-from au_dist.methods.base import Held, Judged, Learner, Parts, Validation
+from au_dist.methods.base import Held, Judgement, Learner, Parts, Validation
 from au_dist.methods.clips import Clips, inputs_of_all
 from au_dist.methods.predictive import Predictive
-from au_dist.methods.probe import identity, some
+from au_dist.methods.probe import identity, sampled
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.losses import full_precision
 from au_dist.model.norm import share
@@ -61,7 +61,7 @@ class PredictiveTask(nn.Module):
 
 
 @torch.no_grad()
-def judge_foresight(module: PredictiveTask, clips_of: Clips, size: int, world: World) -> Judged:
+def judge_foresight(module: PredictiveTask, clips_of: Clips, size: int, world: World) -> Judgement:
     """Return how well the next blocks of validation clips are foreseen.
 
     `val_accuracy` is the share of predicted cells whose nearest true cell among those of the same clip, in all steps
@@ -89,21 +89,30 @@ def judge_foresight(module: PredictiveTask, clips_of: Clips, size: int, world: W
         found.append(np.stack([right_B, np.full(clips, nearest_BP.shape[1])], 1))
         means.append(key_BPC.mean(1).cpu().numpy())
         seen += clips
-    whole = [row for row, there in zip(clips_of.rows[:seen], clips_of.whole_M[:seen], strict=True) if there]
-    names = [(row["subject"], f"{row['subject']}/{row['video']}", row["clip_id"]) for row in whole]
     whole_M = clips_of.whole_M[:seen]
-    mine = np.array(names, str).reshape(-1, 3), np.concatenate(found)[whole_M], np.concatenate(means)[whole_M]
-    parts = (np.concatenate(part) for part in zip(*all_gather_objects(mine, world), strict=True))
-    name_M3, found_M2, mean_MC = parts
-    few = some(name_M3[:, 2].tolist(), len(name_M3))
-    who, chance = identity(mean_MC[few], *(name_M3[few, part].tolist() for part in range(3)))
-    return Judged(name_M3[:, 0], (found_M2,), _measure, {"val_identity": who, "val_identity_chance": chance})
+    whole = [row for row, there in zip(clips_of.rows[:seen], whole_M, strict=True) if there]
+    subjects = [row["subject"] for row in whole]
+    # Who is seen is asked of some clips only: those that any number of workers would choose.
+    few = sampled([row["clip_id"] for row in whole], sum(all_gather_objects(len(whole), world)))
+    names = [(row["subject"], f"{row['subject']}/{row['video']}", row["clip_id"]) for row in (whole[k] for k in few)]
+    mine = subjects, np.concatenate(found)[whole_M], names, np.concatenate(means)[whole_M][few]
+    parts = list(zip(*all_gather_objects(mine, world), strict=True))
+    subject_M = np.array([name for part in parts[0] for name in part], str)
+    lists = ([name[k] for part in parts[2] for name in part] for k in range(3))
+    who, chance = identity(np.concatenate(parts[3]), *lists)
+    beside = {"val_identity": who, "val_identity_chance": chance}
+    return Judgement(subject_M, (np.concatenate(parts[1]),), _measure, beside)
 
 
 def _measure(found_M2: np.ndarray) -> dict[str, float]:
-    """Return the share of right cells and what guessing would give, of clips' right cells and all that were asked."""
+    """Return the share of right cells and what guessing would give, of clips' right cells and all that were asked.
+
+    Of no clips neither is known.
+    """
     right, asked = found_M2.sum(0).tolist()
-    return {"val_accuracy": right / max(1.0, asked), "val_chance": len(found_M2) / max(1.0, asked)}
+    if not asked:
+        return {"val_accuracy": float("nan"), "val_chance": float("nan")}
+    return {"val_accuracy": right / asked, "val_chance": len(found_M2) / asked}
 
 
 def _module(parts: Parts) -> nn.Module:

@@ -30,7 +30,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], centre: float | None = None) -> Interval:
-    """Return the interval of a mean, by Student's t; without end of a single value, and where one is not a number.
+    """Return the interval of a mean, by Student's t; unbounded of fewer than two values, and where one is not finite.
 
     Args:
         values: Independent values.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from au_dist.core.intervals import jackknife, mean_interval
 from au_dist.core.metrics import auc
+from au_dist.tuning.intervals import jackknife, mean_interval
 
 VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=8)
 

@@ -1,0 +1,104 @@
+"""What comes of training a campaign's winner again: pairs, their mean difference, and where that may lie."""
+
+import json
+import math
+import statistics
+from dataclasses import dataclass, field
+
+from au_dist.tuning.campaign import Campaign
+from au_dist.tuning.intervals import SURE, Interval, jackknife, mean_interval
+
+CONFIRMATION = "confirmation.json"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The winner and the recipe as it stands, trained alike but for the searched values.
+
+    Attributes:
+        fold: The fold.
+        seed: The seed.
+        winner: Best validation of the winner.
+        base: Best validation of the recipe as it stands.
+        without: The same two without a validation subject, for each of them; None where that cannot be judged.
+    """
+
+    fold: int
+    seed: int
+    winner: float
+    base: float
+    without: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    def gain(self, without: str | None = None) -> float:
+        """By how much the winner is better; without one of the subjects, if it is one of this fold's."""
+        winner, base = self.without.get(without or "", (self.winner, self.base))
+        return math.nan if winner is None or base is None else winner - base
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What came of training the winner again.
+
+    Attributes:
+        trial: The winner's number.
+        metric: What was searched for; larger is better.
+        pairs: A pair for each fold and seed.
+    """
+
+    trial: int
+    metric: str
+    pairs: tuple[Pair, ...]
+
+    @property
+    def gain(self) -> float:
+        """Mean of the pairs' differences."""
+        return statistics.mean(pair.gain() for pair in self.pairs)
+
+    @property
+    def over_pairs(self) -> Interval:
+        """Where it lies as far as folds and seeds make it differ."""
+        return mean_interval([pair.gain() for pair in self.pairs])
+
+    @property
+    def over_subjects(self) -> Interval:
+        """Where it lies as far as it depends on who the validation subjects are; not known where a fold has one."""
+        if any(len(pair.without) < 2 for pair in self.pairs):
+            return Interval(-math.inf, math.inf, 0)
+        subjects = sorted({name for pair in self.pairs for name in pair.without})
+        return jackknife(self.gain, [statistics.mean(pair.gain(name) for pair in self.pairs) for name in subjects])
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """Where the gain lies, by what makes it differ: folds and seeds, and who the validation subjects are."""
+        found = {"pairs": self.over_pairs, "validation subjects": self.over_subjects}
+        return {what: interval for what, interval in found.items() if interval.of > 1}
+
+    @property
+    def sure(self) -> bool:
+        """Whether the winner is better by more than noise: there are several pairs, and all intervals say so."""
+        return len(self.pairs) > 1 and min(interval.low for interval in self.intervals.values()) > 0
+
+    @property
+    def words(self) -> str:
+        """What it says, in a sentence."""
+        ends = [f"{interval.words} over {interval.of} {what}" for what, interval in self.intervals.items()]
+        ends += [] if self.over_subjects.of else ["not known for other validation subjects: a fold has one of them"]
+        told = f" ({SURE:.0%} interval {'; '.join(ends)})"
+        said = f"trial {self.trial} is {self.gain:+.4f} {self.metric} from the recipe as it stands{told}"
+        if len(self.pairs) < 2:
+            return f"One pair says nothing of the noise of seeds: {said}."
+        worse = max(interval.high for interval in self.intervals.values()) < 0
+        end = "more than noise" if self.sure else "it is WORSE" if worse else "no more than noise"
+        return f"Trained again, {said}: {end}."
+
+
+def confirmation_of(campaign: Campaign) -> Confirmation | None:
+    """Return what was confirmed of a campaign; None before."""
+    if not campaign.place.exists(CONFIRMATION):
+        return None
+    raw = json.loads(campaign.place.read(CONFIRMATION))
+    pairs = []
+    for pair in raw["pairs"]:
+        without = {name: (winner, base) for name, (winner, base) in pair.get("without", {}).items()}
+        pairs.append(Pair(**{**pair, "without": without}))
+    return Confirmation(raw["trial"], raw["metric"], tuple(pairs))
