@@ -186,19 +186,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="two trials in a folder, killed once")
     options = parser.parse_args(argv)
     trials, kills = (2, [0]) if options.tiny else (options.trials, [options.trials // 3, 2 * options.trials // 3])
-    with tempfile.TemporaryDirectory() as name, ray_session():
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        # Before Ray, whose processes find the store by their environment.
+        stores = {kind: stack.enter_context(storage(kind, folder)) for kind in options.storage}
+        stack.enter_context(ray_session())
         import ray
 
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
-        folder = Path(name)
         ingest_synthetic(SynthSpec(12, 1, 40, 1, size=32, stride=10), open_store(folder / "shards"))
         plain = run(write(folder, "undisturbed", trials), [])
         head = "| campaign | trials | other values, other validations | minutes | left in Ray |"
         print(f"{head}\n|---|---|---|---|---|\n{row('undisturbed', plain, plain)}", flush=True)
-        for kind in options.storage:
-            with storage(kind, folder) as (keys, goes):
-                away = None if goes is None else (trials // 2, goes)
-                found = run(write(folder, kind, trials, **keys), kills, away)
+        for kind, (keys, goes) in stores.items():
+            away = None if goes is None else (trials // 2, goes)
+            found = run(write(folder, kind, trials, **keys), kills, away)
             print(row(f"{kind}, driver killed {len(kills)} times", found, plain), flush=True)
 
 

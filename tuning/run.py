@@ -94,8 +94,15 @@ def run_campaign(
         with open_study(campaign, show) as study:
             if learns:
                 study.learn(earlier)
-            _search(campaign, study, (at_once, nodes), show, stop)
+            broken = _search(campaign, study, (at_once, nodes), show, stop)
             trials = study.trials()
+        if broken:
+            raise TrainError(
+                "No other trial begins: several in a row were interrupted before a validation",
+                where=campaign.place.uri,
+                found=f"the last one: {broken}",
+                fix="Mend what is named, also on the nodes if it is credentials or an address; the same command goes on.",
+            )
         if stop.is_set() and (left := _left(campaign, trials)):
             raise ResumeError(
                 "The campaign was asked to stop",
@@ -171,8 +178,8 @@ def _left(campaign: Campaign, trials: Sequence[TrialState]) -> int:
 
 def _search(
     campaign: Campaign, study: Study, room: tuple[int, Callable[[], Nodes]], show: Show, stop: threading.Event
-) -> None:
-    """Run the trials that are left."""
+) -> str | None:
+    """Run the trials that are left; return what interrupted several in a row before a validation, if that ended it."""
     os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
     from au_dist.compat.ray import free_nodes, other_jobs
     from au_dist.tuning.presence import present
@@ -199,6 +206,7 @@ def _search(
         show(line({"event": "campaign", "trials": campaign.trials, "left": search.left, "at_once": at_once}))
         if search.left:
             _run_trials(campaign, study, search)
+        return search.broken
 
 
 def _run_trials(campaign: Campaign, study: Study, search: "StudySearch") -> None:

@@ -29,6 +29,10 @@ Show = Callable[[dict[str, Any]], None]
 #: Seconds of waiting between two words of it, and before the first.
 SAY_S, PATIENT_S = 60.0, 5.0
 
+#: Trials in a row that were interrupted before a validation, for each that runs at once, after which no other begins:
+#: a store that workers cannot reach would burn them all, one lost node must not stop the others.
+FRUITLESS = 3
+
 #: Seconds before idle workers go, in which nothing is given to them any more.
 GOING_S = 5.0
 
@@ -83,6 +87,9 @@ class StudySearch(Searcher):
         self._retention = Retention(campaign)
         self._waits_since: float | None = None
         self._said = -float("inf")
+        self._fruitless: list[str] = []
+        self._most = 1
+        self.broken: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what Tune writes of it, which nothing reads; nothing, for events cannot be written."""
@@ -96,7 +103,7 @@ class StudySearch(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of the next trial, that there is none, or None while there is no room for it."""
         while (self._waiting or self._new) and not self._stop.is_set():
-            if why := self._over():
+            if why := self._in_vain() or self._over():
                 self._tell(waiting=False)
                 self._show({"event": "over", "left": self.left, "why": why})
                 self._waiting, self._new = [], 0
@@ -113,6 +120,7 @@ class StudySearch(Searcher):
                 self._show({"trial": number, "event": "failed", "error": str(error)})
                 continue
             self._numbers[trial_id] = number
+            self._most = max(self._most, len(self._numbers))
             if self._idle:
                 self._idle.pop(0)
             else:
@@ -128,6 +136,13 @@ class StudySearch(Searcher):
         if self._numbers and not self._stop.is_set():
             return None  # one of those under way may come back for want of room
         return Searcher.FINISHED
+
+    def _in_vain(self) -> str | None:
+        """Return why another trial would come to nothing, as the last ones did."""
+        if len(self._fruitless) >= FRUITLESS * self._most:
+            self.broken = self._fruitless[-1]
+            return f"{len(self._fruitless)} in a row were interrupted before a validation"
+        return None
 
     def _over(self) -> str | None:
         """Return why the campaign's budget allows no other trial."""
@@ -209,6 +224,8 @@ class StudySearch(Searcher):
         else:  # interrupted, waiting or lost
             words = result.get("error", "The process of the trial was lost.")
             self._study.interrupt(number, words, lost=event == "lost")
+            if event != "waiting" and not self._stop.is_set():
+                self._fruitless.append(words)
         if result.get(IDLE) or (event == "stopped early" and has_workers):
             self._idle = [self._clock()]  # of several, Tune keeps one
         self._retention.apply(self._study.trials())
@@ -233,6 +250,7 @@ class StudySearch(Searcher):
             self._study.report(number, done, value, stops)
         if known:
             return
+        self._fruitless.clear()
         left_s = self._study.trial(number).seconds * (planned / done - 1)
         self._show(
             {

@@ -316,6 +316,45 @@ def test_a_trial_of_several_runs_is_worth_their_mean_and_is_stopped_between_them
     assert sum("trial 1  run" in text for text in shown) == 4
 
 
+def test_trials_that_come_to_nothing_one_after_the_other_are_not_all_burnt(tmp_path: Path) -> None:
+    shown: list[str] = []
+    campaign = load_campaign(write_campaign(tmp_path, trials=9))
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda event: shown.append(line(event)))
+        ended = {"outcome": "interrupted", "validation": 0, "error": "Cannot list: the store cannot be reached"}
+        for name in "ab":
+            search.suggest(name)
+            search.on_trial_complete(name, ended)
+        search.suggest("c")
+        search.on_trial_result("c", validation(1, 0.5))  # one that comes to something
+        search.on_trial_complete("c", ended)
+        search.suggest("d")
+        search.on_trial_complete("d", ended)
+        assert search.broken is None
+        search.suggest("e")  # the third in a row
+        search.on_trial_complete("e", ended)
+        assert search.suggest("f") == StudySearch.FINISHED
+        assert search.broken == "Cannot list: the store cannot be reached"
+        assert (
+            shown[-1]
+            == "no other trial begins, 4 of them are left undone: 3 in a row were interrupted before a validation"
+        )
+        assert [one.state for one in study.trials()] == ["unfinished"] * 5
+
+
+def test_a_campaign_that_is_asked_to_stop_is_not_taken_for_broken(tmp_path: Path) -> None:
+    campaign, stop = load_campaign(write_campaign(tmp_path, trials=9)), threading.Event()
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda event: None, stop)
+        for name in "abc":
+            search.suggest(name)
+        stop.set()
+        for name in "abc":
+            search.on_trial_complete(name, {"outcome": "interrupted", "validation": 0, "error": "asked to stop"})
+        assert search.suggest("d") == StudySearch.FINISHED
+        assert search.broken is None
+
+
 def test_by_the_median_a_trial_is_stopped_where_half_of_the_finished_ones_were_better(tmp_path: Path) -> None:
     rule = {"by": "median", "grace": 2}
     campaign = load_campaign(write_campaign(tmp_path, trials=8, early_stopping=rule))
