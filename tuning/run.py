@@ -101,7 +101,7 @@ def run_campaign(
                 "No other trial begins: several in a row were interrupted before a validation",
                 where=campaign.place.uri,
                 found=f"the last one: {broken}",
-                fix="Mend what is named, also on the nodes if it is credentials or an address; the same command goes on.",
+                fix="Mend what is named, on the nodes too if it is about keys or addresses; the same command goes on.",
             )
         if stop.is_set() and (left := _left(campaign, trials)):
             raise ResumeError(

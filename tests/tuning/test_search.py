@@ -335,11 +335,21 @@ def test_trials_that_come_to_nothing_one_after_the_other_are_not_all_burnt(tmp_p
         search.on_trial_complete("e", ended)
         assert search.suggest("f") == StudySearch.FINISHED
         assert search.broken == "Cannot list: the store cannot be reached"
-        assert (
-            shown[-1]
-            == "no other trial begins, 4 of them are left undone: 3 in a row were interrupted before a validation"
-        )
+        why = "3 in a row were interrupted before a validation"
+        assert shown[-1] == f"no other trial begins, 4 of them are left undone: {why}"
         assert [one.state for one in study.trials()] == ["unfinished"] * 5
+
+
+def test_one_node_that_goes_does_not_stop_the_others(tmp_path: Path) -> None:
+    campaign = load_campaign(write_campaign(tmp_path, trials=9))
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda event: None)
+        for name in "abcd":
+            search.suggest(name)
+        for name in "abc":
+            search.on_trial_complete(name, None, error=True)
+        assert isinstance(search.suggest("e"), dict)
+        assert search.broken is None
 
 
 def test_a_campaign_that_is_asked_to_stop_is_not_taken_for_broken(tmp_path: Path) -> None:
