@@ -17,7 +17,7 @@ from au_dist.runs.worker_group import IDLE_S, WorkerGroup
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign
-from au_dist.tuning.confirmation import CONFIRMATION, Confirmation, Pair
+from au_dist.tuning.confirmation import FOLDER, Confirmation, Pair, file_of
 from au_dist.tuning.first import is_base
 from au_dist.tuning.judging import judged_apart
 from au_dist.tuning.report import TrialRow
@@ -36,8 +36,9 @@ def confirm(
     seeds: int,
     show: Callable[[str], None] = lambda text: None,
     stop: threading.Event | None = None,
+    beside: TrialRow | None = None,
 ) -> Confirmation:
-    """Train the winner and the recipe as it stands with fresh seeds, on each fold; Ray must be connected.
+    """Train the winner and what it is compared with, with fresh seeds, on each fold; Ray must be connected.
 
     Then the best checkpoint of each is judged without each of its validation subjects. The same call goes on where it
     stopped. The runs are below the campaign, in ``confirm``.
@@ -49,12 +50,13 @@ def confirm(
         seeds: Repetitions on each.
         show: Called with a line of text for each run.
         stop: Set when the run under way is to store a checkpoint and stop.
+        beside: The trial that it is compared with; the recipe as it stands when None.
 
     Raises:
         AuDistError: A run cannot be trained, or was asked to stop.
     """
     stop, metric = stop or threading.Event(), campaign.base().metric
-    settings, recipes = _recipes(campaign, winner, folds, seeds)
+    settings, recipes = _recipes(campaign, winner, beside, folds, seeds)
     runs = []
     with WorkerGroup(IDLE_S) as group:
         for recipe in recipes:
@@ -63,24 +65,25 @@ def confirm(
             runs.append((place, value))
     winners, bases = runs[::2], runs[1::2]
     pairs = [Pair(*setting, one[1], other[1]) for setting, one, other in zip(settings, winners, bases, strict=True)]
-    _write(campaign, Confirmation(winner.number, metric, tuple(pairs)))
+    other = beside.number if beside else None
+    _write(campaign, Confirmation(winner.number, metric, tuple(pairs), other))
     show("asking how much that depends on who the validation subjects are")
     left_out = [_left_out(campaign.base(), place, show, stop) for place, _ in runs]
     pairs = [
         dataclasses.replace(pair, without={name: (one[name], other[name]) for name in one.keys() & other.keys()})
         for pair, one, other in zip(pairs, left_out[::2], left_out[1::2], strict=True)
     ]
-    return _write(campaign, Confirmation(winner.number, metric, tuple(pairs)))
+    return _write(campaign, Confirmation(winner.number, metric, tuple(pairs), other))
 
 
 def _recipes(
-    campaign: Campaign, winner: TrialRow, folds: Sequence[int], seeds: int
+    campaign: Campaign, winner: TrialRow, beside: TrialRow | None, folds: Sequence[int], seeds: int
 ) -> tuple[list[tuple[int, int]], list[Recipe]]:
-    """Return fold and seed of each pair, and the recipes of winner and base in turn, all of which are sound."""
+    """Return fold and seed of each pair, and the recipes of winner and other in turn, all of which are sound."""
     base, where = campaign.base(), campaign.place.uri
-    if is_base(base, winner.values):
+    if is_base(base, winner.values) if beside is None else winner.values == beside.values:
         raise RecipeError(
-            "There is nothing to confirm: the winner is the recipe as it stands",
+            "There is nothing to confirm: the winner has the values of what it would be compared with",
             where=where,
             found=f"trial {winner.number}",
         )
@@ -92,16 +95,17 @@ def _recipes(
     ]
     recipes = []
     for fold, seed in settings:
-        for kind, chosen in (("winner", winner.values), ("base", {})):
-            name = f"{kind}-{winner.number}-fold-{fold}-seed-{seed}"
-            places = {"name": name, "runs": campaign.place.at("confirm").uri}
+        other = (f"base-{winner.number}", {}) if beside is None else (f"winner-{beside.number}", beside.values)
+        for kind, chosen in ((f"winner-{winner.number}", winner.values), other):
+            name = f"{kind}-fold-{fold}-seed-{seed}"
+            places = {"name": name, "runs": campaign.place.at(FOLDER).uri}
             values: dict[str, Any] = {**chosen, "data.protocol.fold": fold, "seed": seed, **places}
             recipes.append(parse(Recipe, put(campaign.recipe, values), f"{where}, {name}"))
     return settings, recipes
 
 
 def _write(campaign: Campaign, result: Confirmation) -> Confirmation:
-    campaign.place.write(CONFIRMATION, json.dumps(dataclasses.asdict(result), indent=1).encode())
+    campaign.place.at(FOLDER).write(file_of(result.beside), json.dumps(dataclasses.asdict(result), indent=1).encode())
     return result
 
 

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from au_dist.tuning.campaign import Campaign
 from au_dist.tuning.intervals import SURE, Interval, jackknife, mean_interval
 
-CONFIRMATION = "confirmation.json"
+#: Holds what was confirmed, and the runs.
+FOLDER = "confirm"
+
+BEFORE = "confirmation.json"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The winner and the recipe as it stands, trained alike but for the searched values.
+    """The winner and what it is compared with, trained alike but for the searched values.
 
     Attributes:
         fold: The fold.
         seed: The seed.
         winner: Best validation of the winner.
-        base: Best validation of the recipe as it stands.
+        base: Best validation of what it is compared with.
         without: The same two without a validation subject, for each of them; None where that cannot be judged.
     """
 
@@ -43,11 +46,18 @@ class Confirmation:
         trial: The winner's number.
         metric: What was searched for; larger is better.
         pairs: A pair for each fold and seed.
+        beside: The trial that it is compared with; None for the recipe as it stands.
     """
 
     trial: int
     metric: str
     pairs: tuple[Pair, ...]
+    beside: int | None = None
+
+    @property
+    def other(self) -> str:
+        """What the winner is compared with, in words."""
+        return "the recipe as it stands" if self.beside is None else f"trial {self.beside}"
 
     @property
     def gain(self) -> float:
@@ -84,7 +94,7 @@ class Confirmation:
         ends = [f"{interval.words} over {interval.of} {what}" for what, interval in self.intervals.items()]
         ends += [] if self.over_subjects.of else ["not known for other validation subjects: a fold has one of them"]
         told = f" ({SURE:.0%} interval {'; '.join(ends)})"
-        said = f"trial {self.trial} is {self.gain:+.4f} {self.metric} from the recipe as it stands{told}"
+        said = f"trial {self.trial} is {self.gain:+.4f} {self.metric} from {self.other}{told}"
         if len(self.pairs) < 2:
             return f"One pair says nothing of the noise of seeds: {said}."
         worse = max(interval.high for interval in self.intervals.values()) < 0
@@ -92,13 +102,25 @@ class Confirmation:
         return f"Trained again, {said}: {end}."
 
 
-def confirmation_of(campaign: Campaign) -> Confirmation | None:
-    """Return what was confirmed of a campaign; None before."""
-    if not campaign.place.exists(CONFIRMATION):
-        return None
-    raw = json.loads(campaign.place.read(CONFIRMATION))
+def confirmations_of(campaign: Campaign) -> list[Confirmation]:
+    """Return what was confirmed of a campaign: beside the recipe as it stands, then beside trials."""
+    place = campaign.place.at(FOLDER)
+    names = [name for name in place.list() if name.endswith(".json")]
+    # Where they were before a winner could be compared with a trial.
+    texts = [campaign.place.read(BEFORE)] if campaign.place.exists(BEFORE) and file_of(None) not in names else []
+    found = [_read(text) for text in (*texts, *(place.read(name) for name in names))]
+    return sorted(found, key=lambda one: -1 if one.beside is None else one.beside)
+
+
+def file_of(beside: int | None) -> str:
+    """Return the name of a confirmation's file."""
+    return "beside-the-recipe.json" if beside is None else f"beside-trial-{beside}.json"
+
+
+def _read(text: bytes) -> Confirmation:
+    raw = json.loads(text)
     pairs = []
     for pair in raw["pairs"]:
         without = {name: (winner, base) for name, (winner, base) in pair.get("without", {}).items()}
         pairs.append(Pair(**{**pair, "without": without}))
-    return Confirmation(raw["trial"], raw["metric"], tuple(pairs))
+    return Confirmation(raw["trial"], raw["metric"], tuple(pairs), raw.get("beside"))

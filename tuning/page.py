@@ -10,7 +10,7 @@ from au_dist.config.paths import get, put
 from au_dist.core.words import short
 from au_dist.scoring.report import number
 from au_dist.tuning.campaign import Campaign
-from au_dist.tuning.confirmation import confirmation_of
+from au_dist.tuning.confirmation import confirmations_of
 from au_dist.tuning.first import is_base, why_no_base
 from au_dist.tuning.front import COSTS, cost, front
 from au_dist.tuning.plots import figures, scatter
@@ -108,7 +108,7 @@ def render(campaign: Campaign, trials: Sequence[TrialState], concluded: Best | N
         metric=metric,
         plotly=get_plotlyjs(),
         verdict=verdict(rows, best, base, metric, why_no_base(campaign)),
-        confirmation=confirmation_of(campaign),
+        confirmations=confirmations_of(campaign),
         cards=[
             (number(best.metric, 4), f"{metric}, trial {best.number}"),
             (str(len(rows)), "trials"),

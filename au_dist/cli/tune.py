@@ -86,6 +86,9 @@ def tune_confirm(
     seeds: Annotated[int, typer.Option(help="Fresh seeds on each fold.", min=1)] = 3,
     folds: Annotated[str | None, typer.Option(help="Folds, e.g. 0,1,2; the recipe's own if absent.")] = None,
     trial: Annotated[int | None, typer.Option(help="This trial, not the best.", min=0)] = None,
+    beside: Annotated[
+        int | None, typer.Option(help="Compare with this trial, not with the recipe as it stands.", min=0)
+    ] = None,
     address: Address = None,
 ) -> None:
     """Train the winner and the recipe as it stands again, with fresh seeds: does the gain exceed noise?"""
@@ -96,10 +99,11 @@ def tune_confirm(
     chosen, found = _numbers(folds), _of(campaign)
     trials = trials_of(found)
     winner = row_of(found, trials, trial)
+    other = row_of(found, trials, beside) if beside is not None else None
     with ray(address), asked_to_stop() as stop:
-        result = confirm(found, winner, chosen, seeds, say, stop)
+        result = confirm(found, winner, chosen, seeds, say, stop, other)
     table(
-        ["fold", "seed", f"trial {result.trial}", "as it stands", "gain"],
+        ["fold", "seed", f"trial {result.trial}", result.other, "gain"],
         [
             [str(one.fold), str(one.seed), f"{one.winner:.4f}", f"{one.base:.4f}", f"{one.gain():+.4f}"]
             for one in result.pairs

@@ -19,7 +19,7 @@ from au_dist.tuning import confirm as confirming
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.claims import claim
 from au_dist.tuning.confirm import confirm
-from au_dist.tuning.confirmation import Confirmation, Pair, confirmation_of
+from au_dist.tuning.confirmation import Confirmation, Pair, confirmations_of
 from au_dist.tuning.intervals import jackknife
 from au_dist.tuning.page import render
 from au_dist.tuning.record import TrialState
@@ -155,18 +155,40 @@ def test_pairs_are_kept_and_nothing_is_judged_twice(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(confirming, "judged_apart", apart)
     with pytest.raises(ClusterError):
         confirm(campaign, winner, [0, 1], 1)
-    kept = confirmation_of(campaign)
-    assert kept is not None
+    (kept,) = confirmations_of(campaign)
     assert [(pair.winner, pair.base, pair.without) for pair in kept.pairs] == [(0.7, 0.6, {}), (0.825, 0.725, {})]
     lost.clear()
     found = confirm(campaign, winner, [0, 1], 1)
-    assert confirm(campaign, winner, [0, 1], 1) == confirmation_of(campaign) == found
+    assert confirm(campaign, winner, [0, 1], 1) == confirmations_of(campaign)[0] == found
     names = [f"{kind}-1-fold-{fold}-seed-1000" for fold in (0, 1) for kind in ("winner", "base")]
     assert judged_again == names
-    assert "NaN" not in campaign.place.read("confirmation.json").decode()
+    assert "NaN" not in campaign.place.read("confirm/beside-the-recipe.json").decode()
     assert found.pairs[1].without["a"] == (pytest.approx(0.775), pytest.approx(0.715))
     assert [found.pairs[0].gain(name) for name in ("a", "b", "nobody")] == pytest.approx([0.06, 0.14, 0.1])
     assert found.pairs[0].without["c"] == (None, None)
+
+
+def test_the_winner_is_compared_with_a_trial_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign, trials = searched(tmp_path)
+    seen = []
+
+    def best(recipe: Recipe, stop: object, group: object) -> tuple[Store, float]:
+        seen.append((recipe.name, recipe.aunce.temperature))
+        return campaign.place.at("confirm", recipe.name, checkpoint.folder(1)), recipe.aunce.temperature
+
+    monkeypatch.setattr(confirming, "_best", best)
+    monkeypatch.setattr(confirming, "judged_apart", lambda *_: {})
+    winner, other = row_of(campaign, trials, 1), row_of(campaign, trials, 0)
+    with pytest.raises(RecipeError, match="nothing to confirm"):
+        confirm(campaign, winner, [], 1, beside=winner)
+    found = confirm(campaign, winner, [], 1, beside=other)
+    assert seen == [("winner-1-fold-0-seed-1000", 0.1), ("winner-0-fold-0-seed-1000", pytest.approx(0.5))]
+    assert "from trial 0" in found.words
+    plain = confirm(campaign, winner, [], 1)
+    assert confirmations_of(campaign) == [plain, found]
+    page = render(campaign, trials, None)
+    assert "from trial 0" in page
+    assert "from the recipe as it stands" in page
 
 
 def test_a_confirmation_of_before_is_read(tmp_path: Path) -> None:
@@ -181,8 +203,7 @@ def test_a_confirmation_of_before_is_read(tmp_path: Path) -> None:
         "high": 1.0,
     }
     campaign.place.write("confirmation.json", json.dumps(old).encode())
-    found = confirmation_of(campaign)
-    assert found is not None
+    (found,) = confirmations_of(campaign)
     assert found.gain == pytest.approx(0.15)
     assert list(found.intervals) == ["pairs"]
 
@@ -201,7 +222,7 @@ def test_both_are_trained_alike_and_the_report_says_what_came_of_it(
     assert isinstance(found, Confirmation)
     (pair,) = found.pairs
     assert (pair.fold, pair.seed) == (0, 1000)
-    assert confirmation_of(campaign) == found
+    assert confirmations_of(campaign) == [found]
     names = ["winner-1-fold-0-seed-1000", "base-1-fold-0-seed-1000"]
     assert [line.split("  ")[0] for line in shown[:2]] == names
     assert shown[2] == "asking how much that depends on who the validation subjects are"
