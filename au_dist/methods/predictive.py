@@ -1,6 +1,7 @@
 """Predictive coding of unlabelled clips: from the blocks seen so far, the maps of the next ones (docs/methods.md)."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +20,11 @@ class Predictive(Section):
         temperature: Temperature of the products.
         normalise: Bring predicted and true cells to length one; the published method (`normalise: false`,
             `temperature: 1`) does not.
+        target: What is predicted: the ``map`` of a block, as published, or its ``change`` since the last block that was
+            seen, in which what stays the same over a clip is taken out.
+        negatives: Among which cells each predicted one must find its own: those of the contrast ``set``, as published,
+            or of its ``clip``, in which who is seen tells nothing apart.
+        views: With 2, blocks of one random view are predicted from another of the same clip, in other colours.
     """
 
     blocks: int = Field(8, ge=2)
@@ -26,6 +32,9 @@ class Predictive(Section):
     steps: int = Field(3, ge=1)
     temperature: float = Field(0.1, gt=0)
     normalise: bool = True
+    target: Literal["map", "change"] = "map"
+    negatives: Literal["set", "clip"] = "set"
+    views: Literal[1, 2] = 1
 
     @model_validator(mode="after")
     def _some_blocks_are_seen(self) -> "Predictive":
@@ -35,6 +44,8 @@ class Predictive(Section):
 
 
 def _refusals(section: Predictive, data: Data, started: bool) -> Iterator[str]:
+    if section.views == 2 and data.views.flip:
+        yield "predictive.views: 2 compares places of two views: set data.views.flip to 0"
     if data.balance or data.labels != Labels(seed=data.labels.seed):
         yield "method: predictive looks at no labels: data.balance and data.labels have no effect"
 
@@ -50,6 +61,7 @@ PREDICTIVE = Method(
     supervised=False,
     section=Predictive,
     metrics=("val_accuracy",),
+    views=lambda section: section.views,
     clips=True,
     labels=None,
     frames=lambda section, data: section.blocks * section.frames,

@@ -103,3 +103,20 @@ def prediction_terms(
         query_QC, key_KC = F.normalize(query_QC, dim=1), F.normalize(key_KC, dim=1)
     everyone_Q = log_sum_exp_of(query_QC, key_KC, 1 / temperature)
     return everyone_Q - (query_QC * key_KC[own_Q]).sum(1) / temperature
+
+
+def prediction_terms_within(
+    query_BPC: torch.Tensor, key_BPC: torch.Tensor, *, temperature: float = 1.0, normalise: bool = False
+) -> torch.Tensor:
+    """Return the InfoNCE loss of each predicted cell among the cells of its own clip, [B, P].
+
+    Args:
+        query_BPC: Predicted cells of each clip.
+        key_BPC: Its true cells, in the same order.
+        temperature: Divides the products.
+        normalise: Whether queries and keys are brought to length one first.
+    """
+    if normalise:
+        query_BPC, key_BPC = F.normalize(query_BPC, dim=2), F.normalize(key_BPC, dim=2)
+    product_BPP = query_BPC @ key_BPC.transpose(1, 2) / temperature
+    return product_BPP.logsumexp(2) - product_BPP.diagonal(dim1=1, dim2=2)

@@ -19,17 +19,20 @@ from au_dist.model.network import AUNetwork
 
 CLIPS, LANES, SIZE, AUS = 16, 8, 16, 3
 
+#: Predictive coding as published, and as it does not learn who is seen.
+PREDICTIONS = {"predict": {}, "predict the motion": {"target": "change", "negatives": "clip", "views": 2}}
+
 #: Frames in a row of each clip that networks with a memory read.
 FRAMES = 4
 
 
 def module_of(kind: str, world: World) -> torch.nn.Module:
     torch.manual_seed(0)
-    if kind in ("predict", "regress"):
+    if kind in (*PREDICTIONS, "regress"):
         config = Model(embed_dim=8, bottleneck_channels=4, grid=2)
         reader = ClipNetwork(config, SIZE)
-        if kind == "predict":
-            return PredictiveTask(reader, Predictive(blocks=FRAMES, frames=1, steps=2), world)
+        if kind in PREDICTIONS:
+            return PredictiveTask(reader, Predictive(blocks=FRAMES, frames=1, steps=2, **PREDICTIONS[kind]), world)
         return IntensityTask(reader, config, AUS, FRAMES, world)
     network = AUNetwork(Model(embed_dim=8, bottleneck_channels=4, num_neighbors=2), AUS, SIZE)
     rare_A, weight_A = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([1.0, 2.0, 3.0])
@@ -51,7 +54,7 @@ def gradient(world: World, kind: str, zero: int, precision: str = "fp32") -> dic
     from au_dist.dist.deepspeed_engine import DeepSpeedEngine
 
     generator = torch.Generator().manual_seed(1)
-    each = FRAMES if kind in ("predict", "regress") else 1
+    each = FRAMES if kind in (*PREDICTIONS, "regress") else 1
     rows = CLIPS * each
     views = [torch.randn(rows, 3, SIZE, SIZE, generator=generator) for _ in range(2)]
     y_BA = (torch.rand(rows, AUS, generator=generator) < 0.5).float()

@@ -104,3 +104,10 @@ def test_nobody_outside_asks_which_method_it_is():
                 assert not names & {value for value in values if isinstance(value, str)}, f"{path}:{node.lineno}"
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
                 assert "Task" not in ast.unparse(node.args[1]).replace("RayTaskError", ""), f"{path}:{node.lineno}"
+
+
+def test_two_views_of_clips_are_not_mirrored_against_each_other():
+    places = {"name": "x", "shards": "s", "runs": "r", "method": "predictive", "predictive": {"views": 2}}
+    with pytest.raises(ValueError, match=r"set data\.views\.flip to 0"):
+        Recipe.model_validate(places)
+    assert Recipe.model_validate({**places, "data": {"views": {"flip": 0}}}).views == 2

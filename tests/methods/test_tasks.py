@@ -3,7 +3,7 @@
 import pytest
 import torch
 from spawn import spawn
-from task_jobs import AUS, CLIPS, FRAMES, SIZE, gradients, module_of
+from task_jobs import AUS, CLIPS, FRAMES, PREDICTIONS, SIZE, gradients, module_of
 
 from au_dist.config.sections import Model
 from au_dist.dist.world import World
@@ -23,6 +23,7 @@ KINDS = [
     "detect",
     "joint",
     "predict",
+    "predict the motion",
     "regress",
 ]
 TWO = [(kind, 0) for kind in KINDS] + [
@@ -116,12 +117,12 @@ def test_two_views_weigh_as_one_and_the_contrast_is_added():
     assert {*plain.state_dict()} == {*joint.state_dict()}
 
 
-@pytest.mark.parametrize("kind", ["predict", "regress", "detect", "joint", PER_AU])
+@pytest.mark.parametrize("kind", [*PREDICTIONS, "regress", "detect", "joint", PER_AU])
 def test_a_clip_without_a_known_label_is_as_if_it_were_not_there(kind):
     """What stands for a clip that does not decode: a grey picture, nothing of which is known."""
     world = World(0, 1, torch.device("cpu"))
     module = module_of(kind, world).eval()
-    each = FRAMES if kind in ("predict", "regress") else 1
+    each = FRAMES if kind in (*PREDICTIONS, "regress") else 1
     generator = torch.Generator().manual_seed(2)
     views = [torch.randn(CLIPS * each, 3, SIZE, SIZE, generator=generator) for _ in range(2)]
     y_BA = (torch.rand(CLIPS * each, AUS, generator=generator) < 0.5).float()

@@ -56,6 +56,22 @@ def test_a_perfect_prediction_is_always_right(rows, monkeypatch):
     assert judge_foresight(module, Clips(rows, [], 12, Labels(), 32, 4), 32, ALONE).metrics["val_accuracy"] == 1
 
 
+def test_a_change_has_nothing_of_what_stays_the_same():
+    """One picture over a whole clip: there is no change to find, and a prediction is compared with that."""
+    torch.manual_seed(0)
+    config = Predictive(blocks=4, frames=1, steps=2, target="change", negatives="clip", views=2)
+    module = PredictiveTask(ClipNetwork(CONFIG, 32), config, ALONE).eval()
+    still, other = (torch.rand(1, 3, 32, 32).expand(4, -1, -1, -1) for _ in range(2))
+    query_QC, key_QC = module.pairs(still, other)
+    torch.testing.assert_close(key_QC, torch.zeros_like(key_QC), atol=1e-5, rtol=0)
+    # What is to be found is of the other view, what is seen of the first.
+    moved = torch.cat([other[:3], torch.rand(1, 3, 32, 32)])
+    again, found = module.pairs(still, moved)
+    torch.testing.assert_close(again, query_QC)
+    assert (found[4:] - key_QC[4:]).abs().max() > 0.1
+    torch.testing.assert_close(found[:4], key_QC[:4], atol=1e-5, rtol=0)
+
+
 def test_what_was_foreseen_and_who_was_seen_belong_to_their_clips(rows, monkeypatch):
     """Of clip k the first k + 1 of eight cells are foreseen; whose it is shows in all of them. The third is damaged."""
     config = Model(embed_dim=16, bottleneck_channels=4, grid=2)

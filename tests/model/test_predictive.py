@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from au_dist.model import tiles_plain
-from au_dist.model.predictive import ConvGRU, cells, foresee, make_predictor, prediction_terms
+from au_dist.model.predictive import ConvGRU, cells, foresee, make_predictor, prediction_terms, prediction_terms_within
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "dpc_official.npz"
 GATES = {"update_gate": "update", "reset_gate": "reset", "out_gate": "out"}
@@ -101,3 +101,12 @@ def test_cells_do_not_mix():
     other[..., 1, 1] += 1
     same = (memory(x) == memory(other)).all(1)[0]
     assert same.tolist() == [[True, True], [True, False]]
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_within_clips_is_the_loss_of_each_clip_by_itself(normalise):
+    query, key = torch.randn(2, 3, 10, 4, dtype=torch.float64)
+    found = prediction_terms_within(query, key, temperature=0.3, normalise=normalise)
+    for clip in range(3):
+        alone = prediction_terms(query[clip], key[clip], torch.arange(10), temperature=0.3, normalise=normalise)
+        torch.testing.assert_close(found[clip], alone)

@@ -13,7 +13,7 @@ from au_dist.methods.probe import identity, sampled
 from au_dist.model.clip_network import ClipNetwork
 from au_dist.model.losses import full_precision
 from au_dist.model.norm import share
-from au_dist.model.predictive import cells, foresee, make_predictor, prediction_terms
+from au_dist.model.predictive import cells, foresee, make_predictor, prediction_terms, prediction_terms_within
 
 
 class PredictiveTask(nn.Module):
@@ -34,12 +34,14 @@ class PredictiveTask(nn.Module):
     def forward(
         self, views: tuple[torch.Tensor, ...], y_BA: torch.Tensor, valid_BA: torch.Tensor, contrast_set: int
     ) -> torch.Tensor:
-        """Return this rank's loss of one contrast set; one view of frames in a row.
+        """Return this rank's loss of one contrast set; as many views of frames in a row as the recipe says.
 
         Of the labels only `valid_BA` counts: the cells of a clip in which nothing is known are no candidates.
         """
-        query_QC, key_QC = self.pairs(views[0])
+        query_QC, key_QC = self.pairs(*views[: self.config.views])
         there_C = valid_BA.unflatten(0, (-1, self.config.blocks * self.config.frames)).flatten(1).any(1)
+        if self.config.negatives == "clip":
+            return self._within_clips(query_QC, key_QC, there_C)
         there_Q = there_C.repeat_interleave(len(query_QC) // len(there_C))
         there_K = all_gather(there_Q.to(torch.uint8), self.world).bool()
         key_KC = all_gather(key_QC, self.world)[there_K]
@@ -51,12 +53,33 @@ class PredictiveTask(nn.Module):
             )
         return self.world.size * loss_Q.sum() / there_K.sum().clamp(min=1)
 
-    def pairs(self, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return predicted and true cells of the last blocks of each clip, float32 [Q, C] each."""
-        map_BTCHW = self.network.maps(x_BCHW).float().unflatten(0, (-1, self.config.blocks * self.config.frames))
+    def _within_clips(self, query_QC: torch.Tensor, key_QC: torch.Tensor, there_C: torch.Tensor) -> torch.Tensor:
+        query_CPD, key_CPD = (x.unflatten(0, (len(there_C), -1)) for x in (query_QC, key_QC))
+        with full_precision(query_QC.device):
+            loss_CP = prediction_terms_within(
+                query_CPD, key_CPD, temperature=self.config.temperature, normalise=self.config.normalise
+            )
+        count = all_reduce_sum(there_C.float().sum() * loss_CP.shape[1], self.world)
+        return self.world.size * (loss_CP * there_C[:, None]).sum() / count.clamp(min=1)
+
+    def pairs(self, x_BCHW: torch.Tensor, other_BCHW: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return predicted and true cells of the last blocks of each clip, float32 [Q, C] each.
+
+        Args:
+            x_BCHW: The view whose first blocks are seen.
+            other_BCHW: The view whose last blocks are to be found; the same when None.
+        """
+        clips = len(x_BCHW) // (self.config.blocks * self.config.frames)
+        both_BCHW = x_BCHW if other_BCHW is None else torch.cat([x_BCHW, other_BCHW])
+        map_BTCHW = self.network.maps(both_BCHW).float().unflatten(0, (-1, self.config.blocks * self.config.frames))
         block_BNCHW = map_BTCHW.unflatten(1, (self.config.blocks, self.config.frames)).mean(2)
-        seen_BNCHW, next_BPCHW = block_BNCHW.tensor_split([self.config.blocks - self.config.steps], 1)
+        first = self.config.blocks - self.config.steps
+        seen_BNCHW, there_BNCHW = block_BNCHW[:clips, :first], block_BNCHW[-clips:]
         predicted_BPCHW = foresee(self.network.memory, self.predictor, seen_BNCHW, self.config.steps)
+        next_BPCHW = there_BNCHW[:, first:]
+        if self.config.target == "change":
+            predicted_BPCHW = predicted_BPCHW - seen_BNCHW[:, -1:]
+            next_BPCHW = next_BPCHW - there_BNCHW[:, first - 1 : first]
         return cells(predicted_BPCHW).float(), cells(next_BPCHW)
 
 
