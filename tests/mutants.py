@@ -921,8 +921,8 @@ MUTANTS = (
     Mutant(
         "winner-and-other-in-turn",
         "tuning/confirm.py",
-        "zip(pairs, left_out[::2], left_out[1::2], strict=True)",
-        "zip(pairs, left_out[1::2], left_out[::2], strict=True)",
+        "one, other = left_out[k] or {}, left_out[k + 1] or {}",
+        "other, one = left_out[k] or {}, left_out[k + 1] or {}",
         ("tests/tuning/test_confirm.py",),
     ),
     Mutant(
@@ -942,14 +942,14 @@ MUTANTS = (
     Mutant(
         "a-validation-is-no-fruit",
         "tuning/search.py",
-        "        self._fruitless.clear()\n",
-        "",
+        "            return\n        self._fruitless.clear()\n",
+        "            return\n",
         ("tests/tuning/test_search.py",),
     ),
     Mutant(
         "median-judges-again",
         "tuning/search.py",
-        'if trial.runs == 1 and result["validation"] in trial.history:',
+        'if trial.runs == 1 and result["validation"] < max(trial.history, default=0):',
         "if False:",
         ("tests/tuning/test_search.py",),
     ),

@@ -63,17 +63,30 @@ def confirm(
             place, value = _best(recipe, stop, group)
             show(f"{recipe.name}  {metric} {value:.4f}")
             runs.append((place, value))
-    winners, bases = runs[::2], runs[1::2]
-    pairs = [Pair(*setting, one[1], other[1]) for setting, one, other in zip(settings, winners, bases, strict=True)]
+    left_out = [_kept(place, metric) for place, _ in runs]
     other = beside.number if beside else None
-    _write(campaign, Confirmation(winner.number, metric, tuple(pairs), other))
-    show("asking how much that depends on who the validation subjects are")
-    left_out = [_left_out(campaign.base(), place, show, stop) for place, _ in runs]
-    pairs = [
-        dataclasses.replace(pair, without={name: (one[name], other[name]) for name in one.keys() & other.keys()})
-        for pair, one, other in zip(pairs, left_out[::2], left_out[1::2], strict=True)
-    ]
-    return _write(campaign, Confirmation(winner.number, metric, tuple(pairs), other))
+    result = _write(campaign, Confirmation(winner.number, metric, _pairs(settings, runs, left_out), other))
+    if None in left_out:
+        show("asking how much that depends on who the validation subjects are")
+        left_out = [
+            _left_out(campaign.base(), place, show, stop) if known is None else known
+            for (place, _), known in zip(runs, left_out, strict=True)
+        ]
+        result = _write(campaign, Confirmation(winner.number, metric, _pairs(settings, runs, left_out), other))
+    return result
+
+
+def _pairs(
+    settings: Sequence[tuple[int, int]],
+    runs: Sequence[tuple[Store, float]],
+    left_out: Sequence[dict[str, float | None] | None],
+) -> tuple[Pair, ...]:
+    pairs = []
+    for (fold, seed), k in zip(settings, range(0, len(runs), 2), strict=True):
+        one, other = left_out[k] or {}, left_out[k + 1] or {}
+        without = {name: (one[name], other[name]) for name in sorted(one.keys() & other.keys())}
+        pairs.append(Pair(fold, seed, runs[k][1], runs[k + 1][1], without))
+    return tuple(pairs)
 
 
 def _recipes(
@@ -123,20 +136,22 @@ def _best(recipe: Recipe, stop: threading.Event, group: WorkerGroup) -> tuple[St
     return place, float(result["best"])
 
 
+def _kept(place: Store, metric: str) -> dict[str, float | None] | None:
+    """Return what is kept beside a run of its metric without each subject; None where nothing is."""
+    run = place.parent.parent
+    known = json.loads(run.read(LEFT_OUT)) if run.exists(LEFT_OUT) else {}
+    return known["without"] if (known.get("checkpoint"), known.get("metric")) == (place.name, metric) else None
+
+
 def _left_out(
     base: Recipe, place: Store, show: Callable[[str], None], stop: threading.Event
 ) -> dict[str, float | None]:
-    """Return a checkpoint's metric without each of its validation subjects; it is kept beside the run."""
-    run = place.parent.parent
-    if run.exists(LEFT_OUT):
-        known = json.loads(run.read(LEFT_OUT))
-        if (known["checkpoint"], known["metric"]) == (place.name, base.metric):
-            return dict(known["without"])
+    """Return a checkpoint's metric without each of its validation subjects, and keep it beside the run."""
     found = judged_apart(_judged_without, base, place, show, stop)
     values = {name: float(metrics[base.metric]) for name, metrics in found.items()}
     without = {name: value if math.isfinite(value) else None for name, value in values.items()}
     kept = {"checkpoint": place.name, "metric": base.metric, "without": without}
-    run.write(LEFT_OUT, json.dumps(kept, indent=1).encode())
+    place.parent.parent.write(LEFT_OUT, json.dumps(kept, indent=1).encode())
     return without
 
 

@@ -71,28 +71,37 @@ class Confirmation:
 
     @property
     def over_subjects(self) -> Interval:
-        """Where it lies as far as it depends on who the validation subjects are; not known where a fold has one."""
-        if any(len(pair.without) < 2 for pair in self.pairs):
-            return Interval(-math.inf, math.inf, 0)
+        """Where it lies as far as it depends on who the validation subjects are; unbounded where that is not known."""
         subjects = sorted({name for pair in self.pairs for name in pair.without})
         return jackknife(self.gain, [statistics.mean(pair.gain(name) for pair in self.pairs) for name in subjects])
 
     @property
+    def unknown(self) -> str | None:
+        """Why it is not known how much depends on who the validation subjects are; None where it is."""
+        if not all(pair.without for pair in self.pairs):
+            return "not asked yet over validation subjects: the same command does"
+        if any(len(pair.without) < 2 for pair in self.pairs):
+            return "not known for other validation subjects: a fold has one of them"
+        if not math.isfinite(self.over_subjects.low):
+            return "not known for other validation subjects: without one of them nothing can be judged"
+        return None
+
+    @property
     def intervals(self) -> dict[str, Interval]:
         """Where the gain lies, by what makes it differ: folds and seeds, and who the validation subjects are."""
-        found = {"pairs": self.over_pairs, "validation subjects": self.over_subjects}
-        return {what: interval for what, interval in found.items() if interval.of > 1}
+        found = {"pairs": self.over_pairs} if len(self.pairs) > 1 else {}
+        return found if self.unknown else {**found, "validation subjects": self.over_subjects}
 
     @property
     def sure(self) -> bool:
-        """Whether the winner is better by more than noise: there are several pairs, and all intervals say so."""
+        """Whether the winner is better by more than noise: there are several pairs, and all that is known says so."""
         return len(self.pairs) > 1 and min(interval.low for interval in self.intervals.values()) > 0
 
     @property
     def words(self) -> str:
         """What it says, in a sentence."""
         ends = [f"{interval.words} over {interval.of} {what}" for what, interval in self.intervals.items()]
-        ends += [] if self.over_subjects.of else ["not known for other validation subjects: a fold has one of them"]
+        ends += [self.unknown] if self.unknown else []
         told = f" ({SURE:.0%} interval {'; '.join(ends)})"
         said = f"trial {self.trial} is {self.gain:+.4f} {self.metric} from {self.other}{told}"
         if len(self.pairs) < 2:

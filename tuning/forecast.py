@@ -74,7 +74,8 @@ def forecast(campaign: Campaign, preview: Preview, trials: int, at_once: int) ->
         at_once: How many at once.
     """
     estimate, start_s = preview.estimate, preview.measured[0].start_s
-    share = expected_share(campaign.early_stopping, math.ceil(preview.plan.steps / preview.plan.every), campaign.trials)
+    validations = math.ceil(preview.plan.steps / preview.plan.every)
+    share = expected_share(campaign.early_stopping, validations, trials, campaign.trials - trials)
     rounds = trials / min(at_once, max(trials, 1))
     return Forecast(
         trials=trials,
@@ -89,20 +90,21 @@ def forecast(campaign: Campaign, preview: Preview, trials: int, at_once: int) ->
     )
 
 
-def expected_share(rule: EarlyStopping | None, validations: int, trials: int) -> float:
+def expected_share(rule: EarlyStopping | None, validations: int, trials: int, ended: int) -> float:
     """Return how much of a trial early stopping runs on the average, where trials differ by nothing but luck.
 
     Args:
         rule: The campaign's early stopping.
         validations: How many a whole trial has.
-        trials: How many the campaign has.
+        trials: How many are left.
+        ended: How many are not.
     """
     if rule is None or rule.grace >= validations:
         return 1.0
     if rule.by == "median":  # the first ones come to their end; of the others half are below it where it is asked first
         half = (rule.grace + (validations - rule.grace) / 2) / validations
-        whole = min(trials, FINISHED)
-        return (whole + (trials - whole) * half) / trials
+        whole = min(trials, max(0, FINISHED - ended))
+        return (whole + (trials - whole) * half) / max(trials, 1)
     run, alive, rung = float(rule.grace), 1.0, rule.grace
     while rung < validations:
         alive /= rule.reduction

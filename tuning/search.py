@@ -29,8 +29,8 @@ Show = Callable[[dict[str, Any]], None]
 #: Seconds of waiting between two words of it, and before the first.
 SAY_S, PATIENT_S = 60.0, 5.0
 
-#: Trials in a row that were interrupted before a validation, for each that runs at once, after which no other begins:
-#: a store that workers cannot reach would burn them all, one lost node must not stop the others.
+#: Trials in a row that something outside them interrupted before a validation, for each that runs at once, after which
+#: no other begins: a store that workers cannot reach would burn them all. Those that are lost are parked one by one.
 FRUITLESS = 3
 
 #: Seconds before idle workers go, in which nothing is given to them any more.
@@ -213,6 +213,8 @@ class StudySearch(Searcher):
             if again := self._roomless[number] < MOST_ROOMLESS:
                 self._waiting.insert(0, number)
             event = "waiting" if again else "interrupted"
+        if event in ("finished", "failed"):
+            self._fruitless.clear()
         if event == "finished":
             self._study.finish(number, result[self._metric_name])
         elif event == "failed":
@@ -224,7 +226,7 @@ class StudySearch(Searcher):
         else:  # interrupted, waiting or lost
             words = result.get("error", "The process of the trial was lost.")
             self._study.interrupt(number, words, lost=event == "lost")
-            if event != "waiting" and not self._stop.is_set():
+            if event == "interrupted" and not self._stop.is_set():
                 self._fruitless.append(words)
         if result.get(IDLE) or (event == "stopped early" and has_workers):
             self._idle = [self._clock()]  # of several, Tune keeps one
@@ -238,7 +240,7 @@ class StudySearch(Searcher):
         """Store a trial's next run, or validation, and return whether it need not go on."""
         number = self._numbers[trial_id]
         trial = self._study.trial(number)
-        if trial.runs == 1 and result["validation"] in trial.history:
+        if trial.runs == 1 and result["validation"] < max(trial.history, default=0):
             return False  # told again by a run that was taken up: it was judged then
         self._validation(number, result)
         return self._study.is_worse(number)

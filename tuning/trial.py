@@ -11,7 +11,7 @@ from typing import Any
 
 from ray import tune
 
-from au_dist.core.errors import AuDistError, ClusterError, LeaseLostError, RunStoppedError, StorageError
+from au_dist.core.errors import AuDistError, ClusterError, LeaseLostError, ResumeError, RunStoppedError, StorageError
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.runs.session import ENVIRONMENT
@@ -204,8 +204,10 @@ def outcome_of(error: Exception) -> dict[str, Any]:
     match error:
         case ClusterError():
             return {OUTCOME: ROOMLESS, "error": str(error)}
-        case StorageError() | RunStoppedError() | LeaseLostError():
+        case StorageError() | ResumeError() | LeaseLostError():
             return {OUTCOME: "interrupted", "error": str(error)}
+        case RunStoppedError():  # its workers were lost, or broke
+            return {OUTCOME: "lost", "error": str(error)}
         case AuDistError():
             return {OUTCOME: "failed", "error": str(error)}
     return {OUTCOME: "lost", "error": f"{type(error).__name__}: {error}"[:500]}

@@ -24,7 +24,8 @@ class Predictive(Section):
             seen, in which what stays the same over a clip is taken out.
         negatives: Among which cells each predicted one must find its own: those of the contrast ``set``, as published,
             or of its ``clip``, in which who is seen tells nothing apart.
-        views: With 2, blocks of one random view are predicted from another of the same clip, in other colours.
+        views: With 2, blocks of one random view are predicted from another of the same clip, in other colours and moved
+            by what `data.size` leaves of the stored crop, which must be less than a cell of the map.
     """
 
     blocks: int = Field(8, ge=2)

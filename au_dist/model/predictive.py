@@ -13,6 +13,9 @@ from torch import nn
 
 from au_dist.model.tiles import log_sum_exp_of
 
+#: The least length that vectors are divided by to have length one.
+LEAST = 1e-12
+
 
 class ConvGRU(nn.Module):
     """A gated recurrent unit at each cell of a map, with 1 x 1 convolutions.
@@ -87,6 +90,7 @@ def prediction_terms(
     *,
     temperature: float = 1.0,
     normalise: bool = False,
+    least: float = LEAST,
 ) -> torch.Tensor:
     """Return the InfoNCE loss of each predicted cell, [Q], in memory linear in Q and K.
 
@@ -98,15 +102,21 @@ def prediction_terms(
         own_Q: int64 [Q]: which key each query must find.
         temperature: Divides the products.
         normalise: Whether queries and keys are brought to length one first.
+        least: Shorter ones are divided by this instead: what is next to nothing has no direction.
     """
     if normalise:
-        query_QC, key_KC = F.normalize(query_QC, dim=1), F.normalize(key_KC, dim=1)
+        query_QC, key_KC = F.normalize(query_QC, dim=1, eps=least), F.normalize(key_KC, dim=1, eps=least)
     everyone_Q = log_sum_exp_of(query_QC, key_KC, 1 / temperature)
     return everyone_Q - (query_QC * key_KC[own_Q]).sum(1) / temperature
 
 
 def prediction_terms_within(
-    query_BPC: torch.Tensor, key_BPC: torch.Tensor, *, temperature: float = 1.0, normalise: bool = False
+    query_BPC: torch.Tensor,
+    key_BPC: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    normalise: bool = False,
+    least: float = LEAST,
 ) -> torch.Tensor:
     """Return the InfoNCE loss of each predicted cell among the cells of its own clip, [B, P].
 
@@ -115,8 +125,9 @@ def prediction_terms_within(
         key_BPC: Its true cells, in the same order.
         temperature: Divides the products.
         normalise: Whether queries and keys are brought to length one first.
+        least: Shorter ones are divided by this instead.
     """
     if normalise:
-        query_BPC, key_BPC = F.normalize(query_BPC, dim=2), F.normalize(key_BPC, dim=2)
+        query_BPC, key_BPC = F.normalize(query_BPC, dim=2, eps=least), F.normalize(key_BPC, dim=2, eps=least)
     product_BPP = query_BPC @ key_BPC.transpose(1, 2) / temperature
     return product_BPP.logsumexp(2) - product_BPP.diagonal(dim1=1, dim2=2)

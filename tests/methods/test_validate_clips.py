@@ -72,6 +72,22 @@ def test_a_change_has_nothing_of_what_stays_the_same():
     torch.testing.assert_close(found[:4], key_QC[:4], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("negatives", ["clip", "set"])
+def test_a_clip_in_which_nothing_moves_does_not_decide_the_step(negatives):
+    torch.manual_seed(0)
+    config = Predictive(blocks=4, frames=1, steps=2, target="change", negatives=negatives)
+    module = PredictiveTask(ClipNetwork(CONFIG, 32), config, ALONE)
+    moving = torch.rand(32, 3, 32, 32)
+    still = moving.clone()
+    still[:4] = moving[:1]
+    norms = []
+    for x_BCHW in (moving, still):
+        module.zero_grad()
+        module((x_BCHW,), torch.ones(32, 1), torch.ones(32, 1, dtype=torch.bool), 0).backward()
+        norms.append(float(torch.cat([p.grad.flatten() for p in module.parameters()]).norm()))
+    assert norms[1] < 3 * norms[0]
+
+
 def test_what_was_foreseen_and_who_was_seen_belong_to_their_clips(rows, monkeypatch):
     """Of clip k the first k + 1 of eight cells are foreseen; whose it is shows in all of them. The third is damaged."""
     config = Model(embed_dim=16, bottleneck_channels=4, grid=2)

@@ -76,7 +76,7 @@ def test_what_is_said_follows_all_intervals(gains: tuple[float, ...], without: d
 def test_a_subject_without_whom_nothing_is_known_leaves_the_interval_without_end() -> None:
     found = Confirmation(1, "val_auc", (Pair(0, 1, 0.6, 0.5, {"a": (0.6, 0.4), "b": (None, 0.5)}),) * 2)
     assert found.over_subjects.low == -math.inf
-    assert "-inf to +inf over 2 validation subjects): no more than noise" in found.words
+    assert found.words.endswith("validation subjects: without one of them nothing can be judged): more than noise.")
 
 
 def test_one_pair_says_nothing_of_noise() -> None:
@@ -206,6 +206,7 @@ def test_a_confirmation_of_before_is_read(tmp_path: Path) -> None:
     (found,) = confirmations_of(campaign)
     assert found.gain == pytest.approx(0.15)
     assert list(found.intervals) == ["pairs"]
+    assert "not asked yet over validation subjects: the same command does" in found.words
 
 
 @pytest.mark.ray

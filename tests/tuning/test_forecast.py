@@ -28,7 +28,11 @@ from au_dist.tuning.sections import EarlyStopping
     ],
 )
 def test_early_stopping_runs_a_part_of_each_trial(rule: EarlyStopping | None, validations: int, share: float) -> None:
-    assert expected_share(rule, validations, 8) == pytest.approx(share)
+    assert expected_share(rule, validations, 8, 0) == pytest.approx(share)
+
+
+def test_those_that_have_ended_are_the_measure_of_the_others() -> None:
+    assert expected_share(EarlyStopping(by="median", grace=1), 9, 3, 5) == pytest.approx(5 / 9)
 
 
 def test_a_campaign_is_so_many_trials_in_rounds(tmp_path: Path) -> None:

@@ -412,8 +412,8 @@ def test_by_the_median_a_run_that_is_taken_up_is_not_judged_by_what_comes_later(
         search = StudySearch(campaign, study, lambda event: None)
         scheduler = ByStudy(search)
         assert search.suggest("again")["number"] == number
-        for told, decision in ((1, CONTINUE), (2, CONTINUE), (3, STOP)):
-            result = {"validation": told, "validations": 4, "val_auc": {1: 0.6, 2: 0.4, 3: 0.5}[told], "rung": told}
+        for told, decision in ((1, CONTINUE), (2, STOP)):  # the second may not have been judged before it was cut off
+            result = {"validation": told, "validations": 4, "val_auc": {1: 0.6, 2: 0.4}[told], "rung": told}
             assert scheduler.on_trial_result(None, trial("again"), result) == decision
 
 
