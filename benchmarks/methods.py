@@ -5,6 +5,7 @@
     python benchmarks/methods.py noise       AUNCE and cross-entropy at 0, 10, 20 and 30 % label noise
     python benchmarks/methods.py modes       AUNCE corrected and released
     python benchmarks/methods.py intensity   intensity with few labels: from scratch, and after predictive coding
+    python benchmarks/methods.py motion      the same from pretrained weights, and after ways of predictive coding
     python benchmarks/methods.py noise --tiny    one seed, one level or share, a few steps of few faces
 
 Every run is what `au-dist train` does. Run again, it goes on where it stopped. Some minutes a run on two cores.
@@ -38,7 +39,7 @@ class Scale:
         seeds: Seeds, of everything.
         noise: Shares of the labels that are turned.
         shares: Share of labels -> epochs of the intensity runs.
-        subjects: Subjects of the faces to detect, and of those to foresee.
+        subjects: Subjects of the faces to detect, of those to foresee, and of so many that training has half an hour.
         frames: Frames of a video of these.
         values: What every recipe is given instead of what else it says.
     """
@@ -46,14 +47,14 @@ class Scale:
     seeds: tuple[int, ...]
     noise: tuple[float, ...]
     shares: dict[float, float]
-    subjects: tuple[int, int]
-    frames: tuple[int, int]
+    subjects: tuple[int, int, int]
+    frames: tuple[int, int, int]
     values: dict[str, Any]
 
 
-FULL = Scale((0, 1, 2), (0.0, 0.1, 0.2, 0.3), {0.02: 30, 0.1: 12, 1.0: 6}, (120, 300), (48, 24), {})
+FULL = Scale((0, 1, 2), (0.0, 0.1, 0.2, 0.3), {0.02: 30, 0.1: 12, 1.0: 6}, (120, 300, 480), (48, 24, 24), {})
 TINY = Scale(
-    (0,), (0.0,), {1.0: 0.5}, (24, 24), (16, 16), {"optim__epochs": 0.5, "batch__clips": 8, "workers__count": 1}
+    (0,), (0.0,), {1.0: 0.5}, (24, 24, 24), (16, 16, 16), {"optim__epochs": 0.5, "batch__clips": 8, "workers__count": 1}
 )
 
 
@@ -71,14 +72,27 @@ RANDOM: dict[str, dict[str, Any]] = {
     "pretrain": {
         "model": "{}",
         "optim__lr": 2e-3,
-        "batch__clips": 64,
         "optim__epochs": 16,
+        "batch__clips": 64,
         "checkpoint__every_steps": 90,
     },
     "probe": {"model": "{}"},
-    "finetune": {"model": "{}", "optim__lr": 1e-3, "batch__clips": 64, "checkpoint__every_steps": 40},
-    "predictive": {"model": "{}", "optim__lr": 1e-3},
-    "intensity": {"model": "{}", "optim__lr": 1e-3, "optim__encoder": 1.0},
+    "finetune": {
+        "model": "{}",
+        "detection__views": 1,
+        "optim__lr": 1e-3,
+        "optim__epochs": 7,
+        "batch__clips": 64,
+        "checkpoint__every_steps": 40,
+    },
+    "predictive": {
+        "model": "{}",
+        "predictive": "{frames: 1}",
+        "data__views": "{colour: 0.15, grey: 0.0, blur: 0.4}",
+        "optim__lr": 1e-3,
+        "optim__epochs": 10,
+    },
+    "intensity": {"model": "{}", "optim__lr": 1e-3},
 }
 
 #: What the network starts from, and how it is trained: of the settings tried, those with the best validation AUC.
@@ -254,6 +268,47 @@ def intensity(study: Study) -> list[list[str]]:
     return [["labels", "", *titles("ICC(3,1)", "MSE", "MAE")], *rows]
 
 
+#: Ways of predictive coding, from `lite0`; the colours of two views differ more than those of one.
+FORESIGHT: dict[str, dict[str, Any]] = {
+    "maps, as published": {
+        "predictive": "{blocks: 8, frames: 1, steps: 3}",
+        "data__views": "{colour: 0.15, grey: 0.0, blur: 0.4}",
+    },
+    "changes": {
+        "predictive": "{blocks: 8, frames: 1, steps: 3, target: change}",
+        "data__views": "{colour: 0.15, grey: 0.0, blur: 0.4}",
+    },
+    "changes, within clips, of another view": {
+        "predictive": "{blocks: 8, frames: 1, steps: 3, target: change, negatives: clip, views: 2}",
+    },
+}
+
+#: Share of labels -> epochs of the intensity runs from `lite0`.
+FROM_LITE0 = {0.02: 40, 0.1: 12, 1.0: 4}
+
+
+def motion(study: Study) -> list[list[str]]:
+    """Intensity from few labels, from `lite0` and after ways of predictive coding from it."""
+    network = {key: value for key, value in STARTING["lite0"].items() if key.startswith("model__")}
+    common = {**network, "data__frames_per_clip": 8, "checkpoint__every_steps": 80}
+    rows = []
+    for (share, epochs), way in itertools.product(FROM_LITE0.items(), ("", *FORESIGHT)):
+        if way and share > min(FROM_LITE0):
+            continue
+        found = []
+        for seed in study.scale.seeds:
+            init, name = "null", re.sub("[^a-z0-9]+", "-", f"{way or 'lite0'}-{seed}")
+            if way:
+                before = {**network, **FORESIGHT[way], "optim__epochs": 4}
+                run(study, recipe(study, "films", "predictive", f"foresee-{name}", seed, "lite0", **before))
+                init = f"{{run: foresee-{name}}}"
+            labels = {"data__labels__share": share, "data__labels__seed": seed, "optim__epochs": epochs, "init": init}
+            values = {**common, **labels}
+            found.append(run(study, recipe(study, "films", "intensity", f"{name}-{share:g}", seed, "lite0", **values)))
+        rows.append([f"{share:.0%}", f"after predicting {way}" if way else "`lite0`", *cells(found, "icc", "mse")])
+    return [["labels", "from", *titles("ICC(3,1)", "MSE")], *rows]
+
+
 def titles(*names: str) -> list[str]:
     """Return the heads of the columns that `cells` fills."""
     return [head for name in names for head in (name, "by seed")]
@@ -279,13 +334,14 @@ def paired(found: list[dict[str, Any]], plain: list[dict[str, Any]], key: str) -
 
 
 def faces(study: Study) -> None:
-    """Make the faces: videos in clips of 4 frames to detect, in clips of 8 frames to foresee."""
+    """Make the faces: videos in clips of 4 frames to detect, in clips of 8 frames to foresee, of few and of more people."""
     from au_dist.ingest.synthetic import ingest_synthetic
     from au_dist.shards.format import MANIFEST
     from au_dist.synthetic.clips import SynthSpec
 
     scale = study.scale
-    for name, subjects, frames, length in zip(("faces", "clips"), scale.subjects, scale.frames, (4, 8), strict=True):
+    sets = zip(("faces", "clips", "films"), scale.subjects, scale.frames, (4, 8, 8), strict=True)
+    for name, subjects, frames, length in sets:
         place = study.base.at(f"shards/{name}")
         if not place.exists(MANIFEST):
             spec = SynthSpec(subjects, 1, frames, length, size=64, stride=10)
@@ -302,7 +358,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run one comparison and print its table."""
     from au_dist.runs.session import ray_session
 
-    comparisons = {"grid": grid, "noise": noise, "modes": modes, "intensity": intensity}
+    comparisons = {"grid": grid, "noise": noise, "modes": modes, "intensity": intensity, "motion": motion}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparison", choices=comparisons)
     parser.add_argument("--out", help="folder or address for shards and runs (.demo/methods, .demo/methods-tiny)")

@@ -316,6 +316,7 @@ def test_differences_are_taken_seed_by_seed():
         ("modes", methods.TINY, 4, 0, 2),
         ("intensity", methods.FULL, 21, 0, 6),
         ("intensity", methods.TINY, 3, 0, 2),
+        ("motion", methods.FULL, 27, 0, 6),
     ],
 )
 def test_the_recipes_of_each_comparison_are_whole(monkeypatch, tmp_path, name, scale, runs, again, rows):
