@@ -39,7 +39,7 @@ class Scale:
         seeds: Seeds, of everything.
         noise: Shares of the labels that are turned.
         shares: Share of labels -> epochs of the intensity runs.
-        subjects: Subjects of the faces to detect, of those to foresee, and of so many that training has half an hour.
+        subjects: Subjects of the faces to detect, of those to foresee, and of half an hour of training video.
         frames: Frames of a video of these.
         values: What every recipe is given instead of what else it says.
     """
@@ -334,7 +334,7 @@ def paired(found: list[dict[str, Any]], plain: list[dict[str, Any]], key: str) -
 
 
 def faces(study: Study) -> None:
-    """Make the faces: videos in clips of 4 frames to detect, in clips of 8 frames to foresee, of few and of more people."""
+    """Make the faces: videos in clips of 4 frames to detect, in clips of 8 frames to foresee."""
     from au_dist.ingest.synthetic import ingest_synthetic
     from au_dist.shards.format import MANIFEST
     from au_dist.synthetic.clips import SynthSpec
