@@ -47,12 +47,12 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
+	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 --durations=40
 
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
 	-$(POSTGRES)
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadscope --durations=40
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 --durations=40
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Addresses at which there is no Ray to join; in a process that has joined none."""
+"""Addresses at which there is no Ray to join."""
 
 import tempfile
 from pathlib import Path
@@ -7,6 +7,12 @@ import pytest
 
 from au_dist.core.errors import ClusterError
 from au_dist.runs.session import ray_session
+
+
+@pytest.fixture(autouse=True)
+def _joined_none(monkeypatch):
+    """Other tests of this process may have."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
 
 
 def test_the_file_of_the_last_cluster_is_named_where_that_is_gone(monkeypatch):

@@ -33,12 +33,12 @@ def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: S
             pass
 
     hog = ray.remote(Hog).options(num_cpus=sum(node["CPU"] for node in nodes()) - 0.25).remote()
-    ray.get(hog.here.remote())
+    ray.get(hog.here.remote(), timeout=60)
     shown: list[str] = []
     found: list[CampaignResult] = []
     path = write_campaign(tmp_path, shards.uri, trials=1, recipe={"optim": {"epochs": 1}})
     campaign = load_campaign(path)
-    thread = threading.Thread(target=lambda: found.append(run_campaign(path, [], nodes, shown.append)))
+    thread = threading.Thread(target=lambda: found.append(run_campaign(path, [], nodes, shown.append)), daemon=True)
     thread.start()
     try:
         roomless = campaign.base().model_copy(update={"name": "alone", "runs": str(tmp_path / "runs")})
@@ -55,7 +55,8 @@ def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: S
             assert study.trials() == []
     finally:
         ray.kill(hog)
-        thread.join()
+        thread.join(timeout=120)
+    assert not thread.is_alive()
     assert shown[0] == "1 trial, 1 left to run, 1 at once"
     assert shown[1].startswith(
         "waiting for room, 0 under way: a trial needs 1 × (0.5 CPU + 0.5 CPU for data); 0.25 of "
