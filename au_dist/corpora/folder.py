@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora.timelines import is_timeline
 from au_dist.corpora.tree import Entry, Tree
 from au_dist.video.contents import first_bytes
-from au_dist.video.pictures import PICTURE_SUFFIXES
+from au_dist.video.pictures import PICTURE_SUFFIXES, note
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -19,16 +20,23 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def find_videos(tree: Tree) -> list[Entry]:
-    """Return the videos and pictures of a tree.
+def find_videos(tree: Tree, notes: list[str] | None = None) -> list[Entry]:
+    """Return the videos and pictures of a tree, without the timelines that `predict` wrote.
 
     A file counts by its suffix or, where that is unknown, by its first bytes.
+
+    Args:
+        tree: The tree.
+        notes: Filled in place: what a person should know.
 
     Raises:
         IngestError: Nothing in it is a video or picture.
     """
     videos = [entry for entry in tree.entries if _looks_like_video(entry)]
-    if videos:
+    ours = {entry for entry in videos if entry.member is None and is_timeline(entry.path)}
+    if ours:
+        note(notes, f"{len(ours)} timelines that predict wrote into {tree.root} are left out")
+    if videos := [entry for entry in videos if entry not in ours]:
         return videos
     raise IngestError(
         "The folder holds no videos",

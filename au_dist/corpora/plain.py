@@ -13,8 +13,10 @@ def find(tree: Tree, options: Options) -> Found:
         IngestError: There are none.
     """
     corpus = options.name or "video"
-    sequences = []
-    for entry, name in video_names(find_videos(tree)).items():
+    sequences: list[tuple[str, str, Sequence]] = []
+    notes: list[str] = []
+    for entry, name in video_names(find_videos(tree, notes)).items():
         subject = {"track": None, "file": name, "folder": entry.parts[0]}[options.subjects]
         sequences.append((subject or "", name, Sequence(corpus, subject and f"{corpus}/{subject}", name, Film(entry))))
-    return Found(corpus, tuple(sequence for *_, sequence in sorted(sequences)), dict(tree.unreadable))
+    ordered = tuple(sequence for *_, sequence in sorted(sequences))
+    return Found(corpus, ordered, dict(tree.unreadable), tuple(notes))

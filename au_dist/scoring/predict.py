@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from au_dist.core.errors import IngestError, RecipeError
+from au_dist.corpora.timelines import RECORD
 from au_dist.scoring.model import TrainedModel, load_model
-from au_dist.scoring.results import RECORD, Made, check_same_video, check_targets, digest_of, identities, targets_of
+from au_dist.scoring.results import Made, check_same_video, check_targets, digest_of, identities, targets_of
 from au_dist.scoring.score_video import Show, finding_notes, score_video, video_spec
 from au_dist.scoring.scored import ScoredVideo, by_share, header, lines, main_tracks
 from au_dist.scoring.sources import one_source

@@ -11,18 +11,16 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from au_dist.core.errors import IngestError, RecipeError, StorageError
+from au_dist.corpora.timelines import RECORD
 from au_dist.storage.store import atomic_file
 
 #: Device and number of a file, which it has by any of its names.
 Identity = tuple[int, int]
 
-#: The text of a picture that holds its `Made`.
-RECORD = "au-dist"
-
 
 @dataclass(frozen=True)
 class Made:
-    """What a result says of itself, in the text of its picture.
+    """What a result says of itself, in the text `RECORD` of its picture.
 
     Attributes:
         table: sha256 of the table.

@@ -1,17 +1,11 @@
 """What a detector said about a video: who is the main face, and the table in OpenFace's columns."""
 
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from au_dist.core.schema import au_name
-
-#: How each table begins, and no other program's.
-BEGIN = re.compile(rb"frame, (face_id, )?timestamp, confidence, success, AU\d+_[cr]")
 
 #: `face_id` of the row of a frame without a face, where several faces are written.
 NOBODY = -1
@@ -89,13 +83,6 @@ def header(aus: Sequence[int], several: bool, intensities: bool = False) -> str:
     names = ["frame", *(["face_id"] if several else []), "timestamp", "confidence", "success"]
     kinds = "r" if intensities else "cp"
     return ", ".join([*names, *(f"{au_name(au)}_{kind}" for kind in kinds for au in aus)]) + "\n"
-
-
-def is_table(path: Path) -> bool:
-    """Say whether a file is such a table, by its first line."""
-    with suppress(OSError), path.open("rb") as file:
-        return BEGIN.match(file.readline(1000)) is not None
-    return False
 
 
 def lines(video: ScoredVideo, threshold_A: np.ndarray, *, several: bool) -> Iterator[str]:

@@ -12,8 +12,6 @@ from pathlib import Path, PurePosixPath
 from au_dist.core.errors import IngestError
 from au_dist.corpora.folder import VIDEO_SUFFIXES, find_videos
 from au_dist.corpora.tree import Entry, look
-from au_dist.scoring.results import read_made
-from au_dist.scoring.scored import is_table
 from au_dist.storage.store import open_store
 from au_dist.video.pictures import PICTURE_SUFFIXES
 
@@ -108,24 +106,14 @@ def _in_folder(address: str, notes: list[str]) -> list[Source]:
     root = Path(address).absolute()
     tree = look(root)
     notes += [f"{path}: {why}" for path, why in tree.unreadable.items()]
-    entries = find_videos(tree)
-    ours = {entry for entry in entries if entry.member is None and _is_timeline(entry.path)}
-    if ours:
-        notes.append(f"{len(ours)} timelines that predict wrote into {address} are left out")
     return [
         Source(
             str(Path(address, entry.path.relative_to(root), entry.member or "")),
             str(PurePosixPath(entry.name).with_suffix("")),
             entry,
         )
-        for entry in entries
-        if entry not in ours
+        for entry in find_videos(tree, notes)
     ]
-
-
-def _is_timeline(path: Path) -> bool:
-    """Say whether a picture is one that `predict` wrote: by its text, or in older versions by the table beside it."""
-    return path.suffix == ".png" and (read_made(path) is not None or is_table(path.with_suffix(".csv")))
 
 
 def _absolute(address: str) -> str:

@@ -18,6 +18,13 @@ from au_dist.storage.access import Access, access
 #: Attempts of pyarrow at a request, about 50 s on a refusing store: longer than the restart of one.
 ATTEMPTS = 11
 
+#: Seconds after which a store that says nothing is asked again, or given up.
+SILENT_S = 30
+
+#: Seconds after which an object that may be written once only is given up: before a server has agreed to take it,
+#: the other limit does not hold (aiohttp waits for `100 Continue` without end).
+CREATE_S = 60
+
 #: Objects that are deleted at once.
 DELETES = 16
 
@@ -37,7 +44,7 @@ def arrow(asked: Access, attempts: int = ATTEMPTS) -> fs.S3FileSystem:
         scheme=place.scheme or None,
         proxy_options=asked.proxy,
         connect_timeout=5,
-        request_timeout=30,
+        request_timeout=SILENT_S,
         allow_delayed_open=True,
         # The standard strategy has a quota of retries, which a store that refuses a fifth of its requests uses up.
         retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=attempts),
@@ -53,11 +60,11 @@ def s3fs(asked: Access) -> Any:
     scheme = urlsplit(asked.endpoint or "https://").scheme
     config = {
         "connect_timeout": 5,
-        "read_timeout": 30,
+        "read_timeout": SILENT_S,
         "retries": {"max_attempts": 5, "mode": "standard"},
         "proxies": {scheme: asked.proxy} if asked.proxy else {},
     }
-    return s3fs.S3FileSystem(
+    filesystem = s3fs.S3FileSystem(
         key=key,
         secret=secret,
         token=token,
@@ -68,6 +75,9 @@ def s3fs(asked: Access) -> Any:
         skip_instance_cache=True,
         use_listings_cache=False,
     )
+    # botocore tries again already, and `Store` around it: a store that says nothing would be waited for a quarter hour.
+    filesystem.retries = 1
+    return filesystem
 
 
 def info(path: str) -> fs.FileInfo:

@@ -35,7 +35,7 @@ _CAUSES = (
     ),
     (
         r"NETWORK_CONNECTION|curlCode|Couldn't connect|Connection refused|timed? ?out|EndpointConnection"
-        r"|Could not connect|resolve host|ConnectTimeout|Cannot connect",
+        r"|Could not connect|resolve host|ConnectTimeout|FSTimeout|Cannot connect",
         "the store cannot be reached",
         "Check AWS_ENDPOINT_URL and the network, and that the store is up.",
     ),

@@ -178,7 +178,8 @@ class Store:
         from au_dist.storage import clients
 
         try:
-            clients.s3fs(access()).pipe_file(f"{self.uri[5:]}/{path}", data, mode="create")
+            client, limit = clients.s3fs(access()), clients.CREATE_S
+            client.pipe_file(f"{self.uri[5:]}/{path}", data, mode="create", timeout=limit)
         except OSError as error:
             answer = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
             if answer != "PreconditionFailed":

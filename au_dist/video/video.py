@@ -7,6 +7,7 @@ frame rate survives. Display matrices and non-square pixels are undone.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,13 +126,14 @@ def read_frames(
         stream.codec_context.thread_type = "AUTO"
         fps = float(stream.average_rate or stream.guessed_rate or FALLBACK_FPS)
         aspect = float(stream.sample_aspect_ratio or 1) if square_pixels else 1.0
+        turns = _Turns(notes)
         try:
             frames = rising(in_order(_decoded(container, stream, lost), times), 1 / fps, times)
             for decoded, (time, frame) in enumerate(frames):
                 if frame.is_corrupt:
                     count(lost, "damaged frame")
                     continue
-                rgb_HWC, orientation = _upright(frame, aspect, notes)
+                rgb_HWC, orientation = _upright(frame, aspect, turns.of(frame))
                 yield Frame(decoded, time, rgb_HWC, orientation)
         finally:
             for reason, number in lost.items():
@@ -189,12 +191,39 @@ def _decoded(
     """Yield frames with their stamp in seconds, and whether stamps may be in the order of decoding.
 
     They are not where the stamp of a packet is before that of an earlier one: the codec moves frames, and the
-    container knows it.
+    container knows it. AVI does not: there FFmpeg takes a packet to be shown when the next is decoded, and the last
+    one a tick later, be a frame one tick long or many.
     """
     import av
 
+    latest, known, wait, late = None, False, 0, dict[int, int]()
+    for packet, following in pairwise(chain(_packets(container, stream, lost), [None])):
+        assert packet is not None
+        if packet.pts is not None:
+            known = known or (latest is not None and packet.pts < latest)
+            latest = packet.pts
+            before, wait = wait, packet.pts - (packet.pts if packet.dts is None else packet.dts)
+            if container.format.name == "avi" and not known and (following is None or following.dts is None):
+                late[packet.pts] = max(0, before - wait)
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            count(lost, "packet not decodable")
+            continue
+        for frame in frames:
+            moved = not known and stream.codec_context.has_b_frames
+            ticks = frame.dts if frame.pts is None else frame.pts + moved * late.get(frame.pts, 0)
+            stamp = None if ticks is None or frame.time_base is None else float(ticks * frame.time_base)
+            yield stamp, moved, frame
+
+
+def _packets(
+    container: "av.container.InputContainer", stream: "av.VideoStream", lost: dict[str, int]
+) -> Iterator["av.Packet"]:
+    """Yield the packets of a stream as far as the file can be read."""
+    import av
+
     packets = container.demux(stream)
-    latest, known = None, False
     while True:
         try:
             packet = next(packets, None)
@@ -203,33 +232,35 @@ def _decoded(
             return
         if packet is None:
             return
-        if packet.pts is not None:
-            known = known or (latest is not None and packet.pts < latest)
-            latest = packet.pts
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            count(lost, "packet not decodable")
-            continue
-        for frame in frames:
-            ticks = frame.dts if frame.pts is None else frame.pts
-            stamp = None if ticks is None or frame.time_base is None else float(ticks * frame.time_base)
-            yield stamp, not known and stream.codec_context.has_b_frames, frame
+        yield packet
 
 
-def _upright(frame: "av.VideoFrame", aspect: float, notes: list[str] | None) -> tuple[np.ndarray, Orientation]:
+class _Turns:
+    """How frames come upright, looked up where their angle changes.
+
+    To ask a frame for its matrix puts it into a circle of references: hundreds of frames would wait for Python to clear
+    these up.
+    """
+
+    def __init__(self, notes: list[str] | None) -> None:
+        self._notes, self._angle, self._orientation = notes, None, AS_STORED
+
+    def of(self, frame: "av.VideoFrame") -> Orientation:
+        if frame.rotation != self._angle:
+            self._angle, matrix = frame.rotation, frame.side_data.get("DISPLAYMATRIX")
+            self._orientation, exact = (AS_STORED, True) if matrix is None else from_matrix(bytes(matrix))
+            if not exact:
+                note(self._notes, "the file asks to be turned by no quarter of a circle: turned by the nearest")
+        return self._orientation
+
+
+def _upright(frame: "av.VideoFrame", aspect: float, orientation: Orientation) -> tuple[np.ndarray, Orientation]:
     width = frame.width if aspect == 1.0 else max(1, round(frame.width * aspect))
     deep = any(component.bits > 8 for component in frame.format.components)
     rgb_HWC = (
         _filtered(frame, width) if deep or frame.interlaced_frame else frame.to_ndarray(format="rgb24", width=width)
     )
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return rgb_HWC, AS_STORED
-    orientation, exact = from_matrix(bytes(matrix))
-    if not exact:
-        note(notes, "the file asks to be turned by no quarter of a circle: turned by the nearest")
-    return orientation.upright(rgb_HWC), orientation
+    return (rgb_HWC if orientation == AS_STORED else orientation.upright(rgb_HWC)), orientation
 
 
 def _filtered(frame: "av.VideoFrame", width: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Whoever a machine, a container, a pod or a person is: both clients ask as they, and say who was refused."""
 
+import contextlib
+import itertools
 import os
 import socket
 import sys
@@ -10,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from au_dist.core.errors import RefusedError, StorageError
+from au_dist.core.errors import RefusedError, StorageError, UnavailableError
 from au_dist.shards.format import RowGroup, Shard, read_row_group
+from au_dist.storage import clients
 from au_dist.storage.access import access
+from au_dist.storage.retries import with_retry
 from au_dist.storage.store import open_store
 
 
@@ -157,6 +161,44 @@ def test_a_metadata_service_that_never_answers_is_given_up(monkeypatch, aws):
         begun = time.monotonic()
         assert access().keys is None
         assert time.monotonic() - begun < 4
+
+
+@pytest.fixture
+def silent(monkeypatch, aws, tmp_path):
+    """A store that takes connections and says nothing; how often it was asked."""
+    keys(monkeypatch, aws, tmp_path)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def asked():
+            server.setblocking(False)
+            with contextlib.ExitStack() as open_ones:
+                for count in itertools.count():
+                    try:
+                        open_ones.enter_context(server.accept()[0])
+                    except BlockingIOError:
+                        return count
+
+        yield asked
+
+
+def test_a_store_that_says_nothing_is_asked_a_few_times_only(monkeypatch, silent):
+    """s3fs would try five times what botocore tries five times, half a minute each."""
+    monkeypatch.setattr(clients, "SILENT_S", 0.2)
+    with pytest.raises(OSError, match=r"[Tt]ime"):
+        clients.info("bucket/a")
+    assert silent() < 10
+
+
+def test_what_a_store_does_not_agree_to_take_is_given_up(monkeypatch, silent):
+    monkeypatch.setattr(clients, "CREATE_S", 0.3)
+    monkeypatch.setattr(
+        "au_dist.storage.store.with_retry", lambda function, verb, uri, patience_s: with_retry(function, verb, uri, 0)
+    )
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        open_store("s3://bucket").create("a", b"x")
+    assert silent() >= 1
 
 
 def test_a_switched_off_metadata_service_is_not_asked(monkeypatch, aws):

@@ -7,7 +7,7 @@ from ffmpeg import ffmpeg, film, frames_of, write
 from video_files import MATRICES, with_matrix
 
 from au_dist.core.schema import CropRecipe
-from au_dist.video.video import read_frames
+from au_dist.video.video import probe, read_frames, to_its_end
 from au_dist.video.video_spec import VideoReport, VideoSpec
 
 H264 = ("-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p")
@@ -80,6 +80,23 @@ def test_containers_and_codecs(tmp_path, name, threads):
     assert [word for word in ("order of decoding", "made up") if any(word in note for note in notes)] == NOTED.get(
         name, []
     )
+
+
+@pytest.mark.parametrize("scale", ["25", "600"])
+@pytest.mark.parametrize("suffix", ["avi", "asf"])
+def test_what_was_copied_into_a_container_without_times_of_showing(tmp_path, suffix, scale):
+    """Ticks of a copy are those of its source, many to a frame; FFmpeg guesses that the last one is one tick long."""
+    source = write(tmp_path / "a.mp4", film(COUNT), *B_FRAMES, "-video_track_timescale", scale)
+    path, notes = tmp_path / f"b.{suffix}", []
+    ffmpeg("-i", source, "-c", "copy", path)
+    ours, times = [], []
+    for frame in to_its_end(read_frames(path, notes=notes), probe(path), notes):
+        ours.append(frame.rgb_HWC)
+        times.append(frame.time)
+    np.testing.assert_allclose(np.stack(ours).astype(float), frames_of(source)[0], atol=12)
+    np.testing.assert_allclose(times, 0.04 * np.arange(COUNT), atol=1.1e-3)
+    assert len(notes) == 1
+    assert "order of decoding" in notes[0]
 
 
 @pytest.mark.slow

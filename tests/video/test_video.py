@@ -1,17 +1,24 @@
 """Frames and times out of files as they come."""
 
+import gc
 import struct
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from video_files import MATRICES, grey, with_matrix, write_video
 
 from au_dist.core.errors import IngestError
+from au_dist.corpora import plain
 from au_dist.corpora.folder import find_videos, video_names
+from au_dist.corpora.options import Options
+from au_dist.corpora.timelines import RECORD
 from au_dist.corpora.tree import Entry, look
+from au_dist.scoring.scored import header
 from au_dist.video.video import probe, read_frames
 
 
@@ -25,6 +32,18 @@ def test_variable_frame_rate_and_audio_first(tmp_path):
         assert abs(frame.rgb_HWC.mean() - 20 * i) < 4
     info = probe(path)
     assert (info.width, info.height, info.frames, info.codec) == (64, 48, 6, "mpeg4")
+
+
+def test_frames_that_have_passed_are_let_go(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [grey(10 * k) for k in range(20)])
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in read_frames(path):
+            pass
+        assert sum(type(one) is av.VideoFrame for one in gc.get_objects()) < 5
+    finally:
+        gc.enable()
 
 
 def test_time_begins_with_the_first_frame(tmp_path):
@@ -154,6 +173,19 @@ def test_find_videos_by_suffix_and_by_content(tmp_path):
     for other in ("._b.mp4", "labels.csv"):
         (tmp_path / other).write_text("x")
     assert [entry.path for entry in find_videos(look(tmp_path))] == [video, unnamed]
+
+
+def test_timelines_of_a_prediction_are_no_pictures_to_take_in(tmp_path):
+    write_video(tmp_path / "talk.mp4", [grey(0)])
+    made = PngInfo()
+    made.add_text(RECORD, "{}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "talk.png", pnginfo=made)
+    for name in ("face", "old"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "old.csv").write_text(header([12], several=False))
+    found = plain.find(look(tmp_path), Options())
+    assert [sequence.name for sequence in found.sequences] == ["face", "talk"]
+    assert found.notes == (f"2 timelines that predict wrote into {tmp_path} are left out",)
 
 
 @pytest.mark.parametrize("suffix", [".h264", ".HEVC", ".y4m"])
