@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 
 from au_dist.core.errors import IngestError
 from au_dist.corpora.folder import VIDEO_SUFFIXES
+from au_dist.corpora.timelines import is_timeline
 from au_dist.corpora.tree import Ends, Entry, Tree
 from au_dist.video.pictures import PICTURE_SUFFIXES
 
@@ -42,6 +43,8 @@ class FilesBelow:
         fitting = self.ends.find("/".join(parts))
         whole = [entry for entry in fitting if len(entry.parts) == len(parts)]
         fitting = whole or fitting
+        if len(fitting) > 1:
+            fitting = [entry for entry in fitting if entry.member is not None or not is_timeline(entry.path)]
         if len(fitting) > 1:
             raise IngestError(
                 "Two files have the name that the table gives",

@@ -25,6 +25,7 @@ from au_dist.corpora.own_tables import OwnTable, read_own
 from au_dist.corpora.recordings import Film, Found, Pictures, Sequence
 from au_dist.corpora.table_files import TABLES
 from au_dist.corpora.timed import Intervals, Moments
+from au_dist.corpora.timelines import is_table
 from au_dist.corpora.tree import Entry, Tree, look
 from au_dist.corpora.understood import understood
 
@@ -75,6 +76,8 @@ def find(tree: Tree, options: Options) -> Found:
         subject = f"{who.corpus}/{who.subject}"
         sequences.append(Sequence(who.corpus, subject, names[who], source, table=labels, side=who.side))
     notes = [note for table in tables for note in table.notes]
+    if scored := [entry.name for entry in entries if entry.member is None and is_table(entry.path)]:
+        notes.append(f"Tables that predict wrote: their codes are a model's, and no person's: {first_few(scored)}.")
     if late := list(beyond(recordings, counting.first)):
         notes.append(f"Labels go on after the end that videos promise; are they of these videos? {first_few(late)}.")
     if left := [entry.name for entry in there if entry not in entries]:

@@ -15,7 +15,7 @@ BEGIN = re.compile(rb"frame, (face_id, )?timestamp, confidence, success, AU\d+_[
 
 def is_timeline(path: Path) -> bool:
     """Say whether a picture is one that `predict` wrote: by its text, or in older versions by the table beside it."""
-    return path.suffix == ".png" and (_says_so(path) or _is_table(path.with_suffix(".csv")))
+    return path.suffix == ".png" and (_says_so(path) or is_table(path.with_suffix(".csv")))
 
 
 def _says_so(picture: Path) -> bool:
@@ -24,7 +24,8 @@ def _says_so(picture: Path) -> bool:
     return False
 
 
-def _is_table(path: Path) -> bool:
+def is_table(path: Path) -> bool:
+    """Say whether a file is a table of scores that `predict` wrote, by its first line."""
     with suppress(OSError), path.open("rb") as file:
         return BEGIN.match(file.readline(1000)) is not None
     return False

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from video_files import write_video
 
 from au_dist.core.errors import IngestError
@@ -19,7 +21,9 @@ from au_dist.corpora.options import Options
 from au_dist.corpora.recordings import Film, Pictures
 from au_dist.corpora.rows import read_rows
 from au_dist.corpora.timed import Intervals, Moments, Span
+from au_dist.corpora.timelines import RECORD
 from au_dist.corpora.tree import look
+from au_dist.scoring.scored import header
 
 FRAMES = 10
 
@@ -448,6 +452,19 @@ def test_a_folder_of_tables_is_one_a_video(place):
     (folder / "hello.tsv").write_text("frame\tAU1\n0\t1\n")
     with pytest.raises(IngestError, match="Two tables are of one recording"):
         find(look(folder), Options(root=place.path / "videos", subjects="file"))
+
+
+def test_what_predict_wrote_is_no_recording_and_no_coder(tmp_path, film):
+    shutil.copy(film, tmp_path / "talk.mp4")
+    made = PngInfo()
+    made.add_text(RECORD, "{}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "talk.png", pnginfo=made)
+    lines = [header([12], several=False), *(f"{k + 1},{k * 0.04},1,1,{k % 2},0.5\n" for k in range(FRAMES))]
+    (tmp_path / "talk.csv").write_text("".join(lines))
+    found = find(look(tmp_path), Options(subjects="file"))
+    (sequence,) = found.sequences
+    assert sequence.source.entry.path == tmp_path / "talk.mp4"
+    assert "Tables that predict wrote: their codes are a model's, and no person's: talk.csv." in found.notes
 
 
 def test_spreadsheets_and_parquet_are_read_as_text_is(place):
