@@ -1,22 +1,29 @@
 """What tests share: the golden-file flag, one Ray for the whole session, a small set of shards."""
 
+import ast
 import ctypes
+import functools
 import gc
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from postgres_fixture import database, postgres  # noqa: F401 - fixtures
 from s3_fixture import s3_store  # noqa: F401 - a fixture
+from xdist.scheduler import LoadScopeScheduling
 
 from au_dist.ingest.synthetic import ingest_synthetic
 from au_dist.storage.store import Store, open_store
 from au_dist.synthetic.clips import SynthSpec
 
 GOLDEN = Path(__file__).parent / "golden"
+
+_RAY = re.compile(r"\bmark\.ray\b")
 
 #: Bytes that a test may leave behind before they are looked for.
 MUCH_MEMORY = 32 << 20
@@ -41,6 +48,38 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden instead of comparing with it")
+
+
+class OneRay(LoadScopeScheduling):
+    """One of several processes has all tests that start Ray; the others share the rest, file by file.
+
+    Two Rays at once take up to 12 GiB.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        return "ray" if test.partition("[")[0] in _starting_ray(file) else file
+
+
+@functools.cache
+def _starting_ray(file: str) -> frozenset[str]:
+    """Return the tests of a file that are marked `ray`, or whose file is."""
+    tree = ast.parse((GOLDEN.parents[1] / file).read_text())
+    tests = {node.name: node.decorator_list for node in tree.body if isinstance(node, ast.FunctionDef)}
+    marks = [node.value for node in tree.body if isinstance(node, ast.Assign) and "pytestmark" in ast.unparse(node)]
+    return frozenset(name for name, own in tests.items() if _RAY.search(" ".join(map(ast.unparse, [*own, *marks]))))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See that no mark is missed that the scheduler, which has only names, reads out of the files."""
+    for item in items:
+        file, _, test = item.nodeid.partition("::")
+        if (item.get_closest_marker("ray") is not None) != (test.partition("[")[0] in _starting_ray(file)):
+            raise pytest.UsageError(f"{item.nodeid}: write the mark `ray` as a decorator or in `pytestmark`")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return OneRay(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.fixture

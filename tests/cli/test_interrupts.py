@@ -117,7 +117,6 @@ def test_processes_that_make_faces_say_nothing_of_their_own(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_a_run_says_what_is_kept(own_folder):
     write_recipe(own_folder, optim={"epochs": 400.0})
     run = open_store(own_folder / "runs/run")

@@ -17,7 +17,7 @@ from au_dist.runs.leases import acquire
 from au_dist.storage.store import open_store
 from au_dist.train import checkpoint
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture

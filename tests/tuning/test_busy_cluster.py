@@ -85,7 +85,7 @@ def test_two_campaigns_share_a_cluster_that_holds_one_trial(tmp_path: Path, shar
         subprocess.Popen(command, env=reached, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for command in commands
     ]
-    texts = [one.communicate(timeout=240)[0] for one in both]
+    texts = [one.communicate(timeout=500)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0], texts
     assert all("2 trials: 2 finished" in text for text in texts), texts
     # One began; the other was told by whom the room was held, and drew nothing meanwhile.
