@@ -240,7 +240,7 @@ def test_a_daemon_that_ends_shows_its_log_and_leaves_nothing_running(store):
     try:
         with pytest.raises(StorageError, match=r"osd\.0 ended") as caught:
             s3.up(store)
-        assert any(words in str(caught.value) for words in ("unable to mount object store", "open path"))
+        assert "unable to mount object store" in str(caught.value)
         assert str(store / "log" / "osd.0.log") in str(caught.value)
         assert pids(store) == [None, None, None]
     finally:
