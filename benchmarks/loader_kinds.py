@@ -96,8 +96,9 @@ def ours(
     from au_dist.data.batches import interleave_lanes, make_batch
     from au_dist.data.decode import in_threads
     from au_dist.data.order import Order, lanes_of
-    from au_dist.data.pipeline import Source, iterate, quiet, rank_dataset
+    from au_dist.data.pipeline import iterate, quiet, rank_dataset
     from au_dist.data.rows import Reading
+    from au_dist.data.source import Source
     from au_dist.data.splits import training_groups
     from au_dist.shards.format import read_manifest
     from au_dist.storage.store import open_store

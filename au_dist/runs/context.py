@@ -9,8 +9,8 @@ from au_dist.core.errors import CheckpointError, RecipeError
 from au_dist.core.schema import au_names
 from au_dist.data.label_counts import LabelCounts, count_labels, mixed
 from au_dist.data.order import Order
-from au_dist.data.pipeline import Source
 from au_dist.data.rows import Reading
+from au_dist.data.source import Source
 from au_dist.data.splits import Split, corpus_of, split_subjects, training_groups
 from au_dist.methods import METHODS
 from au_dist.methods.base import Method

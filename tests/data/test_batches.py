@@ -19,8 +19,8 @@ from au_dist.data.draws import COLOURS, choose_frames, choose_run, draw_views, n
 from au_dist.data.jpeg import GREY, decode, pixels
 from au_dist.data.labels import known
 from au_dist.data.order import Block, Order, lanes_of
-from au_dist.data.pipeline import Source, plan_reads, read_block, read_parts
 from au_dist.data.rows import COLUMNS, Reading, take_clips
+from au_dist.data.source import Source, plan_reads, read_block, read_parts
 from au_dist.data.splits import training_groups
 from au_dist.data.views import apply_views
 from au_dist.shards.format import read_manifest, read_row_group

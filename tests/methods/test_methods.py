@@ -13,7 +13,7 @@ from au_dist.core.errors import RecipeError
 from au_dist.data.batches import interleave_lanes, make_batch
 from au_dist.data.decode import already
 from au_dist.data.order import Block
-from au_dist.data.pipeline import plan_reads, read_block
+from au_dist.data.source import plan_reads, read_block
 from au_dist.dist.world import World
 from au_dist.methods import METHODS, method_of
 from au_dist.recipes.recipe import Recipe

@@ -7,7 +7,7 @@ import ray
 import torch
 
 from au_dist.data.order import Block, lanes_of
-from au_dist.data.pipeline import plan_reads, read_block
+from au_dist.data.source import plan_reads, read_block
 from au_dist.dist.world import World
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs import worker
