@@ -222,6 +222,30 @@ MUTANTS = (
         ")",
         ("tests/data/test_batches.py",),
     ),
+    Mutant(
+        "a-timeline-of-predict-is-a-recording",
+        "au_dist/corpora/timelines.py",
+        'return path.suffix == ".png" and',
+        'return path.suffix == ".none" and',
+        (
+            "tests/corpora/test_table.py",
+            "tests/video/test_video.py",
+        ),
+    ),
+    Mutant(
+        "passed-frames-wait-to-be-cleared",
+        "au_dist/video/video.py",
+        "if frame.rotation != self._angle:",
+        "if frame.side_data is not None:",
+        ("tests/video/test_video.py",),
+    ),
+    Mutant(
+        "the-last-frame-of-an-avi-is-late",
+        "au_dist/video/video.py",
+        "late[packet.pts] = max(0, before - wait)",
+        "late[packet.pts] = 0",
+        ("tests/video/test_as_ffmpeg.py",),
+    ),
     # Checkpoints and storage.
     Mutant(
         "complete-is-written-first",
@@ -313,6 +337,13 @@ MUTANTS = (
         "if not isinstance(failure, UnavailableError) or time",
         "if isinstance(failure, UnavailableError) or time",
         ("tests/storage/test_retries.py",),
+    ),
+    Mutant(
+        "a-silent-store-is-waited-for",
+        "au_dist/storage/clients.py",
+        "filesystem.retries = 1",
+        "filesystem.retries = 5",
+        ("tests/storage/test_access.py",),
     ),
     # The order of the data.
     Mutant(
@@ -763,6 +794,20 @@ MUTANTS = (
         'rng(self._campaign.seed, "campaign", drawn)',
         'rng(self._campaign.seed, "campaign")',
         ("tests/tuning/test_study.py",),
+    ),
+    Mutant(
+        "a-taken-name-is-noticed-after-ray-started",
+        "tuning/run.py",
+        "    check_claim(campaign, manifest)\n    return manifest\n",
+        "    return manifest\n",
+        ("tests/tuning/test_campaign.py",),
+    ),
+    Mutant(
+        "trying-a-place-leaves-something",
+        "tuning/claims.py",
+        "    place.delete(tried)\n",
+        "",
+        ("tests/tuning/test_campaign.py",),
     ),
     Mutant(
         "any-key-is-the-nearest",

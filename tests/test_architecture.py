@@ -205,10 +205,15 @@ CAMPAIGN = ("tuning.trial", "tuning.run", "tuning.search", "tuning.confirm", "tu
 
 
 def test_only_who_trains_or_scores_loads_torch_and_nobody_its_compiler_before_it_is_needed():
-    """torch is half a gigabyte and seconds in each process; torchvision loads its compiler, a third of a start."""
+    """torch is half a gigabyte and seconds in each process; torchvision loads its compiler, a third of a start.
+
+    What is looked at before Ray starts must not import it: it reads only then that a cluster asks for a token.
+    """
     script = "; ".join(
         (
             "import sys",
+            "import au_dist.tuning.run",
+            "print('ray' in sys.modules)",
             f"import {', '.join(f'au_dist.{module}' for module in (*DRIVER, *CAMPAIGN))}",
             "print('torch' in sys.modules)",
             "import au_dist.runs.worker",
@@ -216,7 +221,7 @@ def test_only_who_trains_or_scores_loads_torch_and_nobody_its_compiler_before_it
         )
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines() == ["False", "['torch']"]
+    assert found.stdout.splitlines() == ["False", "False", "['torch']"]
 
 
 def house() -> str:

@@ -1,5 +1,6 @@
 """A campaign in storage: its name is taken by its file, and free again where no trial of it left a run."""
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from au_dist.config.paths import differences, put
 from au_dist.core.errors import RecipeError
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.leases import LEASE
-from au_dist.storage.store import open_store
+from au_dist.storage.store import Store, open_store
 from au_dist.tuning.campaign import CAMPAIGN, RECORDS, STOP, Campaign, keys_of_now
 from au_dist.tuning.record import forget
 from au_dist.tuning.sections import EarlyStopping
@@ -79,10 +80,34 @@ def claim(campaign: Campaign, manifest: str) -> None:
         RecipeError: A campaign of this name exists that searches something else.
         StorageError: The store fails.
     """
-    place = campaign.place
     text = f"{SHARDS}{manifest}\n{dump_campaign(campaign)}"
-    if place.create(CAMPAIGN, text.encode()):
+    if not campaign.place.create(CAMPAIGN, text.encode()):
+        _check_same(campaign.place, text, manifest)
+
+
+def check_claim(campaign: Campaign, manifest: str) -> None:
+    """Refuse what `claim` would refuse, and a place that may not be written; nothing is left there.
+
+    Args:
+        campaign: The campaign.
+        manifest: Hash of the manifest of its shards.
+
+    Raises:
+        RecipeError: A campaign of this name exists that searches something else.
+        StorageError: The store fails, or may not be written.
+    """
+    place = campaign.place
+    if place.exists(CAMPAIGN):
+        _check_same(place, f"{SHARDS}{manifest}\n{dump_campaign(campaign)}", manifest)
         return
+    tried = f"tried-{secrets.token_hex(8)}"
+    place.write(tried, b"")
+    place.delete(tried)
+    place.remove_if_empty()
+    place.parent.remove_if_empty()
+
+
+def _check_same(place: Store, text: str, manifest: str) -> None:
     there = place.read(CAMPAIGN).decode()
     changed = sorted(differences(_meaning(there), _meaning(text)))
     # Older versions did not write which shards they were.

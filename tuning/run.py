@@ -14,7 +14,7 @@ from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.campaign import RECORDS, STOP, Campaign, check_combinations, load_campaign, trial_name
-from au_dist.tuning.claims import claim, withdraw
+from au_dist.tuning.claims import check_claim, claim, withdraw
 from au_dist.tuning.earlier import earlier_trials
 from au_dist.tuning.first import why_no_base
 from au_dist.tuning.fit import Nodes, trials_at_once
@@ -55,6 +55,7 @@ def run_campaign(
     show: Show = lambda text: None,
     note: Show = lambda text: None,
     stop: threading.Event | None = None,
+    manifest: str | None = None,
 ) -> CampaignResult:
     """Run a campaign, resume it, or find it complete; Ray must be connected.
 
@@ -66,6 +67,7 @@ def run_campaign(
             and ends of trials.
         note: Called with what a person should know before they begin.
         stop: Set when trials are to store a checkpoint and stop, and no other is to begin.
+        manifest: What `check_campaign` has returned, where it was called.
 
     Returns:
         The table and the best trial, scored again from its checkpoint.
@@ -80,8 +82,7 @@ def run_campaign(
     """
     campaign = load_campaign(path, overrides)
     at_once = trials_at_once(campaign.base(), nodes(), min(campaign.trials, campaign.concurrent or campaign.trials))
-    manifest = check_runs(campaign, path, note)
-    campaign.place.parent.check()
+    manifest = manifest or check_campaign(campaign, path, note)
     # What stands in the way is said before the name is taken.
     with read_study(campaign) as record:
         learns = bool(campaign.warm_start) and not record.has_learnt
@@ -116,6 +117,26 @@ def run_campaign(
             if all(trial.state == "failed" for trial in trials):
                 withdraw(campaign)
             raise
+
+
+def check_campaign(campaign: Campaign, where: Path, note: Show) -> str:
+    """Refuse all that can be refused without a cluster, and leave nothing behind.
+
+    Args:
+        campaign: The campaign.
+        where: Its file, for messages.
+        note: Called with what a person should know.
+
+    Returns:
+        The hash of the manifest of its shards.
+
+    Raises:
+        AuDistError: What stands in the way.
+    """
+    manifest = check_runs(campaign, where, note)
+    campaign.place.parent.check()
+    check_claim(campaign, manifest)
+    return manifest
 
 
 def check_runs(campaign: Campaign, where: Path, note: Show) -> str:

@@ -31,17 +31,20 @@ def tune_run(
 ) -> None:
     """Search hyperparameters; the same command again resumes."""
     from au_dist.tuning.campaign import load_campaign
+    from au_dist.tuning.run import check_campaign, run_campaign
 
     loaded = load_campaign(campaign, overrides or [], note)  # what can be refused at once need not wait for Ray
     if dry_run:
         with ray(address):
             _show_forecast(loaded, campaign)
         return
+    manifest = check_campaign(loaded, campaign, note)
     with ray(address), asked_to_stop() as stop:
         from au_dist.cluster.preflight import cluster_resources
-        from au_dist.tuning.run import run_campaign
 
-        result = run_campaign(campaign, overrides or [], cluster_resources, show=say, note=note, stop=stop)
+        result = run_campaign(
+            campaign, overrides or [], cluster_resources, show=say, note=note, stop=stop, manifest=manifest
+        )
     table(result.columns, result.rows)
     say(result.summary)
 

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from campaign_files import write_campaign
 
 from au_dist.cluster import jobs, local, processes, record
 from au_dist.cluster.connection import connect
 from au_dist.cluster.local import LocalCluster
 from au_dist.core.errors import ClusterError
+from au_dist.storage.store import Store
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,7 +192,6 @@ def test_a_driver_outside_gets_in_with_the_environment(cluster: LocalCluster) ->
         (["cluster", "preflight", "examples/probe.yaml", "workers.count=1"], "1 workers fit"),
         (["evaluate", "nothing/here"], "There is no checkpoint here"),
         (["train", "examples/probe.yaml", "shards=nothing/here", "data.cpus=0.1"], "There are no shards here"),
-        (["tune", "run", "examples/campaigns/demo.yaml"], "Not even one trial fits on the cluster"),
     ],
     ids=lambda part: part[0] if isinstance(part, list) else "",
 )
@@ -198,6 +199,16 @@ def test_every_verb_finds_the_local_cluster(cluster: LocalCluster, words: list[s
     command = [sys.executable, "-m", "au_dist", *words, "--address", "local"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert answer in done.stdout + done.stderr
+
+
+def test_a_campaign_that_never_fits_the_local_cluster_is_refused(
+    cluster: LocalCluster, shards: Store, tmp_path: Path
+) -> None:
+    campaign = write_campaign(tmp_path, shards.uri, recipe={"workers": {"count": 1, "cpus": 64.0}})
+    command = [sys.executable, "-m", "au_dist", "tune", "run", str(campaign), "--address", "local"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "Not even one trial fits on the cluster" in done.stderr
+    assert not (tmp_path / "campaigns").exists()
 
 
 def test_a_broken_connection_repeats_and_loses_no_line(cluster: LocalCluster) -> None:

@@ -6,7 +6,10 @@ import pytest
 import yaml
 from campaign_files import RECIPE, write_campaign
 
-from au_dist.core.errors import RecipeError
+from au_dist.cli.verbs import app
+from au_dist.core.errors import RecipeError, ShardError, StorageError
+from au_dist.shards.format import read_manifest
+from au_dist.storage.store import Store
 from au_dist.tuning.campaign import CAMPAIGN, load_campaign
 from au_dist.tuning.claims import claim
 
@@ -74,6 +77,30 @@ def test_a_claimed_campaign_may_grow_but_not_change(tmp_path: Path) -> None:
         claim(load_campaign(path, ["early_stopping=null"]), "a")
     with pytest.raises(RecipeError, match="seed from 0 to 1"):
         claim(load_campaign(path, ["seed=1"]), "a")
+
+
+def test_what_stands_in_the_way_is_said_before_ray_starts(
+    tmp_path: Path, shards: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_ray(address: str | None) -> None:
+        raise AssertionError("Ray was to start")
+
+    def run(*changes: str) -> None:
+        app(["tune", "run", str(path), *changes], standalone_mode=False)
+
+    monkeypatch.setattr("au_dist.cli.tune.ray", no_ray)
+    path = write_campaign(tmp_path, shards.uri)
+    with pytest.raises(AssertionError, match="Ray was to start"):
+        run()
+    assert not (tmp_path / "campaigns").exists()
+    with pytest.raises(ShardError, match="no shards"):
+        run(f"recipe.shards={tmp_path}/elsewhere")
+    claim(load_campaign(path), read_manifest(shards).sha256)
+    with pytest.raises(RecipeError, match="searches something else"):
+        run("seed=1")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="Cannot write"):
+        run(f"campaigns={tmp_path}/file")
 
 
 def test_a_campaign_does_not_go_on_with_other_shards(tmp_path: Path) -> None:
