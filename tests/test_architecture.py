@@ -204,6 +204,7 @@ DRIVER = ("runs.train", "runs.coordinator", "runs.elastic", "runs.listing", "run
 CAMPAIGN = ("tuning.trial", "tuning.run", "tuning.search", "tuning.confirm", "tuning.status", "tuning.forecast")
 
 
+@pytest.mark.slow
 def test_only_who_trains_or_scores_loads_torch_and_nobody_its_compiler_before_it_is_needed():
     """torch is half a gigabyte and seconds in each process; torchvision loads its compiler, a third of a start.
 

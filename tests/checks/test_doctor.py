@@ -72,6 +72,7 @@ def test_a_sound_set_has_neither_faults_nor_warnings(sound, tmp_path):
     assert found.warnings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [(4, 10), (2, 17), (12, 24)])
 def test_two_columns_swapped_are_named(sound, tmp_path, pair):
     order = np.arange(len(AUS))

@@ -60,6 +60,7 @@ def interrupted():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_one_line_and_publishes_nothing(interrupted, tmp_path):
     code, text = interrupted("synth", "--out", tmp_path / "set", "--subjects", 200, "--processes", 1, after_s=1.0)
     assert code == 130

@@ -21,6 +21,7 @@ def videos(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_one_video_says_its_frames_and_what_differs(model, videos, tmp_path):
     done = au_dist("predict", model, videos / "F001_T1.mp4", "--out", tmp_path, "--detect-side", 128)
     assert done.returncode == 0, done.stderr

@@ -65,6 +65,7 @@ def other_grpc():
             server.stop(0).wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["", "http://", "ray://"])
 @pytest.mark.parametrize(
     ("there", "words"),

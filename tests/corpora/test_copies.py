@@ -32,6 +32,7 @@ SECONDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("corpus", "make", "first", "second"), SECONDS, ids=[f"{s[0]}-{s[3]}" for s in SECONDS])
 def test_two_files_of_one_name_are_refused_and_copies_noted(tmp_path, corpus, make, first, second):
     root = make(tmp_path)

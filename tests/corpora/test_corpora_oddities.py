@@ -125,6 +125,7 @@ def test_an_unknown_layout_says_what_was_looked_for_and_what_is_there(tmp_path, 
         found_in(corpus, tmp_path / "absent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("corpus", "make", "labels"),
     [
@@ -251,6 +252,7 @@ def test_the_other_camera_is_offered(tmp_path):
     assert found_in("disfa", root, camera="right").sequences
 
 
+@pytest.mark.slow
 def test_square_pictures_full_of_face_are_not_cropped_again(tmp_path):
     for k, face in enumerate(trees.person(0, 30).face_T):
         trees.put(tmp_path / "F001" / "T1" / f"{k + 1}.jpg", trees.jpeg(face))

@@ -18,6 +18,7 @@ def die(*_: object) -> None:
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_the_shards_do_not_depend_on_the_number_of_processes(shards: Store, spec: SynthSpec, tmp_path):
     shown: list[int] = []
     ingest.ingest_synthetic(spec, open_store(tmp_path), show=shown.append, processes=3)

@@ -46,6 +46,7 @@ def config(name, weights):
     return Model(encoder=name, weights=str(weights), norm="frozen" if name.startswith("resnet") else "group")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1000, 5])
 def test_a_file_with_torchvisions_names(network, tmp_path, classes):
     name, there = network
@@ -61,7 +62,7 @@ def test_a_file_with_torchvisions_names(network, tmp_path, classes):
             torch.testing.assert_close(encoder(x_BCHW), features(name, there, x_BCHW), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tiny", "resnet18", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["tiny", "resnet18", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
 def test_fewer_stages_come_from_the_weights_of_all_and_from_their_own(name, tmp_path):
     torch.manual_seed(0)
     whole = make_encoder(Model(encoder=name)).eval()
@@ -194,7 +195,15 @@ def test_weights_and_normalisation_must_fit(model, message):
         Recipe(name="a", shards="s", runs="r", method="aunce", model=model)
 
 
-@pytest.mark.parametrize("name", ["tiny", "resnet18", "swin_t", "convnext_tiny"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tiny",
+        "resnet18",
+        pytest.param("swin_t", marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_computed_again_has_the_same_gradient(name):
     """To the bit, stochastic depth included, and with less kept."""
     torch.manual_seed(0)

@@ -13,7 +13,12 @@ from au_dist.model.encoders import make_encoder
 from au_dist.model.lora import MATRICES
 from au_dist.recipes.recipe import Recipe
 
-NAMES = ["swin_t", "vit_b_16", "convnext_tiny", "timm/vit_tiny_patch16_224"]
+NAMES = [
+    pytest.param("swin_t", marks=pytest.mark.slow),
+    "vit_b_16",
+    pytest.param("convnext_tiny", marks=pytest.mark.slow),
+    "timm/vit_tiny_patch16_224",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -118,6 +118,7 @@ def test_anchors_of_several_ranks_add_up_to_those_of_one(mode):
     assert off(value_and_gradients(parts, z, z), together) < 1e-12
 
 
+@pytest.mark.slow
 def test_the_similarities_of_all_pairs_are_never_held(monkeypatch):
     """What a call allocates grows with N, not with its square."""
     from torch.profiler import ProfilerActivity, profile

@@ -26,6 +26,7 @@ def test_heads_read_the_mean_over_tokens(name):
     torch.testing.assert_close(heads(network(x_BCHW)), mean_BC @ heads.weight_AD.T + heads.bias_A)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_convnext_is_read_as_its_own_classifier_reads_it():
     torch.manual_seed(0)
@@ -44,6 +45,7 @@ def test_convnext_is_read_as_its_own_classifier_reads_it():
     torch.testing.assert_close(encoder.pooled(x_BCHW), right_BC)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_vision_transformer_is_normalised_after_the_mean():
     torch.manual_seed(0)

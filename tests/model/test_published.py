@@ -50,6 +50,7 @@ def colour():
     return torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(5))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(("size", "num_aus", "shared"), [("swin_t", 5, 768)])
 def test_a_pretraining_of_aunce_has_its_embeddings(size, num_aus, shared, colour):
@@ -72,6 +73,7 @@ def check_aunce(size, num_aus, shared, colour):
     torch.testing.assert_close(mine, right, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_classifiers_of_aunce_are_pairs_of_logits(layers, colour):
@@ -100,6 +102,7 @@ def test_the_classifiers_of_aunce_are_pairs_of_logits(layers, colour):
     torch.testing.assert_close(mine, torch.stack(right, 1), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["me-graphau", pytest.param("opengraphau", marks=pytest.mark.slow)])
 def test_classes_of_me_graphau_are_called_from_a_cosine_of_one_half(kind, colour):
@@ -150,6 +153,7 @@ def weights_of(change):
     return weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -29,7 +29,8 @@ def two_sets(rows, columns, width):
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 @pytest.mark.parametrize(("own", "scale"), [(False, 0.8), (True, 20.0)])
 @pytest.mark.parametrize(
-    ("rows", "columns", "width"), [(1, 2, 1), (64, 64, 32), (70, 130, 24), (3, 300, 8), (130, 65, 150)]
+    ("rows", "columns", "width"),
+    [(1, 2, 1), (64, 64, 32), (70, 130, 24), (3, 300, 8), pytest.param(130, 65, 150, marks=pytest.mark.slow)],
 )
 def test_kernels_equal_the_plain_form(rows, columns, width, own, scale):
     exact = two_sets(rows, columns, width)

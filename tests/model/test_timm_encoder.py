@@ -32,6 +32,7 @@ def centred(colour):
     return (colour - mean) / std
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "prefix"), FAMILIES)
 def test_a_file_with_timms_names_gives_timms_tokens(name, prefix, tmp_path):

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import ray
 
 from au_dist.runs import coordinator as coordinator_module
@@ -75,6 +76,7 @@ class Dead:
         raise TypeError
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_asked_to_stop_is_ended(monkeypatch):
     monkeypatch.setattr(coordinator_module, "own_node", lambda: "a")
     events, ended, stop = [], threading.Event(), threading.Event()

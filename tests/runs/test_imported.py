@@ -45,6 +45,7 @@ def imported(released, tmp_path_factory):
     return import_checkpoint(released[0], "me-graphau", target, TrainedOn("bp4d", 1)), target
 
 
+@pytest.mark.slow
 def test_a_model_scores_frames_as_the_released_network(released, imported):
     _, target = imported
     model = load_model(str(target))
@@ -114,6 +115,7 @@ def detection(shards, found, target, tmp_path, **protocol):
     )
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_it_and_not_where_its_subjects_test(imported, bp4d, tmp_path):
     found, target = imported
     context = make_context(detection(bp4d, found, target, tmp_path))
@@ -144,6 +146,7 @@ def test_it_has_nobody_to_test(imported):
         evaluate(str(imported[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trained_on", "match"),
     [
@@ -165,6 +168,7 @@ def test_what_is_not_known_is_asked_for(released, tmp_path, trained_on, match):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_from_the_terminal(released, tmp_path):
     arguments = ["import", str(released[0]), "--as", "me-graphau", "--trained-on", "bp4d", "--fold", "1"]
     done = CliRunner().invoke(app, [*arguments, "--to", str(tmp_path / "model")])

@@ -89,6 +89,7 @@ def test_what_found_the_faces_and_is_not_here_is_asked_for(tmp_path):
         video_spec(model, detector="centerface", landmarks=tmp_path / "pair.csv")
 
 
+@pytest.mark.slow
 def test_a_model_of_ready_made_crops_takes_crops_only(ready, scene, tmp_path):
     with pytest.raises(IngestError, match=r"ready-made face crops.*480 x 400.*--already-cropped"):
         predict(ready, scene, tmp_path / "out")

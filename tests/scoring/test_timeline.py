@@ -25,6 +25,7 @@ def draw(score_TA, thumbnails=()):
     return draw_timeline([face], aus=[1, 12], threshold_A=np.array([0.5, 0.5]), title="a $title_ $b.mp4")
 
 
+@pytest.mark.slow
 def test_colours_follow_presence_and_absence_of_faces():
     high, low, nobody = (np.full((40, 2), value) for value in (0.98, 0.48, np.nan))
     assert share_of(draw(high), PRESENT) > 0.8

@@ -102,6 +102,7 @@ def machine(monkeypatch, aws, folder):
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", aws.url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "signed"),
     [
@@ -155,6 +156,7 @@ def test_without_credentials_all_sources_are_named_soon(monkeypatch, aws, verb):
         assert source in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_metadata_service_that_never_answers_is_given_up(monkeypatch, aws):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{mute.getsockname()[1]}")
@@ -191,6 +193,7 @@ def test_a_store_that_says_nothing_is_asked_a_few_times_only(monkeypatch, silent
     assert silent() < 10
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("silent")
 def test_what_a_store_does_not_agree_to_take_is_given_up(monkeypatch):
     monkeypatch.setattr(clients, "CREATE_S", 2.0)

@@ -59,6 +59,7 @@ def test_two_failures_are_one(reads):
         reads(late)
 
 
+@pytest.mark.slow
 def test_nothing_is_late_before_anything_is_known():
     late = Late("first", "second")
     threading.Timer(0.5, late.go.set).start()

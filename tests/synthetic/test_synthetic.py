@@ -134,6 +134,7 @@ def test_joint_probability_and_its_inverse() -> None:
     assert np.allclose(solve_correlation(a, b, both_above(a, b, correlation)), correlation, atol=1e-4)
 
 
+@pytest.mark.slow
 # DISFA's tables ask for correlations that no Gaussian has; the nearest ones leave a phi 0.12 off.
 @pytest.mark.parametrize(
     ("corpus", "fps", "phi_off", "onset_off"), [("BP4D", 25.0, 0.05, 0.12), ("DISFA_ge2_12au", 20.0, 0.17, 0.30)]

@@ -168,6 +168,7 @@ def test_pairs_are_kept_and_nothing_is_judged_twice(tmp_path: Path, monkeypatch:
     assert found.pairs[0].without["c"] == (None, None)
 
 
+@pytest.mark.slow
 def test_the_winner_is_compared_with_a_trial_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     campaign, trials = searched(tmp_path)
     seen = []

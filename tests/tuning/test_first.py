@@ -104,7 +104,7 @@ def test_what_is_the_same() -> None:
     assert not same("1", 1)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_a_sampler_that_the_constraints_do_not_allow_is_helped(tmp_path: Path, sampler: str) -> None:
     """The best lies where nothing is allowed."""
     space = {"aunce.temperature": {"uniform": [0.1, 1.0]}, "aunce.beta_majority": {"uniform": [0.1, 1.0]}}

@@ -43,6 +43,7 @@ def test_the_front_has_the_trials_of_which_none_is_as_good_at_less_cost(tmp_path
     assert cost(gpus, trial(0, 0.5, 3600)) == 4.0
 
 
+@pytest.mark.slow
 def test_the_sampler_weighs_both_and_the_report_shows_the_front(tmp_path: Path) -> None:
     campaign = one(tmp_path)
     claim(campaign, "manifest")

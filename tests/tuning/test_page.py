@@ -54,6 +54,7 @@ def test_the_page_says_who_won_by_how_much_and_that_one_seed_is_no_proof(tmp_pat
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_winner_can_be_trained(tmp_path: Path) -> None:
     campaign, trials = searched(tmp_path, 0.5, 0.7)
     page = render(campaign, trials, None)
@@ -88,6 +89,7 @@ def test_optuna_is_shown_recipe_values_and_shares(tmp_path: Path) -> None:
     assert base.intermediate_values == {1: 0.4, 2: 0.5}
 
 
+@pytest.mark.slow
 def test_a_trial_that_failed_wins_nothing(tmp_path: Path) -> None:
     campaign, _ = searched(tmp_path, 0.5, 0.6)
     with open_study(campaign) as study:

@@ -84,6 +84,7 @@ def test_weights_are_counted_after_the_resumable() -> None:
         Keep(weights=3)
 
 
+@pytest.mark.slow
 def test_the_verb_does_what_the_file_says_now(
     campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,6 +128,7 @@ def test_the_rate_is_that_of_the_last_ends() -> None:
     assert an_hour(ended(0, *(1000 + 2 * k for k in range(10)))) == pytest.approx(30)
 
 
+@pytest.mark.slow
 def test_whoever_asks_waits_until_it_was_heard(campaign: Campaign) -> None:
     def driver() -> None:
         while not campaign.place.exists(STOP):
@@ -163,6 +164,7 @@ def test_a_campaign_is_pulled_by_its_best_or_by_a_trial(campaign: Campaign) -> N
     assert not is_campaign("campaign")
 
 
+@pytest.mark.slow
 def test_the_verbs_take_a_file_or_an_address(campaign: Campaign, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     texts = []
     for which in (str(tmp_path / "campaign.yaml"), campaign.place.uri):
