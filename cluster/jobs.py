@@ -6,7 +6,9 @@ instance role, a Kubernetes secret, or the shell that typed `au-dist cluster up`
 """
 
 import asyncio
+import functools
 import os
+import re
 import shlex
 import tempfile
 import time
@@ -14,6 +16,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from au_dist.cluster.connection import asked, connect
@@ -59,9 +63,11 @@ def submit(
     env: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     *,
+    name: str | None = None,
+    resources: Mapping[str, float] | None = None,
     allow_secrets: bool = False,
-) -> str:
-    """Start a job: a command in a folder that holds the given files.
+) -> tuple[str, bool]:
+    """Start a job, a command in a folder that holds the given files; or find it, where it has a name and has not ended.
 
     Args:
         entrypoint: Program and arguments; run on the head, or wherever Ray puts drivers.
@@ -69,10 +75,12 @@ def submit(
         address: The cluster; see `connect`.
         env: Variables for the job and its workers. The cluster shows them to everybody who may ask it.
         metadata: Names and values to find the job by.
+        name: The id of the job, of its second attempt ``name-2`` and so on; Ray's choice when None.
+        resources: What the command itself takes of a node: ``num_cpus``, ``num_gpus``, ``memory`` in bytes.
         allow_secrets: Let credentials travel in spite of that.
 
     Returns:
-        The job's id.
+        The job's id, and whether it was started by this.
 
     Raises:
         ClusterError: Files too large or badly named, a credential among what is sent, or the cluster does not take it.
@@ -82,16 +90,41 @@ def submit(
         refuse_secrets(entrypoint, env or {}, metadata or {}, contents, os.environ)
     client = connect(address)
     with tempfile.TemporaryDirectory(prefix="au-dist-job-") as folder:
-        for name, content in contents.items():
-            path = Path(folder, name)
+        for file, content in contents.items():
+            path = Path(folder, file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         runtime_env = {"working_dir": folder, "env_vars": dict(env or {})}
-        command = shlex.join(entrypoint)
-        return asked(
-            lambda: client.submit_job(entrypoint=command, runtime_env=runtime_env, metadata=dict(metadata or {})),
-            client.get_address(),
-        )
+        options = {f"entrypoint_{what}": amount for what, amount in (resources or {}).items()}
+        command, where, told = shlex.join(entrypoint), client.get_address(), dict(metadata or {})
+
+        def start(job_id: str | None) -> str:
+            return client.submit_job(
+                entrypoint=command, submission_id=job_id, runtime_env=runtime_env, metadata=told, **options
+            )
+
+        while True:
+            job_id, runs = _attempt(client, name) if name else (None, False)
+            if job_id and runs:
+                return job_id, False
+            try:
+                return asked(functools.partial(start, job_id), where), True
+            except ClusterError as error:  # somebody else may have been faster
+                if not job_id or "already exists" not in str(error):
+                    raise
+
+
+def _attempt(client: "JobSubmissionClient", name: str) -> tuple[str, bool]:
+    """Return the attempt of a job that runs, or else the id of the next one; and whether it runs."""
+    attempts = {
+        int(found[1] or 1): details
+        for details in asked(client.list_jobs, client.get_address())
+        if (found := re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", details.submission_id or ""))
+    }
+    last = max(attempts, default=0)
+    if last and not attempts[last].status.is_terminal():
+        return str(attempts[last].submission_id), True
+    return (f"{name}-{last + 1}" if last else name), False
 
 
 def follow(job_id: str, address: str | None = None) -> Iterator[str]:
@@ -255,26 +288,35 @@ def _row(details: "JobDetails") -> JobRow:
 
 
 def _tail(client: "JobSubmissionClient", job_id: str) -> Iterator[str]:
-    """Ray's asynchronous pieces of a log, one after the other."""
-    pieces = client.tail_job_logs(job_id)
+    """Ray's asynchronous pieces of a log, one after the other.
 
-    async def next_piece() -> str | None:
-        return await anext(pieces, None)
+    They are read in a thread of their own: Ctrl-C in the middle of an event loop is lost, or the loop never ends.
+    """
+    # Ray 2.60 hands aiohttp 3.14 an ssl=None that it frowns upon.
+    warnings.filterwarnings("ignore", "ssl=None is deprecated", DeprecationWarning)
+    pieces, given_up = Queue[str | Exception | None](), Event()
 
-    async def close() -> None:
-        await pieces.aclose()
+    async def read() -> None:
+        async for piece in client.tail_job_logs(job_id):
+            pieces.put(piece)
+            if given_up.is_set():
+                return
 
-    with asyncio.Runner() as runner:
+    def run() -> None:
         try:
-            while True:
-                with warnings.catch_warnings():  # Ray 2.60 hands aiohttp 3.14 an ssl=None that it frowns upon
-                    warnings.filterwarnings("ignore", "ssl=None is deprecated", DeprecationWarning)
-                    piece = runner.run(next_piece())
-                if piece is None:
-                    return
-                yield piece
-        finally:
-            runner.run(close())
+            asyncio.run(read())
+            pieces.put(None)
+        except Exception as error:  # noqa: BLE001 - raised below, or who follows would wait for ever
+            pieces.put(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+    finally:
+        given_up.set()
 
 
 def whole_lines(pieces: Iterable[str]) -> Iterator[str]:

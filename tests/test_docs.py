@@ -12,6 +12,7 @@ import typer.main
 import yaml
 
 from au_dist.cli import app
+from au_dist.cli.sending import VERBS
 from au_dist.config.paths import leaves, section_in
 from au_dist.config.renamed import RENAMED, path_now
 from au_dist.corpora.catalogue import CORPORA
@@ -55,9 +56,12 @@ def test_commands_and_options_exist(page):
     for line in commands(page.read_text()):
         for verb in line.split()[-1].split("|") if "|" in line else [""]:
             words = [*line.split()[:-1], verb] if verb else line.split()
-            known = command(words)
-            assert not hasattr(known, "commands") or not words, f"au-dist {line}: {words}"
-            options = {option for parameter in known.params for option in parameter.opts} | {"--debug", "--help"}
+            known = [command(words)]
+            assert not hasattr(known[0], "commands") or not words, f"au-dist {line}: {words}"
+            if line.startswith("submit "):
+                known += [command(words[k:]) for k, word in enumerate(words) if word in VERBS][:1]
+            parameters = [parameter for one in known for parameter in one.params]
+            options = {option for parameter in parameters for option in parameter.opts} | {"--debug", "--help"}
             for option in re.findall(r"(?<=\s)--[a-z][a-z-]*", line):
                 assert option in options, f"{option} in: au-dist {line}"
 

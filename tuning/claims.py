@@ -9,6 +9,7 @@ import yaml
 from au_dist.config.files import parse
 from au_dist.config.paths import differences, put
 from au_dist.core.errors import RecipeError
+from au_dist.recipes.files import recipe_file
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.leases import LEASE
 from au_dist.storage.store import Store, open_store
@@ -67,6 +68,15 @@ def dump_campaign(campaign: Campaign) -> str:
     """Return a campaign as YAML; its recipe with every value spelled out."""
     raw = campaign.model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump({**raw, "recipe": campaign.base().model_dump(mode="json")}, sort_keys=False)
+
+
+def campaign_file(campaign: Campaign) -> str:
+    """Return a campaign as a file for another machine, which reads it with `load_campaign`."""
+    raw = campaign.model_dump(mode="json", exclude_none=True)
+    places = {"campaigns": campaign.campaigns.replace("$", "$$")}
+    earlier = [open_store(address).uri for address in campaign.warm_start]
+    recipe = yaml.safe_load(recipe_file(campaign.base()))
+    return yaml.safe_dump({**raw, **places, "warm_start": earlier, "recipe": recipe}, sort_keys=False)
 
 
 def claim(campaign: Campaign, manifest: str) -> None:

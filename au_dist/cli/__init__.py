@@ -6,7 +6,7 @@ Heavy libraries are imported by the verbs that need them, so that ``au-dist --he
 import sys
 from typing import Any
 
-from au_dist.cli.interrupts import Interrupts, what_is_kept
+from au_dist.cli.interrupts import Interrupted, Interrupts, what_is_kept
 
 
 def main() -> None:
@@ -20,17 +20,19 @@ def main() -> None:
             # Whatever became of it on its way out of libraries.
             if not interrupts.asked and not isinstance(error, KeyboardInterrupt):
                 raise
-            interrupts.end(what_is_kept(arguments))
+            interrupts.end(str(error) if isinstance(error, Interrupted) else what_is_kept(arguments))
 
 
 def _run(arguments: list[str], debug: bool) -> None:
     # Imported here: Ctrl-C may come now already.
+    from au_dist.cli.sender import check_sender
     from au_dist.cli.terminal import printable, say
     from au_dist.cli.verbs import app
     from au_dist.core.errors import AuDistError
 
     printable()
     try:
+        check_sender()
         app(arguments)
     except AuDistError as error:
         if debug:

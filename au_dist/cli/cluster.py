@@ -2,10 +2,12 @@
 
 import os
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from au_dist.cli.interrupts import Interrupted
 from au_dist.cli.options import Address, Overrides, RecipeFile, check_fits, ray
 from au_dist.cli.terminal import note, say, table
 from au_dist.core.errors import ClusterError
@@ -52,28 +54,45 @@ def cluster_preflight(
         say(f"{check_fits(loaded)} workers fit")
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def submit(
-    recipe: RecipeFile,
-    overrides: Overrides = None,
+    command: Annotated[
+        list[str], typer.Argument(metavar="[VERB] ...", help="As after `au-dist`; or a recipe to train.")
+    ],
     address: Address = None,
     follow: Annotated[bool, typer.Option(help="Follow the log to the end; exit with the job's code.")] = True,
+    env: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Variable to send, by its name.")] = None,
+    driver_cpus: Annotated[float | None, typer.Option(min=0, help="CPUs for the command itself.")] = None,
+    driver_gpus: Annotated[float | None, typer.Option(min=0, help="GPUs for the command itself.")] = None,
+    driver_memory: Annotated[float | None, typer.Option(min=0, help="GiB for the command itself.")] = None,
 ) -> None:
-    """Train a recipe as a Ray job on a cluster."""
-    from au_dist.cluster import jobs
-    from au_dist.recipes.files import absolute, load_recipe, recipe_file
+    """Give a command to a cluster, as a Ray job: train, tune, evaluate, ingest, predict, plan.
 
-    loaded = load_recipe(recipe, overrides or [], note)
+    The same command again follows the job that runs, or starts another attempt if it has ended.
+    """
+    from au_dist.cli.sender import sender
+    from au_dist.cli.sending import sent, variables
+    from au_dist.cli.verbs import app as verbs
+    from au_dist.cluster import jobs
+
+    chosen, job = variables(env or [], os.environ), sent(verbs, command, note)
     place, python = _job_address(address)
-    job = jobs.submit(
-        [python, "-m", "au_dist", "train", "recipe.yaml"],
-        {"recipe.yaml": recipe_file(absolute(loaded))},
+    amounts = {"num_cpus": driver_cpus, "num_gpus": driver_gpus}
+    resources = {what: amount for what, amount in amounts.items() if amount is not None}
+    if driver_memory is not None:
+        resources["memory"] = int(driver_memory * 2**30)
+    job_id, new = jobs.submit(
+        [python, "-m", "au_dist", *job.words],
+        job.files,
         place,
-        metadata={"recipe": loaded.name},
+        {**chosen, **sender()},
+        {"name": job.name, "verb": job.verb},
+        name=job.job(chosen),
+        resources=resources,
     )
-    say(f"job  {job}")
+    say(f"job  {job_id}" if new else f"job  {job_id}, which runs already")
     if follow:
-        _follow(job, place)
+        _follow(job_id, place)
 
 
 @app.command("jobs")
@@ -88,11 +107,12 @@ def list_jobs(address: Address = None) -> None:
 
     rows = jobs.jobs(_job_address(address)[0])
     table(
-        ["job", "recipe", "status", "started", "ended", "exit code"],
+        ["job", "verb", "name", "status", "started", "ended", "exit code"],
         [
             [
                 r.job_id,
-                r.metadata.get("recipe", "–"),
+                r.metadata.get("verb", "–"),
+                r.metadata.get("name", "–"),
                 r.status,
                 clock(r.started),
                 clock(r.ended),
@@ -152,8 +172,23 @@ def _job_address(address: str | None) -> tuple[str | None, str]:
 def _follow(job: str, address: str | None) -> None:
     from au_dist.cluster import jobs
 
-    for line in jobs.follow(job, address):
-        say(line)
-    code = jobs.exit_code(job, address)
+    missing = False
+    try:
+        for line in jobs.follow(job, address):
+            missing = missing or line.endswith("No module named au_dist")
+            say(line)
+        code = jobs.exit_code(job, address)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"job {job} goes on: `au-dist logs -f {job}` follows it again, `au-dist stop {job}` ends it"
+        ) from None
+    if missing:
+        raise ClusterError(
+            "The cluster has no au-dist",
+            where=job,
+            expected=f"au-dist {version('au-dist')}, as here, in the Python that runs jobs",
+            found="No module named au_dist",
+            fix="Install it on the nodes, or into their image.",
+        )
     say(f"job {job} ended with exit code {code}", err=True)
     raise typer.Exit(code)

@@ -38,12 +38,18 @@ WORDS = {
     "cluster up": f"the start stopped; nodes that had started are stopped too, {AGAIN}",
     "cluster down": "the stopping stopped; processes may be left, the same command stops the others",
     "cluster preflight": f"the check stopped; nothing was changed, {AGAIN}",
-    "submit": "the job, if it was submitted, goes on without this command: `au-dist jobs` lists it, `au-dist logs JOB "
-    "-f` follows it, `au-dist stop JOB` ends it",
+    "submit": "the job, if it was submitted, goes on without this command; `au-dist jobs` lists it",
     "jobs": f"the listing stopped; nothing was changed, {AGAIN}",
     "logs": "the log is followed no longer; the job goes on, the same command follows it again",
     "stop": "the request stopped; the job may go on, the same command asks again",
 }
+
+
+class Interrupted(BaseException):
+    """Ctrl-C where more is known of what is kept than `WORDS` say; its text is said instead.
+
+    No `KeyboardInterrupt`: typer would make another exception of it.
+    """
 
 
 def what_is_kept(arguments: Sequence[str]) -> str:

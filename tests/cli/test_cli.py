@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from au_dist.cli import main
+from au_dist.cli.sender import SENT_BY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +76,14 @@ def recipe(tmp_path, shards):
 def test_a_misspelt_key_names_the_nearest(recipe):
     refused(au_dist("train", recipe(optim={"lerning_rate": 1})), "optim.lerning_rate", "optim")
     refused(au_dist("train", recipe(bach={"clips": 4})), "Unknown key `bach`", "Did you mean `batch`?")
+
+
+def test_a_job_that_another_version_sent_is_refused(monkeypatch):
+    monkeypatch.setenv(SENT_BY, "0.0.1")
+    refused(au_dist("--version"), "another au-dist", "au-dist 0.0.1", f"au-dist {version('au-dist')}")
+    monkeypatch.setenv(SENT_BY, version("au-dist"))
+    assert au_dist("--version").returncode == 0
+    assert SENT_BY not in os.environ
 
 
 def test_a_recipe_that_is_not_there():

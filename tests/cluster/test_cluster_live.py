@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -76,7 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 def python(code: str, **files: str) -> str:
     name = "program.py"
-    return jobs.submit([sys.executable, name], {name: code, **files}, metadata={"kind": "test"})
+    return jobs.submit([sys.executable, name], {name: code, **files}, metadata={"kind": "test"})[0]
 
 
 def line_of(job_id: str, start: str) -> str:
@@ -199,6 +200,44 @@ def test_every_verb_finds_the_local_cluster(cluster: LocalCluster, words: list[s
     command = [sys.executable, "-m", "au_dist", *words, "--address", "local"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert answer in done.stdout + done.stderr
+
+
+def test_a_job_that_runs_is_found_and_one_that_has_ended_is_tried_again(cluster: LocalCluster) -> None:
+    def start() -> tuple[str, bool]:
+        return jobs.submit([sys.executable, "sleep.py"], {"sleep.py": "import time\ntime.sleep(60)\n"}, name="own-1a2b")
+
+    assert start() == ("own-1a2b", True)
+    assert start() == ("own-1a2b", False)
+    jobs.stop("own-1a2b")
+    assert start() == ("own-1a2b-2", True)
+    assert start() == ("own-1a2b-2", False)
+    jobs.stop("own-1a2b-2")
+
+
+def test_any_verb_can_be_a_job(cluster: LocalCluster, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "au_dist", "submit", "evaluate", "nothing/here", "--checkpoint", "last"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "There is no checkpoint here" in done.stdout
+    assert str(tmp_path / "nothing" / "here") in done.stdout
+    rows = [row for row in jobs.jobs() if row.job_id.startswith("evaluate-here-")]
+    assert [row.metadata["verb"] for row in rows] == ["evaluate"]
+
+
+def test_of_a_job_that_is_no_longer_followed_it_is_said_how_it_is_followed_and_ended(cluster: LocalCluster) -> None:
+    job_id = python(COUNT.replace("20", "300"))
+    command = [sys.executable, "-m", "au_dist", "logs", "-f", job_id, "--address", "local"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        words = process.stderr.read()
+    assert process.returncode == 130
+    assert f"interrupted: job {job_id} goes on" in words
+    assert f"`au-dist logs -f {job_id}`" in words
+    assert f"`au-dist stop {job_id}`" in words
+    assert jobs.stop(job_id)
 
 
 def test_a_campaign_that_never_fits_the_local_cluster_is_refused(

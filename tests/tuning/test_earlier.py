@@ -62,7 +62,6 @@ def test_what_came_of_them_is_known_and_is_none_of_its_own_trials(tmp_path: Path
     assert max(warm[1:]) < 0.3 < max(cold[1:])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "manifest", "match"),
     [
