@@ -166,6 +166,7 @@ class Nodes:
             dashboard_host=shape.dashboard_host,
             cpus=shape.cpus_per_node,
             gpus=0,
+            memory_mb=nodes.memory_mb(1, shape.object_store_mb, nodes.free_memory()),
             object_store_mb=shape.object_store_mb,
             temp=temp,
         )

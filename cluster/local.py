@@ -131,6 +131,11 @@ def current(directory: Path | None = None) -> LocalCluster | None:
     return _cluster(record, directory) if record is not None and _head_is_alive(record) else None
 
 
+def nodes(cluster: LocalCluster) -> list[ray_nodes.NodeRow]:
+    """The nodes of a running cluster, those that are gone too; none while its dashboard does not answer."""
+    return ray_nodes.nodes_of(cluster.dashboard, cluster.token_path.read_text())
+
+
 def environment(cluster: LocalCluster) -> dict[str, str]:
     """The environment variables with which a driver, or Ray's own commands, reach a cluster.
 
@@ -187,8 +192,10 @@ def _same(record: Record, shape: Shape, directory: Path) -> LocalCluster:
 
 
 def _start(shape: Shape, directory: Path) -> LocalCluster:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = ray_nodes.gpu_slices(shape.nodes, shape.gpus_per_node, visible) if shape.gpus_per_node else None
+    devices = None
+    if per_node := shape.gpus_per_node:
+        devices = ray_nodes.gpu_slices(shape.nodes, per_node, ray_nodes.visible_gpus(os.environ))
+    memory_mb = ray_nodes.memory_mb(shape.nodes, shape.object_store_mb, ray_nodes.free_memory())
     token = secrets.token_hex(32)
     write_private(token_path(directory), token)
     ports = ray_nodes.free_ports()
@@ -215,6 +222,7 @@ def _start(shape: Shape, directory: Path) -> LocalCluster:
                 dashboard_host=shape.dashboard_host,
                 cpus=shape.cpus_per_node,
                 gpus=shape.gpus_per_node,
+                memory_mb=memory_mb,
                 object_store_mb=shape.object_store_mb,
                 temp=temp,
             )
@@ -229,7 +237,10 @@ def _start(shape: Shape, directory: Path) -> LocalCluster:
             logs[log] = ray_nodes.spawn(command, variables, folder=temp, log=log)
             record = replace(record, leaders=tuple(logs.values()))
         write(record, directory)
-        ready = lambda: ray_nodes.alive_nodes(record.dashboard, token) == shape.nodes  # noqa: E731
+
+        def ready() -> bool:
+            return sum(node.alive for node in ray_nodes.nodes_of(record.dashboard, token)) == shape.nodes
+
         ray_nodes.wait_for(ready, f"{shape.nodes} nodes", logs, _START_TIMEOUT_S)
     except BaseException:  # an interrupt too: nothing stays half-started
         _remove(record, directory)

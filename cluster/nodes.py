@@ -6,10 +6,14 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import psutil
 
 from au_dist.cluster import processes
 from au_dist.cluster.processes import Leader
@@ -17,6 +21,9 @@ from au_dist.core.errors import ClusterError
 
 _POLL_S = 0.1
 _LOG_LINES = 5
+
+#: Memory of a node that can work, in MB.
+LEAST_MEMORY_MB = 500
 # What would send the cluster's own processes elsewhere, or authenticate them as somebody else.
 _NOT_INHERITED = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN")
 
@@ -42,13 +49,13 @@ def free_ports() -> Ports:
             each.close()
 
 
-def gpu_slices(nodes: int, per_node: int, visible: str | None) -> list[str]:
+def gpu_slices(nodes: int, per_node: int, visible: Sequence[str]) -> list[str]:
     """Deal the visible GPUs to the nodes, so that no two nodes hand out the same one.
 
     Args:
         nodes: How many nodes.
         per_node: GPUs for each.
-        visible: The value of `CUDA_VISIBLE_DEVICES`, or None where all GPUs are visible.
+        visible: Names of the GPUs, as in `CUDA_VISIBLE_DEVICES`.
 
     Returns:
         A value of `CUDA_VISIBLE_DEVICES` per node.
@@ -57,19 +64,66 @@ def gpu_slices(nodes: int, per_node: int, visible: str | None) -> list[str]:
         ClusterError: Fewer are visible than asked for.
     """
     wanted = nodes * per_node
-    devices = [str(i) for i in range(wanted)] if visible is None else [d for d in visible.split(",") if d]
-    if len(devices) < wanted:
+    if len(visible) < wanted:
         raise ClusterError(
             "There are not enough GPUs for this cluster",
-            expected=f"{nodes} nodes x {per_node} GPUs = {wanted} entries in CUDA_VISIBLE_DEVICES",
-            found=f"{len(devices)} in {visible!r}",
-            fix="Ask for fewer nodes or fewer GPUs per node",
+            expected=f"{nodes} nodes x {per_node} GPUs = {wanted}",
+            found=f"{len(visible)}" + (f", {', '.join(visible)}" if visible else ""),
+            fix="Ask for fewer; CUDA_VISIBLE_DEVICES, where it is set, names those that may be used",
         )
-    return [",".join(devices[i * per_node : (i + 1) * per_node]) for i in range(nodes)]
+    return [",".join(visible[i * per_node : (i + 1) * per_node]) for i in range(nodes)]
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """Return the GPUs that may be used: those of `CUDA_VISIBLE_DEVICES`, else all that this machine's driver lists."""
+    if (named := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [device for device in named.split(",") if device]
+    devices = [*Path("/dev").glob("nvidia[0-9]*")] or [*Path("/proc/driver/nvidia/gpus").glob("*")]
+    return [str(index) for index in range(len(devices))]
+
+
+def memory_mb(nodes: int, object_store_mb: int, free: int) -> int:
+    """Return the memory that each node may give away, in MB: together with the object stores, no more than is free.
+
+    Each node of Ray would claim what is free as if it were alone.
+
+    Args:
+        nodes: How many nodes.
+        object_store_mb: Size of each node's object store in MB.
+        free: Bytes that are free.
+
+    Raises:
+        ClusterError: The object stores leave nothing.
+    """
+    each = free // 1_000_000 // nodes - object_store_mb
+    if each < LEAST_MEMORY_MB:
+        raise ClusterError(
+            "There is not enough memory for this cluster",
+            expected=f"{nodes} x ({object_store_mb} MB of object store + {LEAST_MEMORY_MB} MB)",
+            found=f"{free // 1_000_000} MB free",
+            fix="Ask for fewer nodes",
+        )
+    return each
+
+
+def free_memory() -> int:
+    """Return the bytes that this machine has free, or this container, whichever are fewer."""
+    free, limit = psutil.virtual_memory().available, Path("/sys/fs/cgroup/memory.max")
+    with suppress(OSError, ValueError):  # of no container, or without a limit
+        free = min(free, int(limit.read_text()) - int(limit.with_name("memory.current").read_text()))
+    return free
 
 
 def start_command(
-    *, head: bool, ports: Ports, dashboard_host: str, cpus: int, gpus: int, object_store_mb: int, temp: Path
+    *,
+    head: bool,
+    ports: Ports,
+    dashboard_host: str,
+    cpus: int,
+    gpus: int,
+    memory_mb: int,
+    object_store_mb: int,
+    temp: Path,
 ) -> list[str]:
     """The `ray start` command of one node. The token is not on it: it travels as a file.
 
@@ -79,6 +133,7 @@ def start_command(
         dashboard_host: The address that the dashboard listens on.
         cpus: CPUs that the node claims.
         gpus: GPUs that the node claims.
+        memory_mb: Memory that the node claims, in MB.
         object_store_mb: Size of the object store in MB.
         temp: The node's own folder; short, for the sockets below it may have paths of 107 bytes at most.
     """
@@ -99,6 +154,7 @@ def start_command(
         "--dashboard-agent-listen-port=0",  # the default is one fixed port: a second node could not have it
         f"--num-cpus={cpus}",
         f"--num-gpus={gpus}",
+        f"--memory={memory_mb * 1_000_000}",
         f"--object-store-memory={object_store_mb * 1_000_000}",
         f"--temp-dir={temp}",
     ]
@@ -197,8 +253,27 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def alive_nodes(dashboard: str, token: str) -> int:
-    """How many nodes the dashboard of a cluster reports as alive; 0 while it does not answer.
+@dataclass(frozen=True)
+class NodeRow:
+    """A node as the dashboard of its cluster has it.
+
+    Attributes:
+        name: Its id, shortened; the head is named as such.
+        alive: Whether it is.
+        cpus: CPUs that it has.
+        gpus: GPUs that it has.
+        memory: Bytes that it may give away.
+    """
+
+    name: str
+    alive: bool
+    cpus: float
+    gpus: float
+    memory: float
+
+
+def nodes_of(dashboard: str, token: str) -> list[NodeRow]:
+    """Return the nodes of a cluster, those that are gone too; none while its dashboard does not answer.
 
     Args:
         dashboard: Its URL.
@@ -208,13 +283,19 @@ def alive_nodes(dashboard: str, token: str) -> int:
     # http.client, not urllib or requests: those would ask a proxy of the environment for 127.0.0.1.
     connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=5.0)
     try:
-        connection.request("GET", "/api/v0/nodes", headers={"Authorization": f"Bearer {token}"})
+        connection.request("GET", "/api/v0/nodes?detail=1", headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         if answer.status != 200:
-            return 0
+            return []
         nodes = json.loads(answer.read())["data"]["result"]["result"]
     except (OSError, http.client.HTTPException):
-        return 0
+        return []
     finally:
         connection.close()
-    return sum(node["state"] == "ALIVE" for node in nodes)
+    return [_row(node) for node in nodes]
+
+
+def _row(node: Mapping[str, Any]) -> NodeRow:
+    has = node.get("resources_total") or {}
+    name = "head" if node.get("is_head_node") else str(node["node_id"])[:8]
+    return NodeRow(name, node["state"] == "ALIVE", *(float(has.get(what, 0)) for what in ("CPU", "GPU", "memory")))

@@ -1,9 +1,10 @@
 """Verbs of clusters and jobs."""
 
 import os
+import shlex
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from au_dist.cli.interrupts import Interrupted
 from au_dist.cli.options import Address, Overrides, RecipeFile, check_fits, ray
 from au_dist.cli.terminal import note, say, table
 from au_dist.core.errors import ClusterError
+
+if TYPE_CHECKING:
+    from au_dist.cluster.local import LocalCluster
 
 app = typer.Typer()
 cluster_app = typer.Typer(help="A Ray cluster of several nodes on this machine.", no_args_is_help=True)
@@ -21,15 +25,49 @@ app.add_typer(cluster_app, name="cluster")
 def cluster_up(
     nodes: Annotated[int, typer.Option(help="Number of Ray nodes.")] = 2,
     cpus: Annotated[int, typer.Option(help="CPUs that each node pretends to have.")] = 2,
+    gpus: Annotated[int, typer.Option(help="This machine's GPUs that are dealt to the nodes, as many to each.")] = 0,
     dashboard_host: Annotated[str, typer.Option(help="Where the dashboard and job server listen.")] = "127.0.0.1",
 ) -> None:
     """Start several Ray nodes on this machine."""
     from au_dist.cluster import local
 
-    up = local.up(nodes=nodes, cpus_per_node=cpus, dashboard_host=dashboard_host)
-    say(f"cluster    {up.address}  {up.nodes} nodes of {cpus} CPUs")
+    if nodes >= 1 and gpus % nodes:
+        raise ClusterError(
+            "The GPUs cannot be dealt to the nodes", expected=f"a multiple of {nodes} nodes", found=f"{gpus} GPUs"
+        )
+    up = local.up(nodes=nodes, cpus_per_node=cpus, gpus_per_node=gpus // max(nodes, 1), dashboard_host=dashboard_host)
+    cards = f" and {gpus // nodes} GPUs" if gpus else ""
+    say(f"cluster    {up.address}  {up.nodes} nodes of {cpus} CPUs{cards}")
     say(f"dashboard  {up.dashboard}  (it asks for the token in {up.token_path})")
     say("Use it with `au-dist submit RECIPE`, or `--address local` on any verb.")
+
+
+@cluster_app.command("status")
+def cluster_status() -> None:
+    """Show what `cluster up` started: its nodes, and the jobs that have not ended."""
+    from au_dist.cluster import jobs, local
+
+    running = _running()
+    say(f"cluster    {running.address}")
+    say(f"dashboard  {running.dashboard}  (it asks for the token in {running.token_path})")
+    under_way = [row for row in jobs.jobs(running.dashboard) if row.exit_code is None]
+    table(
+        ["node", "state", "CPUs", "GPUs", "memory, GiB"],
+        [
+            [one.name, "alive" if one.alive else "GONE", f"{one.cpus:g}", f"{one.gpus:g}", f"{one.memory / 2**30:.1f}"]
+            for one in local.nodes(running)
+        ],
+    )
+    say(f"jobs under way: {', '.join(row.job_id for row in under_way) or 'none'}")
+
+
+@cluster_app.command("env")
+def cluster_env() -> None:
+    """Print the variables with which Ray's own commands reach it: eval "$(au-dist cluster env)"."""
+    from au_dist.cluster import local
+
+    for name, text in local.environment(_running()).items():
+        say(f"export {name}={shlex.quote(text)}")
 
 
 @cluster_app.command("down")
@@ -38,6 +76,15 @@ def cluster_down() -> None:
     from au_dist.cluster import local
 
     say(f"stopped {local.down()} processes")
+
+
+def _running() -> "LocalCluster":
+    from au_dist.cluster import local
+
+    current = local.current()
+    if current is None:
+        raise ClusterError("No local cluster is up", where=local.record_file(), fix="Start one: `au-dist cluster up`.")
+    return current
 
 
 @cluster_app.command("preflight")

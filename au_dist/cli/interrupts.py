@@ -37,6 +37,8 @@ WORDS = {
     "asks again",
     "cluster up": f"the start stopped; nodes that had started are stopped too, {AGAIN}",
     "cluster down": "the stopping stopped; processes may be left, the same command stops the others",
+    "cluster status": f"the look stopped; nothing was changed, {AGAIN}",
+    "cluster env": f"the look stopped; nothing was changed, {AGAIN}",
     "cluster preflight": f"the check stopped; nothing was changed, {AGAIN}",
     "submit": "the job, if it was submitted, goes on without this command; `au-dist jobs` lists it",
     "jobs": f"the listing stopped; nothing was changed, {AGAIN}",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from campaign_files import write_campaign
 
@@ -200,6 +201,29 @@ def test_every_verb_finds_the_local_cluster(cluster: LocalCluster, words: list[s
     command = [sys.executable, "-m", "au_dist", *words, "--address", "local"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert answer in done.stdout + done.stderr
+
+
+def test_its_state_is_shown_and_its_memory_is_no_more_than_there_is(cluster: LocalCluster) -> None:
+    job_id = python(CARELESS)
+    rows = local.nodes(cluster)
+    assert [(row.name == "head", row.alive, row.cpus, row.gpus) for row in rows] == [
+        (True, True, 1.0, 0.0),
+        (False, True, 1.0, 0.0),
+    ]
+    assert 0 < sum(row.memory for row in rows) < psutil.virtual_memory().total
+    command = [sys.executable, "-m", "au_dist", "cluster", "status"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert cluster.address in said
+    assert said.count("alive") == 2
+    assert f"jobs under way: {job_id}" in said
+    jobs.stop(job_id)
+
+
+def test_rays_own_commands_reach_it_with_what_env_prints(cluster: LocalCluster) -> None:
+    script = f'eval "$({sys.executable} -m au_dist cluster env)"; {sys.executable} -m ray.scripts.scripts status'
+    said = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "0.0/2.0 CPU" in said
+    assert cluster.token_path.read_text() not in said
 
 
 def test_a_job_that_runs_is_found_and_one_that_has_ended_is_tried_again(cluster: LocalCluster) -> None:

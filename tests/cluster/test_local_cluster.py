@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from au_dist.cli.verbs import app
 from au_dist.cluster import local, processes, record
-from au_dist.cluster.nodes import Ports, free_ports, gpu_slices, node_environment, start_command
+from au_dist.cluster.nodes import (
+    LEAST_MEMORY_MB,
+    Ports,
+    free_ports,
+    gpu_slices,
+    memory_mb,
+    node_environment,
+    start_command,
+    visible_gpus,
+)
 from au_dist.cluster.processes import MARKER, Leader
 from au_dist.cluster.record import Record, Shape
 from au_dist.core.errors import ClusterError
@@ -102,10 +112,12 @@ def test_a_job_cannot_take_down_its_own_cluster(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_command_has_its_own_places_and_no_token(tmp_path: Path) -> None:
-    common = {"dashboard_host": "127.0.0.1", "cpus": 3, "gpus": 0, "object_store_mb": 200, "ports": Ports(1, 2, 3)}
+    claims = {"cpus": 3, "gpus": 0, "memory_mb": 900, "object_store_mb": 200}
+    common = {"dashboard_host": "127.0.0.1", "ports": Ports(1, 2, 3), **claims}
     head = start_command(head=True, temp=tmp_path / "0", **common)
     node = start_command(head=False, temp=tmp_path / "1", **common)
     assert {"--head", "--port=1", "--dashboard-host=127.0.0.1", "--dashboard-port=2", "--num-cpus=3"} <= set(head)
+    assert "--memory=900000000" in node
     assert {"--address=127.0.0.1:1", f"--temp-dir={tmp_path / '1'}"} <= set(node)
     assert not any("token" in argument.lower() for argument in [*head, *node])
 
@@ -132,19 +144,35 @@ def test_ports_differ() -> None:
     assert len({ports.head, ports.dashboard, ports.client}) == 3
 
 
-@given(nodes=st.integers(1, 5), per_node=st.integers(1, 4), spare=st.integers(0, 3), named=st.booleans())
-def test_no_gpu_is_dealt_twice(nodes: int, per_node: int, spare: int, named: bool) -> None:
-    visible = [f"GPU-{i:x}" for i in range(nodes * per_node + spare)] if named else None
-    slices = gpu_slices(nodes, per_node, None if visible is None else ",".join(visible))
-    dealt = [device for each in slices for device in each.split(",")]
-    assert [len(each.split(",")) for each in slices] == [per_node] * nodes
-    assert len(set(dealt)) == len(dealt)
-    assert visible is None or set(dealt) <= set(visible)
+@given(nodes=st.integers(1, 5), per_node=st.integers(1, 4), spare=st.integers(0, 3))
+def test_no_gpu_is_dealt_twice(nodes: int, per_node: int, spare: int) -> None:
+    visible = [f"GPU-{i:x}" for i in range(nodes * per_node + spare)]
+    dealt = [slice_.split(",") for slice_ in gpu_slices(nodes, per_node, visible)]
+    assert [len(each) for each in dealt] == [per_node] * nodes
+    assert [device for each in dealt for device in each] == visible[: nodes * per_node]
 
 
-def test_too_few_gpus_are_counted() -> None:
-    with pytest.raises(ClusterError, match=r"2 nodes x 2 GPUs = 4.*Found 3"):
-        gpu_slices(2, 2, "0,1,2")
+def test_too_few_gpus_are_counted_and_named() -> None:
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0,GPU-7,2"}) == ["0", "GPU-7", "2"]
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+    with pytest.raises(ClusterError, match=r"2 nodes x 2 GPUs = 4.*Found 3, 0, GPU-7, 2"):
+        gpu_slices(2, 2, ["0", "GPU-7", "2"])
+
+
+def test_gpus_that_cannot_be_dealt_evenly_are_refused() -> None:
+    with pytest.raises(ClusterError, match=r"a multiple of 2 nodes.*Found 3 GPUs"):
+        app(["cluster", "up", "--gpus", "3"], standalone_mode=False)
+
+
+@given(nodes=st.integers(1, 9), store=st.integers(80, 1000), free=st.integers(0, 2**40))
+def test_no_more_memory_is_claimed_than_there_is(nodes: int, store: int, free: int) -> None:
+    try:
+        each = memory_mb(nodes, store, free)
+    except ClusterError:
+        assert nodes * (store + LEAST_MEMORY_MB + 1) * 1_000_000 > free
+    else:
+        assert each >= LEAST_MEMORY_MB
+        assert free - nodes * 1_000_000 < nodes * (each + store) * 1_000_000 <= free
 
 
 def test_a_home_that_may_not_be_written_to_is_said(tmp_path: Path) -> None:
