@@ -11,12 +11,12 @@ BIN    := $(VENV)/bin
 STORE  ?= folder
 READY  := $(VENV)/.ready
 LOWEST := .venv-lowest
-FAST   := "not slow and not ray and not s3 and not gpu"
+FAST   := "not slow and not ray and not s3 and not gpu and not slurm"
 
-# PostgreSQL's server, for the tests of studies in a database; they are skipped where it cannot be had.
-POSTGRES := ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || command -v pg_ctl >/dev/null || \
-	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } \
-	>/dev/null
+# PostgreSQL's server and SLURM, for tests that are skipped where these cannot be had.
+APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+SYSTEM := { ls /usr/lib/postgresql/*/bin/pg_ctl || command -v pg_ctl; } >/dev/null 2>&1 && command -v slurmctld >/dev/null || \
+	{ apt-get update -qq && $(APT) postgresql && $(APT) slurmctld slurmd slurm-client munge; } >/dev/null
 
 .PHONY: demo test test-lowest check gpu mutants format lock clean
 .DELETE_ON_ERROR:
@@ -43,7 +43,7 @@ endif
 
 test: $(READY)
 	-$(BIN)/python -m au_dist.cluster.local_s3 install
-	-$(POSTGRES)
+	-$(SYSTEM)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -51,7 +51,7 @@ test: $(READY)
 
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
-	-$(POSTGRES)
+	-$(SYSTEM)
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 --durations=40
 
 check: $(READY)

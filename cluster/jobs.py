@@ -104,7 +104,8 @@ def submit(
             )
 
         while True:
-            job_id, runs = _attempt(client, name) if name else (None, False)
+            known = {row.job_id: row.exit_code is None for row in jobs(address)} if name else {}
+            job_id, runs = attempt(name, known) if name else (None, False)
             if job_id and runs:
                 return job_id, False
             try:
@@ -114,16 +115,17 @@ def submit(
                     raise
 
 
-def _attempt(client: "JobSubmissionClient", name: str) -> tuple[str, bool]:
-    """Return the attempt of a job that runs, or else the id of the next one; and whether it runs."""
-    attempts = {
-        int(found[1] or 1): details
-        for details in asked(client.list_jobs, client.get_address())
-        if (found := re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", details.submission_id or ""))
-    }
-    last = max(attempts, default=0)
-    if last and not attempts[last].status.is_terminal():
-        return str(attempts[last].submission_id), True
+def attempt(name: str, runs: Mapping[str, bool]) -> tuple[str, bool]:
+    """Return the attempt of a job that runs, or else the id of the next one; and whether it runs.
+
+    Args:
+        name: What ids of its attempts begin with: ``name``, ``name-2`` and so on.
+        runs: Whether a job runs, by the ids of all jobs.
+    """
+    ids = {int(found[1] or 1): job for job in runs if (found := re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", job))}
+    last = max(ids, default=0)
+    if last and runs[ids[last]]:
+        return ids[last], True
     return (f"{name}-{last + 1}" if last else name), False
 
 

@@ -21,6 +21,7 @@ from au_dist.core.errors import ClusterError
 
 _POLL_S = 0.1
 _LOG_LINES = 5
+LOOPBACK = "127.0.0.1"
 
 #: Memory of a node that can work, in MB.
 LEAST_MEMORY_MB = 500
@@ -124,6 +125,7 @@ def start_command(
     memory_mb: int,
     object_store_mb: int,
     temp: Path,
+    head_ip: str = LOOPBACK,
 ) -> list[str]:
     """The `ray start` command of one node. The token is not on it: it travels as a file.
 
@@ -136,6 +138,7 @@ def start_command(
         memory_mb: Memory that the node claims, in MB.
         object_store_mb: Size of the object store in MB.
         temp: The node's own folder; short, for the sockets below it may have paths of 107 bytes at most.
+        head_ip: Where the head is; all nodes are on this machine when it is loopback.
     """
     if head:
         place = [
@@ -146,11 +149,12 @@ def start_command(
             f"--ray-client-server-port={ports.client}",
         ]
     else:
-        place = [f"--address=127.0.0.1:{ports.head}"]
+        place = [f"--address={head_ip}:{ports.head}"]
+    if head or head_ip == LOOPBACK:
+        place.append(f"--node-ip-address={head_ip}")
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
         *place,
-        "--node-ip-address=127.0.0.1",
         "--dashboard-agent-listen-port=0",  # the default is one fixed port: a second node could not have it
         f"--num-cpus={cpus}",
         f"--num-gpus={gpus}",
@@ -246,11 +250,11 @@ def log_tail(log: Path) -> str:
     return " | ".join(lines[-_LOG_LINES:]) or "an empty log"
 
 
-def listens(port: int) -> bool:
-    """Whether something accepts connections on a port of this machine."""
+def listens(port: int, ip: str = LOOPBACK) -> bool:
+    """Whether something accepts connections on a port, of this machine if no other is named."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((ip, port)) == 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 
 #: As `make check` runs them; what checks this list itself would notice every mutant.
-FAST = ["-m", "not slow and not ray and not s3 and not gpu", "--ignore=tests/test_mutants.py"]
+FAST = ["-m", "not slow and not ray and not s3 and not gpu and not slurm", "--ignore=tests/test_mutants.py"]
 
 #: Seconds until a run of tests counts as hung, which is noticed, too; a busy machine does not come near.
 LIMIT_S = 1200
@@ -808,6 +808,20 @@ MUTANTS = (
         "    place.delete(tried)\n",
         "",
         ("tests/tuning/test_campaign.py",),
+    ),
+    Mutant(
+        "workers-without-a-driver-are-started-again",
+        "au_dist/runs/failure_policy.py",
+        "        if self.orphaned():\n",
+        "        if False:\n",
+        ("tests/runs/test_failure_policy.py",),
+    ),
+    Mutant(
+        "the-same-command-is-another-job",
+        "cluster/jobs.py",
+        "    if last and runs[ids[last]]:\n",
+        "    if False:\n",
+        ("tests/cluster/test_jobs.py",),
     ),
     Mutant(
         "any-key-is-the-nearest",

@@ -14,6 +14,7 @@ from au_dist.cli.terminal import note, say, table
 from au_dist.core.errors import ClusterError
 
 if TYPE_CHECKING:
+    from au_dist.cli.sending import Sent
     from au_dist.cluster.local import LocalCluster
 
 app = typer.Typer()
@@ -112,16 +113,22 @@ def submit(
     driver_cpus: Annotated[float | None, typer.Option(min=0, help="CPUs for the command itself.")] = None,
     driver_gpus: Annotated[float | None, typer.Option(min=0, help="GPUs for the command itself.")] = None,
     driver_memory: Annotated[float | None, typer.Option(min=0, help="GiB for the command itself.")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Queue it in SLURM, with a Ray of its own there.")] = False,
+    sbatch: Annotated[str, typer.Option(metavar="OPTIONS", help="Of sbatch: '--nodes=4 --time=8:00:00'.")] = "",
+    show: Annotated[bool, typer.Option("--print", help="With --slurm: print what would be queued.")] = False,
 ) -> None:
-    """Give a command to a cluster, as a Ray job: train, tune, evaluate, ingest, predict, plan.
+    """Give a command to a cluster, as a Ray job, or to SLURM: train, tune, evaluate, ingest, predict, plan.
 
-    The same command again follows the job that runs, or starts another attempt if it has ended.
+    The same command again follows the Ray job that runs, or starts another attempt if it has ended.
     """
     from au_dist.cli.sender import sender
     from au_dist.cli.sending import sent, variables
     from au_dist.cli.verbs import app as verbs
     from au_dist.cluster import jobs
 
+    if slurm:
+        _queue(sent(verbs, command, lambda text: None), shlex.split(sbatch), show)
+        return
     chosen, job = variables(env or [], os.environ), sent(verbs, command, note)
     place, python = _job_address(address)
     amounts = {"num_cpus": driver_cpus, "num_gpus": driver_gpus}
@@ -140,6 +147,19 @@ def submit(
     say(f"job  {job_id}" if new else f"job  {job_id}, which runs already")
     if follow:
         _follow(job_id, place)
+
+
+def _queue(job: "Sent", options: list[str], show: bool) -> None:
+    from au_dist.cluster.slurm.queue import SCRIPT, queue, sbatch
+
+    command = sbatch(job.name, options, job.typed)
+    if show:
+        say(f"# {shlex.join(command)}\n{SCRIPT.read_text().rstrip()}")
+        return
+    number = queue(command)
+    say(f"job  {number} of SLURM")
+    say(f"log  {job.name}-{number}.log, and {job.name}-{number}-node-0.log and so on, here")
+    say(f"`scancel --batch --signal=TERM {number}` stores a checkpoint and queues it again, `scancel {number}` ends it")
 
 
 @app.command("jobs")

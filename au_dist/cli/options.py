@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from au_dist.core.cpus import own_cpus
 from au_dist.core.errors import ClusterError, RecipeError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def ray(address: str | None) -> Iterator[None]:
 def default_parallel(address: str | None) -> int:
     """Return how many CPUs there are, of the connected cluster or of this machine: as many files are read at a time."""
     if address is None and "RAY_ADDRESS" not in os.environ:
-        return os.cpu_count() or 1
+        return own_cpus()
     import ray as cluster
 
     return int(cluster.cluster_resources().get("CPU", 1))

@@ -32,13 +32,15 @@ class Sent:
 
     Attributes:
         verb: `train`, `tune run` and the like.
-        words: What comes after `au-dist`, the verb first.
+        words: What comes after `au-dist` in the job's folder, the verb first.
+        typed: The same in the folder in which it was typed.
         name: Of the run or campaign, or of what else it is about.
         files: What travels, by the name that it has in the job's folder.
     """
 
     verb: str
     words: tuple[str, ...]
+    typed: tuple[str, ...]
     name: str
     files: Mapping[str, bytes] = field(repr=False)
 
@@ -67,7 +69,7 @@ def sent(app: typer.Typer, given: Sequence[str], note: Callable[[str], None]) ->
         AuDistError: Recipe or campaign do not fit.
     """
     verb, command, rest = _command(app, list(given))
-    context = command.make_context(f"au-dist {verb}", rest)
+    context = command.make_context(f"au-dist {verb}", [*rest])
     found, files, own = context.params, dict[str, bytes](), list[str]()
     words, name = verb.split(), ""
     if "recipe" in found:
@@ -97,7 +99,7 @@ def sent(app: typer.Typer, given: Sequence[str], note: Callable[[str], None]) ->
         note(f"not sent, the nodes must find it there: {', '.join(own)}")
     about = next((found[key] for key in ("run", "model", "campaign", "out") if found.get(key)), "")
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"{verb}-{str(about).rstrip('/').rpartition('/')[2]}").strip("-")
-    return Sent(verb, (*words, *arguments), name, files)
+    return Sent(verb, (*words, *arguments), (*verb.split(), *rest), name, files)
 
 
 def _command(app: typer.Typer, words: list[str]) -> tuple[str, Any, list[str]]:

@@ -1,6 +1,5 @@
 """Verbs that make shards."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +7,7 @@ import typer
 
 from au_dist.cli.options import Out
 from au_dist.cli.terminal import bar, note, say
+from au_dist.core.cpus import own_cpus
 
 app = typer.Typer()
 
@@ -54,7 +54,7 @@ def synth(
     )
     total = subjects * videos * (frames // clip_frames)
     with bar("clips", total) as advance:
-        used = processes or os.cpu_count() or 1
+        used = processes or own_cpus()
         manifest = ingest_synthetic(spec, open_store(out), statistics, lambda clips: advance(), used)
     if sheet:
         contact_sheet(sheet, seed)

@@ -89,7 +89,7 @@ PRIVATE_NAMES = (
     PrivateName(
         "ray._private.state:state.job_table",
         (),
-        "names who else uses a cluster that a campaign waits for",
+        "names who else uses a cluster that a campaign waits for; tells whether the driver of failed workers is gone",
         "a list of jobs without the dashboard",
         every_run=False,
     ),

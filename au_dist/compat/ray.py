@@ -21,6 +21,12 @@ def free_nodes() -> list[dict[str, float]]:
     return [dict(amounts) for node, amounts in free.items() if node not in gone]
 
 
+def driver_is_gone() -> bool:
+    """Return whether the driver of this job has ended: Ray is about to kill all that belongs to it."""
+    mine = ray.get_runtime_context().get_job_id()
+    return any(job["IsDead"] for job in ray._private.state.state.job_table() if job["JobID"] == mine)
+
+
 def other_jobs() -> list[str]:
     """Return the jobs that live on the cluster beside this one, each with its driver and its processes, in words."""
     state, mine = ray._private.state.state, ray.get_runtime_context().get_job_id()

@@ -7,7 +7,7 @@ from typing import Any
 from ray.train import UserCallback
 
 from au_dist.compat.ray_train import is_unresponsive, is_want_of_room
-from au_dist.core.errors import AuDistError, UnavailableError
+from au_dist.core.errors import AuDistError, ClusterError, UnavailableError
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -60,13 +60,18 @@ class FailurePolicy(UserCallback):
     """Ends a run, instead of starting its workers again, when what a worker met would be met again.
 
     A missing shard or a full disk is; a store that is away, a lost process and what others say of its loss are not.
+    Nor are workers started again whose driver is gone: their placement group would be made while Ray clears up after
+    the driver, and would stay.
 
     Args:
         tell: Called with the words of `lost` where the workers are started again.
+        orphaned: Returns whether the driver is gone.
     """
 
-    def __init__(self, tell: Callable[[str], object] = lambda words: None) -> None:
-        self.tell = tell
+    def __init__(
+        self, tell: Callable[[str], object] = lambda words: None, orphaned: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.tell, self.orphaned = tell, orphaned
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called in Ray Train's controller when workers have failed.
@@ -78,4 +83,6 @@ class FailurePolicy(UserCallback):
             ours = our_error(error)
             if ours is not None and not isinstance(ours, UnavailableError):
                 raise ours
+        if self.orphaned():
+            raise ClusterError("The driver of this run has ended", found=lost(worker_exceptions))
         self.tell(lost(worker_exceptions))

@@ -16,6 +16,7 @@ import psutil
 
 from au_dist.compat.ray_folder import use_short_folder
 from au_dist.compat.reach import reach
+from au_dist.core.cpus import own_cpus
 from au_dist.core.errors import ClusterError
 from au_dist.storage.access import PORTABLE_S3
 
@@ -122,7 +123,7 @@ def ray_session(
                 with _marked(mark):
                     ray.init(
                         address="local",  # or it would join any other cluster of this machine
-                        num_cpus=max(EMBEDDED_CPUS, os.cpu_count() or 1),
+                        num_cpus=max(EMBEDDED_CPUS, own_cpus()),
                         object_store_memory=OBJECT_STORE_BYTES,
                         # A dozen processes; a cluster started with `au-dist cluster up` has it.
                         include_dashboard=False,

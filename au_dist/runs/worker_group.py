@@ -172,6 +172,7 @@ def _trainer(context: Context, coordinator: Any, home: Store | None) -> Any:
     """Return Ray Train's trainer of a group of workers."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+    from au_dist.compat.ray import driver_is_gone
     from au_dist.compat.ray_ranks import RankConfig
     from au_dist.compat.ray_train import RankTrainer
     from au_dist.runs.elastic import lane_policy
@@ -206,7 +207,7 @@ def _trainer(context: Context, coordinator: Any, home: Store | None) -> Any:
             failure_config=FailureConfig(
                 max_failures=workers.max_failures, controller_failure_limit=COUNT_AGAIN if elastic else 0
             ),
-            callbacks=[FailurePolicy(lambda words: coordinator.add.remote(WorkersLost(words)))],
+            callbacks=[FailurePolicy(lambda words: coordinator.add.remote(WorkersLost(words)), driver_is_gone)],
         ),
         backend_config=RankConfig("nccl" if workers.gpus else "gloo"),
     )

@@ -30,6 +30,7 @@ def test_a_recipe_alone_is_trained_and_travels_with_its_changes(here: Path) -> N
     alone = made(EXAMPLES / "probe.yaml", "workers.count=3")
     assert alone == made("train", EXAMPLES / "probe.yaml", "workers.count=3")
     assert alone.words == ("train", "recipe.yaml")
+    assert alone.typed == ("train", str(EXAMPLES / "probe.yaml"), "workers.count=3")
     (here / "recipe.yaml").write_bytes(alone.files["recipe.yaml"])
     there, mine = load_recipe(here / "recipe.yaml"), load_recipe(EXAMPLES / "probe.yaml", ["workers.count=3"])
     assert there.workers.count == 3

@@ -1,0 +1,1 @@
+"""Ray inside a SLURM allocation."""
