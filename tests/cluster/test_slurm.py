@@ -122,7 +122,7 @@ def au_dist(folder: Path, *words: object) -> str:
 
 
 def weights(runs: Store) -> bytes:
-    return checkpoint.find("small", "last", runs).read("model.safetensors")
+    return checkpoint.find("small", "last", runs).read(checkpoint.WEIGHTS)
 
 
 @pytest.mark.slow
