@@ -51,7 +51,7 @@ def main() -> int:
     count = cpus(os.environ)
     memory = memory_mb(os.environ, count, free_memory())
     store = max(LEAST_STORE, min(int(STORE * memory), shutil.disk_usage("/dev/shm").free // 1_250_000))
-    temp = Path(tempfile.mkdtemp(prefix="aud-", dir=short_folder()))
+    temp = Path(tempfile.mkdtemp(prefix=f"aud-s{os.environ['SLURM_JOB_ID']}-", dir=short_folder()))
     command = start_command(
         head=head,
         ports=ports,
