@@ -111,8 +111,9 @@ def submit(
             try:
                 return asked(functools.partial(start, job_id), where), True
             except ClusterError as error:  # somebody else may have been faster
-                if not job_id or "already exists" not in str(error):
+                if not job_id or "already exists" not in str(error.__cause__):
                     raise
+                time.sleep(_POLL_S)
 
 
 def attempt(name: str, runs: Mapping[str, bool]) -> tuple[str, bool]:

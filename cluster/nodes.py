@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -111,7 +112,9 @@ def free_memory() -> int:
     """Return the bytes that this machine has free, or this container, whichever are fewer."""
     free, limit = psutil.virtual_memory().available, Path("/sys/fs/cgroup/memory.max")
     with suppress(OSError, ValueError):  # of no container, or without a limit
-        free = min(free, int(limit.read_text()) - int(limit.with_name("memory.current").read_text()))
+        taken = int(limit.with_name("memory.current").read_text())
+        cached = re.search(r"^inactive_file (\d+)$", limit.with_name("memory.stat").read_text(), re.MULTILINE)
+        free = min(free, int(limit.read_text()) - taken + int(cached[1] if cached else 0))
     return free
 
 

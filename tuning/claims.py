@@ -76,7 +76,8 @@ def campaign_file(campaign: Campaign) -> str:
     places = {"campaigns": campaign.campaigns.replace("$", "$$")}
     earlier = [open_store(address).uri for address in campaign.warm_start]
     recipe = yaml.safe_load(recipe_file(campaign.base()))
-    return yaml.safe_dump({**raw, **places, "warm_start": earlier, "recipe": recipe}, sort_keys=False)
+    stopping = {"early_stopping": raw.get("early_stopping")}  # none is not what a file has that says nothing of it
+    return yaml.safe_dump({**raw, **stopping, **places, "warm_start": earlier, "recipe": recipe}, sort_keys=False)
 
 
 def claim(campaign: Campaign, manifest: str) -> None:

@@ -127,6 +127,9 @@ def submit(
     from au_dist.cluster import jobs
 
     if slurm:
+        if env or address or not follow or {driver_cpus, driver_gpus, driver_memory} != {None}:
+            found = "--address, --env, --driver-cpus, --driver-gpus, --driver-memory or --no-follow"
+            raise ClusterError("This goes with a Ray cluster, not with --slurm", found=found)
         _queue(sent(verbs, command, lambda text: None), shlex.split(sbatch), show)
         return
     chosen, job = variables(env or [], os.environ), sent(verbs, command, note)
@@ -150,8 +153,10 @@ def submit(
 
 
 def _queue(job: "Sent", options: list[str], show: bool) -> None:
+    from au_dist.cluster.packing import refuse_secrets
     from au_dist.cluster.slurm.queue import SCRIPT, queue, sbatch
 
+    refuse_secrets(job.typed, {}, {}, {}, os.environ)
     command = sbatch(job.name, options, job.typed)
     if show:
         say(f"# {shlex.join(command)}\n{SCRIPT.read_text().rstrip()}")

@@ -17,10 +17,10 @@ from au_dist.core.errors import ClusterError
 VERBS = ("train", "tune", "evaluate", "ingest", "predict", "plan")
 
 #: Arguments and options that are places; a default of these is one, too.
-PLACES = ("path", "out", "root", "runs", "run", "model", "videos", "landmarks", "pictures", "lists")
+PLACES = ("path", "out", "root", "runs", "run", "model", "campaign", "videos", "landmarks")
 
 #: Those that may be a file of settings or labels, which travels.
-FILES = ("path", "frame_map", "bad_frames", "subjects")
+FILES = ("path", "layout")
 
 #: Larger files are the nodes' own.
 LARGEST_FILE = 512 << 10
@@ -74,7 +74,7 @@ def sent(app: typer.Typer, given: Sequence[str], note: Callable[[str], None]) ->
     words, name = verb.split(), ""
     if "recipe" in found:
         name, text = _recipe(found, note)
-    elif "campaign" in found and Path(found["campaign"]).is_file():
+    elif verb == "tune run" or ("campaign" in found and Path(found["campaign"]).is_file()):
         name, text = _campaign(found, note)
     else:
         text = ""
@@ -88,13 +88,17 @@ def sent(app: typer.Typer, given: Sequence[str], note: Callable[[str], None]) ->
         if parameter.name == "address" or values is None or (_is_default(chosen) and parameter.name not in PLACES):
             continue
         values = values if isinstance(values, list | tuple) else [values]
-        texts = [_there(parameter.name, value, files, own) for value in values]
+        texts = [str(one) if str(one) in files else _there(parameter.name, one, files, own) for one in values]
         if parameter.param_type_name == "argument":
             arguments += texts
         elif isinstance(values[0], bool):
             words.append((parameter.opts if values[0] else parameter.secondary_opts)[0])
         else:
             words += [word for text in texts for word in (parameter.opts[0], text)]
+    if "root" in found and not found["root"] and found["path"] and Path(found["path"]).is_file():
+        # A table that travels leaves what it speaks of behind.
+        own.append(str(Path(found["path"]).absolute().parent))
+        words += ["--root", own[-1]]
     if own:
         note(f"not sent, the nodes must find it there: {', '.join(own)}")
     about = next((found[key] for key in ("run", "model", "campaign", "out") if found.get(key)), "")

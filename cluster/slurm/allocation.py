@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from au_dist.cluster.nodes import free_ports, log_tail, nodes_of
+from au_dist.cluster.nodes import LOOPBACK, free_ports, log_tail, nodes_of
 from au_dist.core.errors import ClusterError
 
 #: The exit code of a command that was asked to stop and can go on.
@@ -25,6 +25,12 @@ START_S = 600.0
 
 #: Seconds for them to go.
 END_S = 60.0
+
+#: How often a job is queued again because its Ray was lost.
+LOST = 3
+
+#: What the job was asked for a task, which would leave a node of Ray with a part of its machine.
+PARTS = ("SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK", "SLURM_GPUS_PER_TASK", "SLURM_EXACT", "SLURM_EXCLUSIVE")
 
 #: What the nodes are told.
 HEAD, TOKEN = "AU_DIST_RAY_HEAD", "RAY_AUTH_TOKEN"
@@ -62,26 +68,38 @@ def _run(words: Sequence[str], environment: Mapping[str, str]) -> int:
         TOKEN: token,
         HEAD: " ".join(map(str, (ip, ports.head, ports.dashboard, ports.client))),
     }
+    if ip == LOOPBACK and machines > 1:
+        raise ClusterError(
+            "This machine has no address that the others could reach", expected="one for its name", found=ip
+        )
     logs = f"{environment.get('SLURM_JOB_NAME', 'au-dist')}-{job}-node-%n.log"
-    with _asked() as asked, _nodes(step(machines, environment, logs), told) as nodes:
+    with _asked() as asked, _nodes(step(machines, logs), told) as nodes:
         _await(nodes, machines, f"http://127.0.0.1:{ports.dashboard}", token, logs)
         print(f"Ray: {machines} nodes, head at {ip}:{ports.head}", flush=True)  # noqa: T201
+        if asked:  # the command has not begun: it can be begun
+            return _again(job, environment)
         driver = {**told, "RAY_ADDRESS": f"{ip}:{ports.head}"}
-        code = _command([sys.executable, "-m", "au_dist", *words], driver, asked)
-    if code == AGAIN and not environment.get("AU_DIST_NO_REQUEUE"):
+        code = _command([sys.executable, "-m", "au_dist", *words], driver, asked, nodes)
+    return _again(job, environment) if code == AGAIN else code
+
+
+def _again(job: str, environment: Mapping[str, str]) -> int:
+    if not environment.get("AU_DIST_NO_REQUEUE"):
         print("it can go on: SLURM is asked to run the job again", flush=True)  # noqa: T201
-        subprocess.run(["scontrol", "requeue", job], check=False)
-    return code
+        # One that is being cancelled is not to come back.
+        subprocess.run(["scontrol", "requeue", "Incomplete", job], check=False)
+    return AGAIN
 
 
-def step(machines: int, environment: Mapping[str, str], logs: str) -> list[str]:
-    """Return the command that starts a node of Ray on each machine, with all that the allocation has there."""
-    cpus = environment.get("SLURM_CPUS_PER_TASK")
+def step(machines: int, logs: str) -> list[str]:
+    """Return the command that starts a node of Ray on each machine, with all that the allocation has there.
+
+    Neither a number of CPUs nor `--exclusive` is given: either would leave it with a part. A node that is lost ends no
+    other.
+    """
     return [
-        "srun",
-        *(f"--nodes={machines}", f"--ntasks={machines}", "--ntasks-per-node=1", "--mem=0", "--kill-on-bad-exit=1"),
-        *([f"--cpus-per-task={cpus}"] if cpus else ["--exclusive"]),
-        f"--output={logs}",
+        *("srun", f"--nodes={machines}", f"--ntasks={machines}", "--ntasks-per-node=1", "--mem=0", "--export=ALL"),
+        *("--cpu-bind=none", "--kill-on-bad-exit=0", f"--output={logs}"),
         *(sys.executable, "-m", "au_dist.cluster.slurm.node"),
     ]
 
@@ -91,7 +109,9 @@ def own_ip() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
         probe.connect(("192.0.2.1", 9))  # sends nothing
         return str(probe.getsockname()[0])
-    return "127.0.0.1"
+    with suppress(OSError):  # without a way to the outside
+        return socket.gethostbyname(socket.gethostname())
+    return LOOPBACK
 
 
 @contextmanager
@@ -112,8 +132,9 @@ def _asked() -> Iterator[list[int]]:
 @contextmanager
 def _nodes(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Start the nodes, and stop them at the end."""
+    own = {name: text for name, text in environment.items() if name not in PARTS}
     # In a session of its own: what is for the batch script is not for srun, which would end the nodes at once.
-    with subprocess.Popen(command, env=environment, start_new_session=True, stdin=subprocess.PIPE) as nodes:
+    with subprocess.Popen(command, env=own, start_new_session=True, stdin=subprocess.PIPE) as nodes:
         assert nodes.stdin is not None
         try:
             yield nodes
@@ -140,14 +161,26 @@ def _await(nodes: "subprocess.Popen[bytes]", machines: int, dashboard: str, toke
         time.sleep(0.5)
 
 
-def _command(command: Sequence[str], environment: Mapping[str, str], asked: list[int]) -> int:
-    """Run a command and pass signals on to it; return its exit code as a shell would."""
+def _command(
+    command: Sequence[str], environment: Mapping[str, str], asked: list[int], nodes: "subprocess.Popen[bytes]"
+) -> int:
+    """Run a command and pass signals on to it; return its exit code as a shell would.
+
+    Without a Ray it cannot go on: it is ended, and may be begun again a few times.
+    """
     passed = 0
     with subprocess.Popen(command, env=environment) as process:
         while True:
+            if nodes.poll() is not None and process.poll() is None:
+                print("Ray has ended on the machines: see the logs of the nodes", file=sys.stderr, flush=True)  # noqa: T201
+                process.kill()
+                process.wait()
+                return AGAIN if int(environment.get("SLURM_RESTART_COUNT") or 0) < LOST else 1
             for number in asked[passed:]:
                 process.send_signal(signal.SIGTERM if number == signal.SIGUSR1 else number)
             passed = len(asked)
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(0.5)
-                return code if code >= 0 else 128 - code
+                code = code if code >= 0 else 128 - code
+                # It was asked before it could listen, or while Ray listened for it.
+                return AGAIN if asked and code in (signal.SIGTERM, 128 + signal.SIGTERM) else code

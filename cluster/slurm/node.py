@@ -36,7 +36,8 @@ def gpus(environment: Mapping[str, str]) -> int:
 
 def memory_mb(environment: Mapping[str, str], own_cpus: int, free: int) -> int:
     """Return the memory in MB that the allocation has here: what was asked for, else what is free."""
-    for name, times in (("SLURM_MEM_PER_NODE", 1), ("SLURM_MEM_PER_CPU", own_cpus)):
+    each = (("SLURM_MEM_PER_NODE", 1), ("SLURM_MEM_PER_CPU", own_cpus), ("SLURM_MEM_PER_GPU", gpus(environment)))
+    for name, times in each:
         if asked := int(environment.get(name) or 0) * times:
             return min(asked, free // 1_000_000)
     return free // 1_000_000
@@ -83,7 +84,8 @@ def main() -> int:
 
 def _until_the_end(ended: Event) -> None:
     """Wait until the batch script closes its end of our input, or is no more."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not by sys.stdin, whose lock would be held at our own end
+        pass
     ended.set()
 
 

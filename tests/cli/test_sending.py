@@ -67,6 +67,39 @@ def test_tables_travel_and_other_places_are_named(here: Path) -> None:
     assert notes == [f"not sent, the nodes must find it there: {here / 'videos'}"]
 
 
+def test_what_is_no_place_stays_as_it_is_and_layouts_travel(here: Path) -> None:
+    (here / "own.yaml").write_text("columns: {}\n")
+    job = made("ingest", "gft", "/data/gft", "--layout", "own.yaml", "--out", "s3://b/set")
+    assert job.files == {"own.yaml": b"columns: {}\n"}
+    assert job.words == ("ingest", "gft", "--out", "s3://b/set", "--layout", "own.yaml", "/data/gft")
+    words = ("ingest", "lists", "/data/lists", "--out", "s3://b/set", "--lists", "BP4D_.*", "--pictures", "crops")
+    assert made(*words).words[4:] == ("--lists", "BP4D_.*", "--pictures", "crops", "/data/lists")
+
+
+def test_a_table_that_travels_says_where_its_videos_are(here: Path) -> None:
+    (here / "labels.csv").write_text("video,frame,subject,AU1\n")
+    notes: list[str] = []
+    job = made("ingest", "table", "labels.csv", "--out", "s3://b/set", notes=notes)
+    assert job.words == ("ingest", "table", "--out", "s3://b/set", "--root", str(here), "labels.csv")
+    assert notes == [f"not sent, the nodes must find it there: {here}"]
+
+
+def test_a_stored_campaign_is_found_from_elsewhere_and_one_that_is_not_there_is_missed_here(here: Path) -> None:
+    (here / "campaigns" / "own").mkdir(parents=True)
+    job = made("tune", "confirm", "campaigns/own", "--seeds", "2")
+    assert job.words == ("tune", "confirm", "--seeds", "2", str(here / "campaigns" / "own"))
+    with pytest.raises(RecipeError, match=r"no such file \(nothing\.yaml\)"):
+        made("tune", "run", "nothing.yaml")
+
+
+def test_a_campaign_without_early_stopping_has_none_there_either(here: Path) -> None:
+    raw = yaml.safe_load((EXAMPLES / "campaigns" / "demo.yaml").read_text())
+    (here / "own.yaml").write_text(yaml.safe_dump({**raw, "early_stopping": None}))
+    (here / "there.yaml").write_bytes(made("tune", "run", "own.yaml").files["campaign.yaml"])
+    assert load_campaign(here / "own.yaml").early_stopping is None
+    assert load_campaign(here / "there.yaml").early_stopping is None
+
+
 def test_results_do_not_stay_in_the_folder_of_a_job(here: Path) -> None:
     job = made("predict", "s3://b/runs/a", "s3://b/a.mp4", "--faces", "all")
     assert job.words == ("predict", "--out", str(here), "--faces", "all", "s3://b/runs/a", "s3://b/a.mp4")

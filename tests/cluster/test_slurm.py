@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from au_dist.cli.verbs import app
 from au_dist.cluster.slurm.allocation import run, step
 from au_dist.cluster.slurm.node import cpus, gpus, memory_mb
 from au_dist.cluster.slurm.queue import SCRIPT, queue, sbatch
@@ -169,12 +170,13 @@ def test_a_node_is_as_large_as_its_share() -> None:
     assert memory_mb({"SLURM_MEM_PER_CPU": "1000"}, 2, 9_000_000_000) == 2000
     assert memory_mb({"SLURM_MEM_PER_NODE": "64000"}, 2, 9_000_000_000) == 9000
     assert memory_mb({}, 2, 9_000_000_000) == 9000
+    given = {"SLURM_MEM_PER_GPU": "3000", "SLURM_JOB_GPUS": "0,1", "CUDA_VISIBLE_DEVICES": "0,1"}
+    assert memory_mb(given, 2, 9_000_000_000) == 6000
 
 
 def test_nodes_have_all_that_the_allocation_has() -> None:
-    assert "--cpus-per-task=16" in step(2, {"SLURM_CPUS_PER_TASK": "16"}, "x.log")
-    assert "--exclusive" in step(2, {}, "x.log")
-    assert {"--nodes=2", "--ntasks=2", "--output=x.log"} <= {*step(2, {}, "x.log")}
+    assert {"--nodes=2", "--ntasks=2", "--output=x.log"} <= {*step(2, "x.log")}
+    assert not [word for word in step(2, "x.log") if word.startswith(("--exclusive", "--cpus-per-task"))]
 
 
 def test_what_is_queued_is_the_command_as_it_was_typed(tmp_path: Path) -> None:
@@ -182,6 +184,14 @@ def test_what_is_queued_is_the_command_as_it_was_typed(tmp_path: Path) -> None:
         *("sbatch", "--job-name=a", "--nodes=4", str(SCRIPT), "train", "r.yaml")
     ]
     assert subprocess.run(["bash", "-n", str(SCRIPT)], check=False).returncode == 0
+
+
+def test_what_is_no_matter_of_slurm_and_what_looks_like_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClusterError, match="not with --slurm"):
+        app(["submit", "--slurm", "--driver-cpus", "1", "evaluate", "s3://b/a"], standalone_mode=False)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-from-all")
+    with pytest.raises(ClusterError, match="value of AWS_SECRET_ACCESS_KEY"):
+        app(["submit", "--slurm", "--print", "evaluate", "s3://b/hidden-from-all"], standalone_mode=False)
 
 
 def test_without_slurm_it_is_said_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
