@@ -280,7 +280,7 @@ class NodeRow:
 
 
 def nodes_of(dashboard: str, token: str) -> list[NodeRow]:
-    """Return the nodes of a cluster, those that are gone too; none while its dashboard does not answer.
+    """Return the nodes of a cluster, the head first, those that are gone too; none while its dashboard does not answer.
 
     Args:
         dashboard: Its URL.
@@ -299,7 +299,7 @@ def nodes_of(dashboard: str, token: str) -> list[NodeRow]:
         return []
     finally:
         connection.close()
-    return [_row(node) for node in nodes]
+    return sorted(map(_row, nodes), key=lambda row: (row.name != "head", row.name))
 
 
 def _row(node: Mapping[str, Any]) -> NodeRow:
