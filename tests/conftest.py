@@ -87,6 +87,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Libraries that look at the end whether all was let go find nothing then."""
+    gc.unfreeze()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     return OneRay(config, log) if config.getoption("dist") == "loadscope" else None
 
