@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -21,10 +21,15 @@ from au_dist.train.events import Leaving
 #: Seconds between two questions of a trial; seconds that an answer may take.
 EVERY_S, ANSWER_S = 0.5, 5.0
 
+#: Seconds for which a campaign waits for another to begin a trial, or not to.
+CLAIM_S = 2.0
+
 #: Seconds between two looks into the store whether somebody asks the campaign to stop.
 ASK_S = 3.0
 
 _PREFIX = "au-dist-presence-"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,19 @@ class Standing:
 @ray.remote(num_cpus=0)
 class _Voice:
     def __init__(self) -> None:
-        self.asked, self.dropped, self.now = False, set[int](), Standing()
+        self.asked, self.dropped, self.released, self.now = False, set[int](), set[int](), Standing()
 
     def ask(self) -> None:
         self.asked = True
 
     def drop(self, number: int) -> None:
         self.dropped.add(number)
+
+    def release(self, number: int) -> None:
+        self.released.add(number)
+
+    def is_released(self, number: int) -> bool:
+        return number in self.released
 
     def leaving(self, number: int) -> Leaving:
         if number in self.dropped:
@@ -88,19 +99,28 @@ class Presence:
         """Have a trial stop at once."""
         self._actor.drop.remote(number)
 
-    def claim(self, now: Standing) -> bool:
-        """Say that a trial is about to begin; return whether nobody says so with a better right at the same time.
+    def release(self, number: int) -> None:
+        """Have the workers that are left of a trial go, before they have waited for as long as they may."""
+        self._actor.release.remote(number)
 
-        What a cluster that is too busy to answer has not heard, is not said: it is to be said again.
+    def claim(self, now: Standing) -> bool:
+        """Say that a trial is about to begin; return whether nobody else says so: then others wait until `tell`.
+
+        Of two that say it at once, the one with the lesser name waits for the other to take it back. What it found
+        free before, it is to look at again. What a cluster that is too busy to answer has not heard, is not said: it
+        is to be said again.
         """
         self._told = replace(now, claims=True)
         try:
             ray.get(self._actor.tell.remote(self._told), timeout=ANSWER_S)
         except TimeoutError:
             return False
-        if any(other.claims and name < self.name for name, other in self._others().items()):
-            self.tell(now)
-            return False
+        until = time.monotonic() + CLAIM_S
+        while claiming := [name for name, other in self._others().items() if other.claims]:
+            if min(claiming) < self.name or time.monotonic() >= until:
+                self.tell(now)
+                return False
+            time.sleep(0.1)
         return True
 
     def others(self) -> list[Standing]:
@@ -162,17 +182,33 @@ def asker(name: str | None, number: int) -> Callable[[], Leaving]:
         name: Of a presence.
         number: The trial's.
     """
-    if name is None:
-        return lambda: Leaving.NO
+    return _question(name, lambda actor: actor.leaving.remote(number), Leaving, Leaving.NO)
+
+
+def release_asker(name: str | None, number: int) -> Callable[[], bool]:
+    """Return a function that says whether what is left of a trial's workers is to go; not, where `asker` says never.
+
+    Args:
+        name: Of a presence.
+        number: The trial's.
+    """
+    return _question(name, lambda actor: actor.is_released.remote(number), bool, False)
+
+
+def _question(
+    name: str | None, ask: Callable[[Any], Any], as_type: Callable[[Any], T], unanswered: T
+) -> Callable[[], T]:
     try:
-        actor: Any = ray.get_actor(name)
+        actor: Any = None if name is None else ray.get_actor(name)
     except ValueError:
-        return lambda: Leaving.NO
+        actor = None
 
-    def leaving() -> Leaving:
+    def answer() -> T:
+        if actor is None:
+            return unanswered
         try:
-            return Leaving(ray.get(actor.leaving.remote(number), timeout=ANSWER_S))
+            return as_type(ray.get(ask(actor), timeout=ANSWER_S))
         except (ray.exceptions.RayError, TimeoutError):
-            return Leaving.NO
+            return unanswered
 
-    return leaving
+    return answer

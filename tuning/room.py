@@ -13,6 +13,9 @@ from au_dist.tuning.presence import Standing
 #: Seconds for which a look at the cluster is good.
 LOOK_S = 1.0
 
+#: Seconds for which a campaign that gave way leaves what it let go to the one that waits.
+TURN_S = 15.0
+
 
 @dataclass(frozen=True)
 class Wait:
@@ -21,10 +24,12 @@ class Wait:
     Attributes:
         words: The reason.
         own: It is only that the campaign's own trials fill the cluster.
+        gives_way: Workers that wait for a trial are to go: another campaign has need of their room.
     """
 
     words: str
     own: bool = False
+    gives_way: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Room:
 
     A trial whose workers have not begun yet, also another campaign's, is counted with those that ask: what is free may
     still hold its share.
-    Campaigns that share a cluster come to as many trials each: one that has more than another which waits begins none.
+    Campaigns that share a cluster come to as many trials each: one that has more than another which waits begins none,
+    and for `TURN_S` seconds after that none either where it has as many.
     Workers that wait for a trial count as one that it has.
 
     Args:
@@ -60,18 +66,19 @@ class Room:
 
     def __init__(self, recipe: Recipe, sight: Sight, clock: Callable[[], float] = time.monotonic) -> None:
         self._recipe, self._sight, self._clock = recipe, sight, clock
-        self._looked, self._asked = -float("inf"), (-1, -1, -1)
+        self._looked, self._asked, self._gave_way = -float("inf"), (-1, -1, -1), -float("inf")
         self._wait: Wait | None = None
 
-    def wait(self, running: int, starting: int, idle: int = 0) -> Wait | None:
+    def wait(self, running: int, starting: int, idle: int = 0, anew: bool = False) -> Wait | None:
         """Return why no other trial may begin; None where one may.
 
         Args:
             running: Trials under way.
             starting: Those among them whose workers have not begun.
             idle: Groups of workers that wait for a trial.
+            anew: Whether to look also where the last look is good yet.
         """
-        if self._asked != (running, starting, idle) or self._clock() - self._looked >= LOOK_S:
+        if anew or self._asked != (running, starting, idle) or self._clock() - self._looked >= LOOK_S:
             self._wait = self._look(running, starting, idle)
             self._asked, self._looked = (running, starting, idle), self._clock()
         return self._wait
@@ -83,12 +90,20 @@ class Room:
         except ClusterError as error:  # a node has gone
             return Wait(str(error))
         free, others = self._sight.free(), self._sight.others()
-        if not idle and not fits(self._recipe, free, starting + sum(other.starting for other in others) + 1):
+        waiting = [other.running for other in others if other.waiting]
+        if not any(count <= running for count in waiting):
+            self._gave_way = -float("inf")  # it has had its turn
+        begin = sum(other.starting for other in others)
+        if not idle and not fits(self._recipe, free, starting + begin + 1):
             # Of those that start it is not known whether their share is still among what is free.
-            words = f"{self._needs()}; {_there(free, self._sight.total())}{self._held()}"
+            first = f", {begin} of another campaign's being started" if begin else ""
+            words = f"{self._needs()}; {_there(free, self._sight.total())}{first}{self._held()}"
             return Wait(words, own=starting > 0)
-        if any(other.waiting and other.running < running + idle for other in others):
-            return Wait("another campaign on this cluster waits for room and has fewer trials")
+        if any(count < running + idle for count in waiting):
+            self._gave_way = self._clock()
+            return Wait("another campaign on this cluster waits for room and has fewer trials", gives_way=True)
+        if self._clock() - self._gave_way < TURN_S and any(count == running for count in waiting):
+            return Wait("it is the turn of another campaign on this cluster, which waits for room")
         return None
 
     def _needs(self) -> str:

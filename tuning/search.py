@@ -80,7 +80,7 @@ class StudySearch(Searcher):
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
         self._starting: set[str] = set()
-        self._idle: list[float] = []
+        self._idle: list[tuple[float, int]] = []
         self._since: dict[str, float] = {}
         self._roomless: Counter[int] = Counter()
         self._stop, self._room, self._presence, self._clock = stop or threading.Event(), room, presence, clock
@@ -125,6 +125,7 @@ class StudySearch(Searcher):
                 self._idle.pop(0)
             else:
                 self._starting.add(trial_id)
+            self._tell(waiting=False)
             self._show({"trial": number, "event": "start", "values": values})
             return {
                 "number": number,
@@ -169,15 +170,34 @@ class StudySearch(Searcher):
     def _has_room(self) -> bool:
         """Return whether another trial may begin; a wait is told to other campaigns, and said if it is long."""
         now = self._clock()
-        self._idle = [since for since in self._idle if now - since < IDLE_S - GOING_S]
-        wait = self._room.wait(len(self._numbers), len(self._starting), len(self._idle)) if self._room else None
+        self._idle = [(since, number) for since, number in self._idle if now - since < IDLE_S - GOING_S]
+        wait = self._look()
         self._tell(waiting=wait is not None and not wait.own)
+        if wait is not None and wait.gives_way and self._presence:
+            for _, number in self._idle:
+                self._presence.release(number)
+            self._idle = []
         if wait is None or wait.own:
             if self._waits_since is not None and self._said >= self._waits_since:
                 self._show({"event": "room", "after_s": self._clock() - self._waits_since})
             self._waits_since = None
-            return wait is None and (self._presence is None or self._presence.claim(self._standing(waiting=False)))
+            return wait is None and self._claim()
         self._say(wait)
+        return False
+
+    def _look(self, anew: bool = False) -> Wait | None:
+        counts = len(self._numbers), len(self._starting), len(self._idle)
+        return self._room.wait(*counts, anew=anew) if self._room else None
+
+    def _claim(self) -> bool:
+        """Return whether the room is this campaign's, and no other one's that has just seen it too."""
+        if self._presence is None:
+            return True
+        if not self._presence.claim(self._standing(waiting=False)):
+            return False
+        if self._look(anew=True) is None:
+            return True
+        self._tell(waiting=False)
         return False
 
     def _say(self, wait: Wait) -> None:
@@ -229,7 +249,7 @@ class StudySearch(Searcher):
             if event == "interrupted" and not self._stop.is_set():
                 self._fruitless.append(words)
         if result.get(IDLE) or (event == "stopped early" and has_workers):
-            self._idle = [self._clock()]  # of several, Tune keeps one
+            self._idle = [(self._clock(), number)]  # of several, Tune keeps one
         self._retention.apply(self._study.trials())
         trial = self._study.trial(number)
         if trial.state == "parked":

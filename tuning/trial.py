@@ -21,7 +21,7 @@ from au_dist.storage.store import Store, open_store
 from au_dist.train.events import Event, Leaving, StepDone, Stored, Validated, numbers
 from au_dist.train.plan import worker_counts
 from au_dist.train.record import METRICS
-from au_dist.tuning.presence import EVERY_S, asker
+from au_dist.tuning.presence import EVERY_S, asker, release_asker
 
 #: What a trial reports last.
 OUTCOME = "outcome"
@@ -228,10 +228,12 @@ class Trial(tune.Trainable):
         """Prepare the run of a trial's configuration; where it cannot be, the first step says why."""
         self.group: WorkerGroup | None = None
         self.training: Training | Series | None = None
+        self._goes_on, self._listener = threading.Event(), threading.Thread()
         self._prepare(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Prepare the run of another trial, for the workers of the one before."""
+        self._hear_no_more()
         if self.training is not None and not self.training.stop():
             self.group = None  # it does not hear; whatever is left of it goes with this process
         self._prepare(new_config)
@@ -243,13 +245,34 @@ class Trial(tune.Trainable):
             recipes = [Recipe.model_validate(recipe) for recipe in config["recipes"]]
             os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
             self.group = self.group or WorkerGroup(IDLE_S, open_store(config["home"]) if "home" in config else None)
-            leaving = asker(config.get("leaving"), config["number"])
+            presence = config.get("leaving"), config["number"]
+            leaving = asker(*presence)
             several = len(recipes) > 1
             self.training = (
                 Series(recipes, self.group, leaving) if several else Training(recipes[0], self.group, leaving)
             )
+            self._goes_on = threading.Event()
+            heard = release_asker(*presence), self._goes_on
+            self._listener = threading.Thread(target=self._listen, args=heard, name="release", daemon=True)
+            self._listener.start()
         except Exception as error:  # noqa: BLE001
             self.refused = outcome_of(error)
+
+    def _listen(self, is_released: Callable[[], bool], goes_on: threading.Event) -> None:
+        """Let the workers go that wait for another trial, when another campaign has need of their room."""
+        while not goes_on.wait(EVERY_S):
+            if is_released():
+                self._let_go()
+                return
+
+    def _hear_no_more(self) -> None:
+        self._goes_on.set()
+        if self._listener.is_alive():
+            self._listener.join()
+
+    def _let_go(self) -> None:
+        if (self.training is None or self.training.stop()) and self.group is not None:
+            self.group.close()
 
     def step(self) -> dict[str, Any]:
         """Return the next validation or the outcome."""
@@ -263,5 +286,5 @@ class Trial(tune.Trainable):
 
     def cleanup(self) -> None:
         """End the run if it is under way, and let its workers go."""
-        if (self.training is None or self.training.stop()) and self.group is not None:
-            self.group.close()
+        self._hear_no_more()
+        self._let_go()

@@ -1,5 +1,6 @@
 """A campaign on a cluster that something else fills."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from au_dist.runs.train import train
 from au_dist.storage.store import Store
 from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.presence import Standing, present
-from au_dist.tuning.record import read_study
+from au_dist.tuning.record import TrialState, read_study
 from au_dist.tuning.report import CampaignResult
 from au_dist.tuning.run import run_campaign
 
@@ -24,6 +25,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: Store, ray_here: None) -> None:
     import ray
+    import ray.train
+    import ray.tune  # neither may be imported while a thread imports the other: they need each other
 
     def nodes() -> list[dict[str, float]]:
         return [node["Resources"] for node in ray.nodes()]
@@ -65,12 +68,31 @@ def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: S
     assert [trial.state for trial in found[0].trials] == ["finished"]
 
 
+def test_of_campaigns_that_would_begin_a_trial_at_once_one_does(ray_here: None) -> None:
+    never = threading.Event()
+    with present(never) as a, present(never) as b:
+        first, second = sorted((a, b), key=lambda presence: presence.name)
+        assert first.claim(Standing())
+        assert not second.claim(Standing())
+        first.tell(Standing(1))
+        assert second.claim(Standing())
+        assert not first.claim(Standing())  # however much it comes first: the other may have begun
+        told = threading.Timer(0.3, second.tell, [Standing(1)])
+        told.start()
+        assert first.claim(Standing())
+        told.join()
+
+
 def test_two_campaigns_share_a_cluster_that_holds_one_trial(tmp_path: Path, shards: Store, ray_here: None) -> None:
     import ray
 
     cpus = 0.6 * sum(node["Resources"]["CPU"] for node in ray.nodes())
-    commands = []
-    for name in ("one", "other"):
+    reached = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    texts = {name: tmp_path / f"{name}.txt" for name in ("one", "other")}
+
+    campaigns = {}
+
+    def begin(name: str, trials: int) -> "subprocess.Popen[bytes]":
         folder = tmp_path / name
         folder.mkdir()
         recipe = {
@@ -78,15 +100,29 @@ def test_two_campaigns_share_a_cluster_that_holds_one_trial(tmp_path: Path, shar
             "workers": {"count": 1, "cpus": cpus},
             "data": {**RECIPE["data"], "cpus": 0.2},
         }
-        path = write_campaign(folder, shards.uri, name=name, recipe=recipe)
-        commands.append([sys.executable, "-m", "au_dist", "tune", "run", str(path)])
-    reached = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-    both = [
-        subprocess.Popen(command, env=reached, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for command in commands
-    ]
-    texts = [one.communicate(timeout=500)[0] for one in both]
-    assert [one.returncode for one in both] == [0, 0], texts
-    assert all("2 trials: 2 finished" in text for text in texts), texts
-    # One began; the other was told by whom the room was held, and drew nothing meanwhile.
-    assert any("waiting for room, 0 under way" in text and "another campaign" in text for text in texts), texts
+        path = write_campaign(folder, shards.uri, name=name, recipe=recipe, trials=trials)
+        campaigns[name] = load_campaign(path)
+        command = [sys.executable, "-u", "-m", "au_dist", "tune", "run", str(path)]
+        with texts[name].open("wb") as out:
+            return subprocess.Popen(command, env=reached, stdout=out, stderr=subprocess.STDOUT)
+
+    def trials_of(name: str) -> list[TrialState]:
+        with read_study(campaigns[name]) as study:
+            return study.trials()
+
+    # One holds the room before the other asks for it, and has trials for longer than the other needs to come.
+    one = begin("one", trials=12)
+    while "trial 0  start" not in texts["one"].read_text() and one.poll() is None:
+        time.sleep(0.1)
+    other = begin("other", trials=2)
+    codes = [process.wait(timeout=500) for process in (other, one)]
+    said = {name: text.read_text() for name, text in texts.items()}
+    assert codes == [0, 0], said
+    assert ("12 trials: 12 finished" in said["one"], "2 trials: 2 finished" in said["other"]) == (True, True), said
+    trials = [(trial.begun, trial.ended, name) for name in campaigns for trial in trials_of(name)]
+    order = sorted((begun, ended, name) for begun, ended, name in trials if begun and ended)
+    assert all(ended <= begun for (_, ended, _), (begun, _, _) in itertools.pairwise(order)), order
+    # Each lets the other in after a trial; what it lets go, it does not take again itself.
+    names = [name for _, _, name in order]
+    first = names.index("other")
+    assert names[first : first + 4] == ["other", "one", "other", "one"], (names, said)

@@ -5,7 +5,7 @@ from campaign_files import RECIPE
 
 from au_dist.recipes.recipe import Recipe
 from au_dist.tuning.presence import Standing
-from au_dist.tuning.room import LOOK_S, Room, Sight, Wait, with_those_to_come
+from au_dist.tuning.room import LOOK_S, TURN_S, Room, Sight, Wait, with_those_to_come
 
 #: A worker of 0.5 CPU, and 0.5 CPU for its data.
 BASE = Recipe.model_validate({**RECIPE, "name": "base", "shards": "shards", "runs": "runs"})
@@ -55,7 +55,8 @@ def test_workers_that_wait_for_a_trial_need_no_room_but_give_way() -> None:
     assert cluster.room().wait(1, 0) is not None
     assert cluster.room().wait(1, 0, 1) is None
     cluster.others = [Standing(0, waiting=True)]
-    assert cluster.room().wait(1, 0, 1) == Wait("another campaign on this cluster waits for room and has fewer trials")
+    words = "another campaign on this cluster waits for room and has fewer trials"
+    assert cluster.room().wait(1, 0, 1) == Wait(words, gives_way=True)
     assert cluster.room().wait(0, 0, 1) is not None  # they hold what the other waits for
     cluster.others = []
     assert cluster.room().wait(4, 0, 1) == Wait("this campaign's own trials fill the cluster", own=True)
@@ -67,6 +68,7 @@ def test_those_of_other_campaigns_count_too() -> None:
     wait = cluster.room().wait(0, 0)
     assert wait is not None
     assert not wait.own
+    assert "1.5 of 4 CPU are free, 1 of another campaign's being started; beside this campaign: " in wait.words
     cluster.free = [2.0]
     assert cluster.room().wait(0, 0) is None
 
@@ -112,6 +114,28 @@ def test_campaigns_that_share_a_cluster_come_to_as_many_trials(other: Standing, 
     cluster = Cluster(3.0)
     cluster.others = [other]
     assert (cluster.room().wait(1, 0) is not None) == yields
+
+
+def test_what_a_campaign_lets_go_is_the_other_ones_to_take() -> None:
+    """Otherwise both ask for it, and the one that gave way is there first."""
+    cluster = Cluster(1.0)
+    room, turn = cluster.room(), Wait("it is the turn of another campaign on this cluster, which waits for room")
+    cluster.others = [Standing(0, waiting=True)]
+    assert room.wait(0, 0) is None  # it has let nothing go
+    assert room.wait(0, 0, 1) is not None
+    assert room.wait(0, 0) == turn
+    cluster.now += LOOK_S
+    cluster.others = [Standing(1)]
+    assert room.wait(0, 0) is None
+    cluster.now += LOOK_S
+    cluster.others = [Standing(0, waiting=True)]
+    assert room.wait(0, 0) is None  # that was its turn
+    assert room.wait(0, 0, 1) is not None
+    assert room.wait(0, 0) == turn
+    cluster.now += TURN_S - LOOK_S
+    assert room.wait(0, 0) == turn
+    cluster.now += LOOK_S
+    assert room.wait(0, 0) is None  # it does not take it
 
 
 def test_a_look_is_good_for_a_while_unless_something_has_begun() -> None:

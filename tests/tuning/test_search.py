@@ -9,7 +9,7 @@ import pytest
 from campaign_files import write_campaign
 
 from au_dist.core.errors import LeaseLostError, RecipeError
-from au_dist.runs.worker_group import IDLE_S
+from au_dist.runs.worker_group import IDLE_S, WorkerGroup
 from au_dist.tuning.campaign import Campaign, load_campaign
 from au_dist.tuning.earlier import Earlier
 from au_dist.tuning.presence import Presence, Standing
@@ -29,6 +29,7 @@ class Somebody(Presence):
 
     def __init__(self) -> None:
         self.name, self.heard, self.right, self.dropped = "somebody", list[Standing](), True, list[int]()
+        self.released = list[int]()
 
     def tell(self, now: Standing) -> None:
         self.heard.append(now)
@@ -39,17 +40,21 @@ class Somebody(Presence):
     def drop(self, number: int) -> None:
         self.dropped.append(number)
 
+    def release(self, number: int) -> None:
+        self.released.append(number)
+
 
 class Given(Room):
     """Room as a test gives it."""
 
     def __init__(self) -> None:
         self.now: Wait | None = None
+        self.now_anew: Wait | None = None
         self.asked = list[tuple[int, int, int]]()
 
-    def wait(self, running: int, starting: int, idle: int = 0) -> Wait | None:
+    def wait(self, running: int, starting: int, idle: int = 0, anew: bool = False) -> Wait | None:
         self.asked.append((running, starting, idle))
-        return self.now
+        return self.now_anew if anew and self.now_anew else self.now
 
 
 def validation(number: int, value: float) -> dict[str, Any]:
@@ -242,8 +247,23 @@ def test_nothing_is_drawn_while_there_is_no_room_and_the_wait_is_said(tmp_path: 
         {"trial": 1, "event": "start"},
     ]
     waits = Standing(1, starting=1, waiting=True)
-    assert presence.heard == [Standing(0), *[waits] * 6, Standing(1, starting=1), Standing(1)]
-    assert [room.asked[0], room.asked[1], room.asked[-1]] == [(0, 0, 0), (1, 1, 0), (1, 0, 0)]
+    begun = Standing(1, starting=1)
+    assert presence.heard == [Standing(0), begun, *[waits] * 6, begun, Standing(1), Standing(2, starting=1)]
+    assert [room.asked[0], room.asked[2], room.asked[-1]] == [(0, 0, 0), (1, 1, 0), (1, 0, 0)]
+
+
+def test_room_that_another_campaign_has_just_taken_is_left_to_it(tmp_path: Path) -> None:
+    """Both saw it; what was seen before a claim is looked at again after it."""
+    campaign, room, presence = load_campaign(write_campaign(tmp_path, trials=1)), Given(), Somebody()
+    with open_study(campaign) as study:
+        search = StudySearch(campaign, study, lambda row: None, None, room, presence)
+        room.now_anew = Wait("0 of 4 CPU are free")
+        assert search.suggest("a") is None
+        presence.right, room.now_anew = False, None
+        assert search.suggest("a") is None
+        assert (study.trials(), presence.heard) == ([], [Standing(0)] * 3)
+        presence.right = True
+        assert search.suggest("a")["number"] == 0
 
 
 def test_workers_of_a_trial_that_ended_wait_a_while_for_another(tmp_path: Path) -> None:
@@ -266,6 +286,12 @@ def test_workers_of_a_trial_that_ended_wait_a_while_for_another(tmp_path: Path) 
         clock[0] += IDLE_S - GOING_S
         search.suggest("h")
         assert room.asked[-1] == (1, 1, 0)
+        search.on_trial_complete("h", {"outcome": "finished", "val_auc": 0.5, "idle": True})
+        room.now = Wait("another campaign waits", gives_way=True)
+        for idle in (1, 0):
+            assert search.suggest("i") is None
+            assert room.asked[-1] == (1, 1, idle)
+            assert presence.released == [6]
 
 
 def test_a_trial_of_several_runs_is_worth_their_mean_and_is_stopped_between_them(tmp_path: Path) -> None:
@@ -533,3 +559,23 @@ def test_what_stands_in_the_way_of_a_trial_is_its_outcome(tmp_path: Path) -> Non
     assert trial.reset({"number": 1, "recipes": [campaign.trial(1, {}).model_dump(mode="json")]})
     assert trial.train()["outcome"] == "failed"
     trial.stop()
+
+
+def test_workers_that_are_released_go_unless_another_trial_has_them(tmp_path: Path) -> None:
+    class Workers(WorkerGroup):
+        is_idle, closed = True, 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    campaign = load_campaign(write_campaign(tmp_path, shards=tmp_path / "nowhere"))
+    trial = Trial({"number": 0, "recipes": [campaign.trial(0, {}).model_dump(mode="json")]})
+    trial.group = workers = Workers()
+    trial._listen(lambda: True, threading.Event())
+    assert workers.closed == 1
+    taken = threading.Event()
+    taken.set()
+    trial._listen(lambda: True, taken)
+    assert workers.closed == 1
+    trial.stop()
+    assert workers.closed == 2
