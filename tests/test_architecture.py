@@ -1,6 +1,7 @@
 """Rooms import downwards only, each heavy library has few doors, and nothing heavy is imported for --help."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -106,6 +107,7 @@ def module_of(path: Path) -> str:
     return ".".join(parts if parts[0] == "au_dist" else ("au_dist", *parts))
 
 
+@functools.cache
 def imports(path: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
@@ -127,19 +129,20 @@ def test_folders_at_the_top_are_rooms_by_links(folder):
     assert (ROOT / "au_dist" / folder).resolve() == ROOT / folder
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_imports_go_downwards_only(path):
-    mine = room_of(module_of(path))
-    if mine in ("__init__", "__main__"):
-        return
-    for module in imports(path):
-        assert module.split(".")[0] not in OUTSIDE, f"{name_of(path)} imports {module}: it is au_dist.{module}"
-        theirs = room_of(module)
-        if theirs is None or theirs == mine:
+def test_imports_go_downwards_only():
+    places = {path: room_of(module_of(path)) for path in FILES}
+    for path, mine in places.items():
+        if mine in ("__init__", "__main__"):
             continue
-        assert theirs in LEVEL, f"{name_of(path)} imports {module}, of a room that is not known"
-        assert LEVEL[theirs] < LEVEL[mine], f"{mine} imports {module}"
-        assert theirs in ONLY.get(mine, LEVEL), f"{mine} imports {module}"
+        for module in imports(path):
+            words = f"{name_of(path)} imports {module}"
+            assert module.split(".")[0] not in OUTSIDE, f"{words}: it is au_dist.{module}"
+            theirs = room_of(module)
+            if theirs is None or theirs == mine:
+                continue
+            assert theirs in LEVEL, f"{words}, of a room that is not known"
+            assert LEVEL[theirs] < LEVEL[mine], words
+            assert theirs in ONLY.get(mine, LEVEL), words
 
 
 def reached(known: dict[str, list[str]], module: str) -> set[str]:
@@ -175,17 +178,15 @@ def test_no_file_of_a_room_is_tied_to_none_of_the_others():
     assert not {name for name in set(known) - tied if room_of(name) not in ("cli", "compat")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_heavy_libraries_have_one_door(path):
-    for module in imports(path):
+def test_heavy_libraries_have_one_door():
+    for path, module in [(file, module) for file in FILES for module in imports(file)]:
         for library, doors in DOORS.items():
             if module == library or module.startswith(f"{library}."):
                 assert any(name_of(path).startswith(door) for door in doors), f"{name_of(path)} imports {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_files_stay_small(path):
-    assert len(path.read_text().splitlines()) <= 400
+def test_files_stay_small():
+    assert not [name_of(path) for path in FILES if len(path.read_text().splitlines()) > 400]
 
 
 def loaded(*arguments: str) -> set[str]:

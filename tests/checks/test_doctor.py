@@ -121,6 +121,7 @@ def test_counts_of_a_complete_corpus_are_compared(tmp_path):
     assert any("code 130,000 frames" in warning and "130,814" in warning for warning in found.warnings)
 
 
+@pytest.mark.slow
 def test_one_person_under_two_names_is_named(sound, tmp_path):
     twin = replace(sound[0], subject="bp4d/twin")
     found = doctored(tmp_path, [*sound, twin])

@@ -30,6 +30,7 @@ def test_one_video_says_its_frames_and_what_differs(model, videos, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["F001_T1.csv", "F001_T1.png"]
 
 
+@pytest.mark.slow
 def test_a_label_file_beside_the_video_stays(model, videos, tmp_path):
     (tmp_path / "F001_T1.csv").write_text("frame,AU01\n1,1\n")
     arguments = ("predict", model, videos / "F001_T1.mp4", "--out", tmp_path)

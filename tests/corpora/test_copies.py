@@ -53,6 +53,7 @@ def test_two_files_of_one_name_are_refused_and_copies_noted(tmp_path, corpus, ma
         assert str(path) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_recording_in_two_folders_are_refused_unless_alike(tmp_path):
     root = trees.bp4d(tmp_path)
     shutil.copytree(root / "Sequences(2D+3D)/F001", root / "backup/F001")
@@ -64,6 +65,7 @@ def test_pictures_of_a_recording_in_two_folders_are_refused_unless_alike(tmp_pat
         found_in("bp4d", root)
 
 
+@pytest.mark.slow
 def test_aligned_crops_come_before_those_that_are_not(tmp_path):
     root = trees.affwild2(tmp_path)
     for k in range(16):

@@ -117,6 +117,7 @@ def test_affwild2_crops_have_gaps_and_people_sides_and_parts(tmp_path):
     assert recipe_for("affwild2", found, Options(), VideoSpec(cropped=False)).crop.alignment == "eyes"
 
 
+@pytest.mark.slow
 def test_of_two_people_in_a_video_the_one_on_the_side_counts(tmp_path):
     root = trees.affwild2(tmp_path)
     shutil.rmtree(root / "cropped_aligned")

@@ -84,6 +84,7 @@ def test_fera_2017_shows_each_recording_from_several_sides(tmp_path):
     assert sequence.source.entry.name == "FERA17_TR_F001_T1_6.mp4"
 
 
+@pytest.mark.slow
 def test_a_corrupt_picture_is_passed_over(tmp_path):
     root = trees.bp4d(tmp_path)
     (root / "Sequences(2D+3D)/F001/T1/0055.jpg").write_bytes(b"\xff\xd8 no picture")

@@ -24,7 +24,7 @@ def regressor(**changes):
     return IntensityTask(ClipNetwork(config, 32), config, 3, 6, ALONE)
 
 
-@pytest.mark.parametrize("encoder", ["tiny", "resnet18", "swin_t"])
+@pytest.mark.parametrize("encoder", ["tiny", "resnet18", pytest.param("swin_t", marks=pytest.mark.slow)])
 def test_shapes(encoder):
     network = ClipNetwork(CONFIG.model_copy(update={"encoder": encoder}), 64).eval()
     x_BCHW = torch.randn(6, 3, 64, 64)

@@ -60,7 +60,7 @@ def test_of_equal_products_the_first_is_best():
     assert tiles_triton.best(a_RD, c_CD, own_R, True).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("mode", ["released", "corrected"])
+@pytest.mark.parametrize("mode", [pytest.param("released", marks=pytest.mark.slow), "corrected"])
 def test_aunce_with_kernels_equals_the_dense_form(monkeypatch, mode):
     monkeypatch.setattr(tiles, "form_for", lambda a_RD, c_CD: tiles_triton)
     count, generator = 48, torch.Generator().manual_seed(0)

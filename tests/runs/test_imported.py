@@ -59,6 +59,7 @@ def test_a_model_scores_frames_as_the_released_network(released, imported):
     np.testing.assert_allclose(model.scores(frames), right_BA.numpy(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_who_trained_it_is_known_by_the_fold_as_lists_count(imported):
     found, target = imported
     lists, subjects = published_lists()["bp4d"], checkpoint.state(checkpoint.find(str(target), "best")).subjects

@@ -79,6 +79,7 @@ def everyone(detector, video, tmp_path_factory):
     return predict(detector, video[0], out, faces="all", **options(video[0]))
 
 
+@pytest.mark.slow
 def test_columns(predicted, everyone):
     first = predicted.csv.read_text().splitlines()[0]
     calls, chances = [f"{au}_c" for au in au_names(AUS)], [f"{au}_p" for au in au_names(AUS)]
@@ -173,6 +174,7 @@ def test_all_faces_have_rows_and_an_empty_frame_has_one(everyone):
     assert all(row["success"] == (row["face_id"] >= 0) for row in rows)
 
 
+@pytest.mark.slow
 def test_a_video_without_a_face(detector, video, tmp_path):
     nobody = write_landmarks(tmp_path / "nobody.csv", {})
     for faces in ("main", "all"):

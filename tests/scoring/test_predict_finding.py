@@ -105,6 +105,7 @@ def test_a_model_of_ready_made_crops_takes_crops_only(ready, scene, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["faces.csv", "faces.png"]
 
 
+@pytest.mark.slow
 def test_crops_that_show_no_face_are_counted_and_not_scored(ready, tmp_path):
     black = np.zeros((150, 150, 3), np.uint8)
     film = write_video(tmp_path / "film.mp4", [*trees.person(0, 8).face_T, black, black])

@@ -54,11 +54,13 @@ def kept(campaign: Campaign) -> list[str]:
 @pytest.mark.parametrize(
     ("keep", "expected"),
     [
-        (Keep(), ["whole"] * 5),
+        pytest.param(Keep(), ["whole"] * 5, marks=pytest.mark.slow),
         (Keep(resumable=2), ["weights", "whole", "weights", "whole", "whole"]),
         (Keep(resumable=1, weights=1), ["nothing", "whole", "nothing", "weights", "whole"]),
-        (Keep(resumable=1, weights=0), ["nothing", "whole", "nothing", "nothing", "whole"]),
-        (Keep(resumable=9), ["whole"] * 5),
+        pytest.param(
+            Keep(resumable=1, weights=0), ["nothing", "whole", "nothing", "nothing", "whole"], marks=pytest.mark.slow
+        ),
+        pytest.param(Keep(resumable=9), ["whole"] * 5, marks=pytest.mark.slow),
     ],
 )
 def test_the_better_keep_more_and_those_that_may_go_on_everything(

@@ -233,6 +233,7 @@ def spaces(draw: st.DrawFn) -> dict:
     return space
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(spaces(), st.integers(0, 1000))
 def test_no_draw_of_a_campaign_that_is_accepted_is_refused(space: dict, seed: int) -> None:

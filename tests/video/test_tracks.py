@@ -174,7 +174,7 @@ def test_from_one_face_to_another_before_the_same_wall_is_a_cut(light):
 
 
 @pytest.mark.parametrize("light", LIGHT)
-@pytest.mark.parametrize("step", [3, 12, 30])
+@pytest.mark.parametrize("step", [12, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 30))])
 def test_a_face_that_moves_is_no_cut(light, step):
     random = np.random.default_rng(2)
     places = [20 + abs((step * i) % 320 - 160) for i in range(24)]

@@ -29,6 +29,7 @@ def two_faces(tmp_path_factory):
     return write_video(tmp_path_factory.mktemp("video") / "pair.mp4", pictures, times, audio_first=True), times
 
 
+@pytest.mark.slow
 def test_two_faces_become_two_subjects(two_faces):
     path, times = two_faces
     report = VideoReport(path)
@@ -69,6 +70,7 @@ def test_subject_name_and_corpus(two_faces):
     assert len({clip.clip_id for clip in clips}) == len(clips)
 
 
+@pytest.mark.slow
 def test_stride_faces_and_size(two_faces):
     path, _ = two_faces
     (clip, *rest) = video_clips(path, VideoSpec(clip_frames=5, stride=2, max_faces=1), RECIPE)
