@@ -67,11 +67,11 @@ def test_what_came_of_them_is_known_and_is_none_of_its_own_trials(tmp_path: Path
     [
         ({}, "another", "other shards"),
         ({"seeds": 2}, "manifest", "other folds and seeds"),
+        ({"recipe": {"optim": {"epochs": 4}}}, "manifest", "No trial.*optim.epochs from 3.0 to 4.0"),
         *(
             pytest.param(keys, "manifest", match, marks=pytest.mark.slow)
             for keys, match in [
                 ({"recipe": {"checkpoint": {"metric": "val_f1"}}}, "other metric"),
-                ({"recipe": {"optim": {"epochs": 4}}}, "No trial.*optim.epochs from 3.0 to 4.0"),
                 ({"space": {"aunce.temperature": {"log": [1e-3, 2e-3]}}}, "No trial.*15 trials"),
                 ({"warm_start": ["/nowhere/there"]}, "No campaign is there"),
             ]
