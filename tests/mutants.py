@@ -873,6 +873,20 @@ MUTANTS = (
         ("tests/runs/test_coordinator.py",),
     ),
     Mutant(
+        "one-look-is-no-room",
+        "au_dist/runs/coordinator.py",
+        "if words is not None and self._short and now",
+        "if words is not None and now",
+        ("tests/runs/test_room_for_workers.py",),
+    ),
+    Mutant(
+        "machines-on-their-way-are-not-waited-for",
+        "au_dist/compat/ray_train.py",
+        "elif now - self._began_short < COMING_S and self._coming():",
+        "elif False:",
+        ("tests/compat/test_elastic_policy.py",),
+    ),
+    Mutant(
         "who-gives-way-takes-it-back",
         "tuning/room.py",
         "self._clock() - self._gave_way < TURN_S",

@@ -5,17 +5,11 @@ read for them. Workers are placed whole on one node and stay; tasks come and go,
 one of them must always find room.
 """
 
-from collections.abc import Mapping, Sequence
-
 from au_dist.config.sections import READING_TASKS
 from au_dist.core.errors import ClusterError
 from au_dist.recipes.recipe import Recipe
+from au_dist.runs.room import Nodes, holds, places, units
 from au_dist.train.plan import worker_counts
-
-#: Ray counts resources in ten-thousandths.
-_UNIT = 10_000
-
-Nodes = Sequence[Mapping[str, float]]
 
 
 def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
@@ -50,25 +44,14 @@ def trials_at_once(recipe: Recipe, nodes: Nodes, limit: int) -> int:
 
 def fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
     """Return whether so many trials of a recipe fit on nodes, however Ray places their workers."""
-    worker_cpu, worker_gpu = _units(recipe.workers.cpus), _units(recipe.workers.gpus)
-    task = _units(recipe.data.cpus / READING_TASKS)
+    worker_cpu, task = units(recipe.workers.cpus), units(recipe.data.cpus / READING_TASKS)
     workers = trials * worker_counts(recipe)[-1]
-    slots, blocking, always_room, total = 0, 0, False, 0
+    blocking, always_room = 0, False
     for node in nodes:
-        cpu, gpu = _units(node.get("CPU", 0)), _units(node.get("GPU", 0))
-        total += cpu
-        most = cpu // worker_cpu
-        if worker_gpu:
-            most = min(most, gpu // worker_gpu)
-        slots += most
+        cpu, most = units(node.get("CPU", 0)), places(recipe, node)
         # So many workers on this node leave no room for a task.
         needed = max(0, (cpu - task) // worker_cpu + 1) if cpu >= task else 0
         if needed > most:
             always_room = True
         blocking += needed
-    shared = total >= workers * (worker_cpu + _units(recipe.data.cpus))
-    return slots >= workers and shared and (always_room or blocking > workers)
-
-
-def _units(value: float) -> int:
-    return round(value * _UNIT)
+    return holds(recipe, nodes, workers) and (always_room or blocking > workers)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from au_dist.runs.preview import Preview, preview
+from au_dist.runs.room import Nodes
 from au_dist.train.plan import worker_counts
 from au_dist.tuning.campaign import Campaign
-from au_dist.tuning.fit import Nodes, trials_at_once
+from au_dist.tuning.fit import trials_at_once
 from au_dist.tuning.sections import FINISHED, EarlyStopping
 from au_dist.tuning.status import status
 

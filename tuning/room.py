@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from au_dist.core.errors import ClusterError
 from au_dist.recipes.recipe import Recipe
+from au_dist.runs.room import Nodes, needs, there_is
 from au_dist.train.plan import worker_counts
-from au_dist.tuning.fit import Nodes, fits, trials_at_once
+from au_dist.tuning.fit import fits, trials_at_once
 from au_dist.tuning.presence import Standing
 
 #: Seconds for which a look at the cluster is good.
@@ -97,7 +98,8 @@ class Room:
         if not idle and not fits(self._recipe, free, starting + begin + 1):
             # Of those that start it is not known whether their share is still among what is free.
             first = f", {begin} of another campaign's being started" if begin else ""
-            words = f"{self._needs()}; {_there(free, self._sight.total())}{first}{self._held()}"
+            asked = f"a trial needs {needs(self._recipe, worker_counts(self._recipe)[-1])}"
+            words = f"{asked}; {there_is(free, self._sight.total())}{first}{self._held()}"
             return Wait(words, own=starting > 0)
         if any(count < running + idle for count in waiting):
             self._gave_way = self._clock()
@@ -105,11 +107,6 @@ class Room:
         if self._clock() - self._gave_way < TURN_S and any(count == running for count in waiting):
             return Wait("it is the turn of another campaign on this cluster, which waits for room")
         return None
-
-    def _needs(self) -> str:
-        workers, count = self._recipe.workers, worker_counts(self._recipe)[-1]
-        gpus = f" + {workers.gpus:g} GPU" if workers.gpus else ""
-        return f"a trial needs {count} × ({workers.cpus:g} CPU{gpus} + {self._recipe.data.cpus:g} CPU for data)"
 
     def _held(self) -> str:
         held = list(self._sight.holders())
@@ -124,15 +121,3 @@ def with_those_to_come(living: Nodes, total: Nodes) -> Nodes:
         total: What each node has that lives or may be started, as `au_dist.cluster.preflight` lists them.
     """
     return [*living, *total[len(living) :]]
-
-
-def _there(free: Nodes, total: Nodes) -> str:
-    """Return how much of a cluster is free, in words."""
-    names = ("CPU", "GPU") if any(node.get("GPU") for node in total) else ("CPU",)
-    parts = [f"{_sum(free, name):g} of {_sum(total, name):g} {name}" for name in names]
-    most = f", {max(node.get('CPU', 0.0) for node in free):g} CPU on one node" if len(total) > 1 and free else ""
-    return f"{' and '.join(parts)} are free{most}"
-
-
-def _sum(nodes: Nodes, name: str) -> float:
-    return round(sum(node.get(name, 0.0) for node in nodes), 4)

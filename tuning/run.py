@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from au_dist.core.errors import AuDistError, LeaseLostError, RecipeError, ResumeError, TrainError
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
+from au_dist.runs.room import Nodes
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.campaign import RECORDS, STOP, Campaign, check_combinations, load_campaign, trial_name
 from au_dist.tuning.claims import check_claim, claim, withdraw
 from au_dist.tuning.earlier import earlier_trials
 from au_dist.tuning.first import why_no_base
-from au_dist.tuning.fit import Nodes, trials_at_once
+from au_dist.tuning.fit import trials_at_once
 from au_dist.tuning.record import TrialState, read_study
 from au_dist.tuning.report import CampaignResult, conclude, line
 from au_dist.tuning.space import check_space

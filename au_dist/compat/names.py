@@ -101,6 +101,20 @@ PRIVATE_NAMES = (
         every_run=False,
     ),
     PrivateName(
+        "ray.experimental.internal_kv:_internal_kv_get",
+        ("key", "namespace"),
+        "tells a run that waits for room that nodes are being started, by what the autoscaler of `ray up` writes",
+        "nodes that are being started in ray.autoscaler.sdk",
+        every_run=False,
+    ),
+    PrivateName(
+        "ray.autoscaler.v2.sdk:get_cluster_status",
+        ("gcs_address", "timeout"),
+        "tells a run that waits for room that nodes are being started, on Kubernetes",
+        "nodes that are being started in ray.autoscaler.sdk",
+        every_run=False,
+    ),
+    PrivateName(
         "deepspeed.ops:__compatible_ops__",
         None,
         "keeps DeepSpeed from compiling its CPU collectives (docs/decisions/0002-deepspeed-without-a-compiler.md)",

@@ -1,8 +1,14 @@
 """What has no public door in Ray itself; every private name is in `au_dist.compat.names`."""
 
+import json
 from collections import Counter
 
 import ray._private.state
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.experimental.internal_kv import _internal_kv_get
+
+#: Seconds after which a machine that an autoscaler started, and that has not come, is waited for no longer.
+COMING_S = 1800.0
 
 
 def draining() -> set[str]:
@@ -19,6 +25,22 @@ def free_nodes() -> list[dict[str, float]]:
     gone = draining()
     free = ray._private.state.state.available_resources_per_node()
     return [dict(amounts) for node, amounts in free.items() if node not in gone]
+
+
+def has_workers() -> bool:
+    """Return whether this job has workers of Ray Train, or has been given their place."""
+    state, mine = ray._private.state.state, ray.get_runtime_context().get_job_id()
+    actors = state.actor_table(None, ray.JobID.from_hex(mine), None).values()
+    return any(actor["ActorClassName"].endswith("RayTrainWorker") and actor["State"] != "DEAD" for actor in actors)
+
+
+def coming_nodes() -> int:
+    """Return how many nodes an autoscaler is starting, or has asked for; 0 where there is none."""
+    if text := _internal_kv_get("__autoscaling_status"):  # of `ray up`
+        report = json.loads(text).get("autoscaler_report", {})
+        return len(report.get("pending_nodes", [])) + sum(report.get("pending_launches", {}).values())
+    status = get_cluster_status(ray.get_runtime_context().gcs_address)  # of Kubernetes
+    return len(status.pending_nodes) + sum(launch.count for launch in status.pending_launches)
 
 
 def driver_is_gone() -> bool:

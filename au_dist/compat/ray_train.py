@@ -10,8 +10,8 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, Wo
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from au_dist.compat.ray import draining
-from au_dist.core.errors import ClusterError
+from au_dist.compat.ray import COMING_S, draining
+from au_dist.core.errors import NoRoomError
 
 #: Seconds between looks for a newer checkpoint while a change of size waits for one.
 LOOK_S = 1.0
@@ -39,14 +39,21 @@ class SteppedPolicy(ElasticScalingPolicy):
         sizes: The numbers of workers that a group may have, rising.
         timeout_s: Seconds to wait for room.
         newest: Returns the step of the newest checkpoint; None while the store does not say.
+        coming: Returns how many nodes are being started: their time is not what `timeout_s` is about.
     """
 
     def __init__(
-        self, scaling: ScalingConfig, sizes: Sequence[int], timeout_s: float, newest: Callable[[], int | None]
+        self,
+        scaling: ScalingConfig,
+        sizes: Sequence[int],
+        timeout_s: float,
+        newest: Callable[[], int | None],
+        coming: Callable[[], int],
     ) -> None:
         super().__init__(scaling)
-        self._sizes, self._timeout_s, self._newest = sizes, timeout_s, newest
+        self._sizes, self._timeout_s, self._newest, self._coming = sizes, timeout_s, newest, coming
         self._short_since: float | None = None
+        self._began_short = 0.0
         self._room = 0
         self._before: int | None = None
         self._looked = 0.0
@@ -62,18 +69,21 @@ class SteppedPolicy(ElasticScalingPolicy):
         """Called while no workers run.
 
         Raises:
-            ClusterError: There has been too little room for too long.
+            NoRoomError: There has been too little room for too long.
         """
         decision = super().make_decision_for_non_running_worker_group()
         if isinstance(decision, ResizeDecision):
             self._short_since = None
             return decision
         now = time.monotonic()
-        self._short_since = self._short_since or now
+        if self._short_since is None:
+            self._short_since = self._began_short = now
+        elif now - self._began_short < COMING_S and self._coming():
+            self._short_since = now
         if now - self._short_since < self._timeout_s:
             return decision
         each = ", ".join(f"{amount:g} {name}" for name, amount in self._each.items())
-        raise ClusterError(
+        raise NoRoomError(
             "The cluster has no room for the workers",
             where=f"for {self._timeout_s:g} s (workers.start_timeout_s)",
             expected=f"room for {self._sizes[0]} workers of {each}",

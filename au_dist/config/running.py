@@ -76,7 +76,8 @@ class Workers(Section):
         cpus: CPUs of each, as Ray counts them.
         gpus: GPUs of each.
         max_failures: How often a lost worker is replaced before the run gives up.
-        start_timeout_s: Seconds to wait for the cluster to place all workers before the run ends with the arithmetic.
+        start_timeout_s: Seconds to wait for the cluster to place all workers before the run ends with exit code 75,
+            without those in which machines are being started.
     """
 
     count: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = 2

@@ -114,3 +114,9 @@ class ResumeError(RunStoppedError):
 
 class ClusterError(AuDistError):
     """The cluster is absent, too small, or a job on it failed."""
+
+
+class NoRoomError(ClusterError):
+    """Others fill the cluster, for now; the same command may find room later."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again

@@ -15,8 +15,9 @@ from au_dist.runs.heartbeat import Place, late
 from au_dist.runs.run_queue import RunQueue
 from au_dist.train.events import Event, Leaving, NodesDraining, Waiting
 
-#: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for.
-BEAT_S, LATE_S = 2.0, 20.0
+#: Seconds between two words of a rank; seconds without a change before the driver says whom the others wait for;
+#: seconds without a word of any before it looks whether there is room for them.
+BEAT_S, LATE_S, SILENT_S = 2.0, 20.0, 5.0
 
 Show = Callable[[Event], None]
 
@@ -73,6 +74,11 @@ class RunCoordinator(RunQueue):
     def has_ended(self, rank: int) -> bool:
         """Return whether a rank has done its work."""
         return rank in self.over
+
+    def is_silent(self, patience_s: float) -> bool:
+        """Return whether no rank has said anything for so long, or ever."""
+        now = time.monotonic()
+        return all(now - place.heard > patience_s for place in self.places.values())
 
     def late(self, patience_s: float) -> list[str]:
         """Return which ranks keep the others waiting."""
@@ -143,6 +149,30 @@ class Heartbeat:
         self.coordinator.ended.remote(self.rank)
 
 
+class RoomWatch:
+    """Says again and again why a run waits for room.
+
+    Args:
+        why: Returns the reason, None where there is room.
+        say: Called with it.
+    """
+
+    #: Seconds between two words of it.
+    EVERY_S = 60.0
+
+    def __init__(self, why: Callable[[], str | None], say: Callable[[str], object]) -> None:
+        self._why, self._say = why, say
+        self._short, self._said = False, -float("inf")
+
+    def look(self, now: float) -> None:
+        """Look whether there is room; two looks in a row without any are needed, or a place just taken were none."""
+        words = self._why()
+        if words is not None and self._short and now - self._said >= self.EVERY_S:
+            self._said = now
+            self._say(words)
+        self._short = words is not None
+
+
 class RunMonitor:
     """Shows a coordinator's events while a block runs, and passes on that the run is to stop.
 
@@ -151,6 +181,7 @@ class RunMonitor:
         show: Called with each event, in a thread.
         stop: Set when the run is to store a checkpoint and stop.
         drop: Set when it is to stop at once.
+        why_it_waits: Returns why the cluster places no workers; None where it does.
         end: Ends the run where the workers cannot be asked to stop any more; by default as Ctrl-C does.
     """
 
@@ -160,11 +191,13 @@ class RunMonitor:
         show: Show,
         stop: threading.Event,
         drop: threading.Event,
+        why_it_waits: Callable[[], str | None] = lambda: None,
         end: Callable[[], None] = _thread.interrupt_main,
     ) -> None:
         self.coordinator, self.show, self.stop, self.drop = coordinator, show, stop, drop
         self.over = threading.Event()
         self.end, self.deaf = end, False
+        self.room = RoomWatch(why_it_waits, lambda words: show(Waiting(f"for room: {words}")))
         self.looked, self.said, self.home = 0.0, set[str](), own_node()
         self.thread = threading.Thread(target=self._poll, name="progress", daemon=True)
 
@@ -188,6 +221,8 @@ class RunMonitor:
                 if time.monotonic() - self.looked > BEAT_S:
                     self.looked = time.monotonic()
                     self._look()
+                    if ray.get(self.coordinator.is_silent.remote(SILENT_S), timeout=10):
+                        self.room.look(self.looked)
                     self._move()
             except ray.exceptions.GetTimeoutError:
                 pass  # asked again

@@ -5,6 +5,7 @@ Built on Ray Train's own elasticity, which would take any number (docs/decisions
 
 from ray.train import ScalingConfig
 
+from au_dist.compat.ray import coming_nodes
 from au_dist.compat.ray_train import SteppedPolicy
 from au_dist.core.errors import StorageError
 from au_dist.runs.context import Context
@@ -22,4 +23,4 @@ def lane_policy(context: Context, scaling: ScalingConfig) -> SteppedPolicy:
         except StorageError:
             return None  # the run goes on without the store
 
-    return SteppedPolicy(scaling, worker_counts(recipe), recipe.workers.start_timeout_s, newest)
+    return SteppedPolicy(scaling, worker_counts(recipe), recipe.workers.start_timeout_s, newest, coming_nodes)

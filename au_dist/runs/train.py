@@ -5,7 +5,7 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any
 
-from au_dist.core.errors import AuDistError, ClusterError, ResumeError, RunStoppedError, TrainError
+from au_dist.core.errors import AuDistError, NoRoomError, ResumeError, RunStoppedError, TrainError
 from au_dist.recipes.files import absolute
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.claims import claimed
@@ -74,25 +74,36 @@ def _fit(
     context: Context, show: "Show", stop: threading.Event, drop: threading.Event, lease: str, group: WorkerGroup
 ) -> None:
     acquire(context.run, lease)
-    try:
-        while group.train(context, lease, show, stop, drop):
-            if max(checkpoint.steps(context.run), default=0) == context.plan(1).steps:
+    from au_dist.compat.ray import COMING_S, coming_nodes
+    from au_dist.runs.failure_policy import want_of_room
+
+    waits = math.ceil(COMING_S / context.recipe.workers.start_timeout_s)
+    while True:
+        try:
+            moves = group.train(context, lease, show, stop, drop)
+        except Exception as error:
+            # Machines take minutes to come; their time is not what the recipe's seconds are about.
+            waits -= 1
+            if stop.is_set() or waits < 0 or not (want_of_room(error) and coming_nodes()):
+                raise _for_people(error, context) from error
+        else:
+            if not moves or max(checkpoint.steps(context.run), default=0) == context.plan(1).steps:
                 return
-    except Exception as error:
-        raise _for_people(error, context) from error
 
 
 def _for_people(error: BaseException, context: Context) -> AuDistError:
     """Return our own error among the causes of a failed run, or one that says what is known."""
     from au_dist.runs.failure_policy import our_error, want_of_room
+    from au_dist.runs.room import why_it_waits
 
     if (ours := our_error(error)) is None and want_of_room(error):
         workers, count = context.recipe.workers, worker_counts(context.recipe)[-1]
         gpus = f" and {workers.gpus:g} GPU" if workers.gpus else ""
-        return ClusterError(
+        return NoRoomError(
             "The cluster has no room for the workers",
             where=f"{context.run.uri}, for {workers.start_timeout_s:g} s (workers.start_timeout_s)",
             expected=f"room for {count} x {workers.cpus:g} CPU{gpus}, each whole on one node",
+            found=why_it_waits(context.recipe),
             fix="Wait for what else uses the cluster, add nodes, or ask for less; the same command goes on.",
         )
     last = [line for line in str(error).splitlines() if line.strip()]

@@ -1,5 +1,6 @@
 """A group of workers that trains a run, or one run after another: what starting them takes is paid once."""
 
+import functools
 import os
 import threading
 import time
@@ -66,13 +67,15 @@ class WorkerGroup:
         import ray
 
         from au_dist.runs.coordinator import RunMonitor
+        from au_dist.runs.room import why_it_waits
 
         kept = ray.put({"context": context, "source": ray.put(context.source()), "lease": lease})
         if not self._takes(context, kept):
             self._start(context, kept)
         assert self._fit is not None
         try:
-            with RunMonitor(self._coordinator, show, stop, drop):
+            waits = functools.partial(why_it_waits, context.recipe)
+            with RunMonitor(self._coordinator, show, stop, drop, waits):
                 # `_thread.interrupt_main` wakes nobody who waits without end.
                 while not self._fit.done() and not self._done():
                     time.sleep(ASK_S)

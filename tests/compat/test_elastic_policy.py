@@ -6,7 +6,7 @@ from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
 
 from au_dist.compat import ray_train as compat
 from au_dist.compat.ray_train import SteppedPolicy
-from au_dist.core.errors import ClusterError
+from au_dist.core.errors import NoRoomError
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def gone(monkeypatch):
 
 @pytest.fixture
 def policy(gone):
-    steps = [4]
+    steps, coming = [4], [0]
     config = ScalingConfig(num_workers=(2, 8), resources_per_worker={"CPU": 0.5})
-    made = SteppedPolicy(config, (2, 4, 8), 0.0, lambda: steps[-1])
-    made.steps = steps
+    made = SteppedPolicy(config, (2, 4, 8), 0.0, lambda: steps[-1], lambda: coming[-1])
+    made.steps, made.coming = steps, coming
     return made
 
 
@@ -62,5 +62,28 @@ def test_too_little_room_ends_with_the_arithmetic(policy, monkeypatch):
     policy._timeout_s = 60.0
     assert isinstance(policy.make_decision_for_non_running_worker_group(), NoopDecision)
     policy._timeout_s = 0.0
-    with pytest.raises(ClusterError, match=r"room for 2 workers of 0.5 CPU. Found room for 1"):
+    with pytest.raises(NoRoomError, match=r"room for 2 workers of 0.5 CPU. Found room for 1"):
+        policy.make_decision_for_non_running_worker_group()
+
+
+def test_the_time_that_machines_take_to_come_is_not_counted(policy, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(compat.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(ElasticScalingPolicy, "make_decision_for_non_running_worker_group", lambda _: NoopDecision())
+    policy._timeout_s = 60.0
+    policy.coming.append(1)
+    for now[0] in (1.0, 100.0, 300.0):
+        assert isinstance(policy.make_decision_for_non_running_worker_group(), NoopDecision)
+    policy.coming.append(0)
+    now[0] = 359.0
+    assert isinstance(policy.make_decision_for_non_running_worker_group(), NoopDecision)
+    now[0] = 360.0
+    with pytest.raises(NoRoomError):
+        policy.make_decision_for_non_running_worker_group()
+    policy._short_since = None
+    policy.coming.append(1)  # for ever
+    for now[0] in (400.0, 400.0 + compat.COMING_S - 1):
+        assert isinstance(policy.make_decision_for_non_running_worker_group(), NoopDecision)
+    now[0] += 61.0
+    with pytest.raises(NoRoomError):
         policy.make_decision_for_non_running_worker_group()

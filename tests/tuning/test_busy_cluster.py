@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 from campaign_files import RECIPE, write_campaign
 
-from au_dist.core.errors import ClusterError
+from au_dist.core.errors import NoRoomError
 from au_dist.runs.train import train
 from au_dist.storage.store import Store
+from au_dist.train.events import Event, Waiting
 from au_dist.tuning.campaign import load_campaign
 from au_dist.tuning.presence import Standing, present
 from au_dist.tuning.record import TrialState, read_study
@@ -45,9 +47,19 @@ def test_it_waits_says_why_and_draws_nothing_meanwhile(tmp_path: Path, shards: S
     thread.start()
     try:
         roomless = campaign.base().model_copy(update={"name": "alone", "runs": str(tmp_path / "runs")})
-        roomless = roomless.model_copy(update={"workers": roomless.workers.model_copy(update={"start_timeout_s": 3.0})})
-        with pytest.raises(ClusterError, match=r"no room for the workers(?s:.)*room for 1 x 0.5 CPU"):
-            train(roomless)
+        roomless = roomless.model_copy(
+            update={"workers": roomless.workers.model_copy(update={"start_timeout_s": 15.0})}
+        )
+        events: list[Event] = []
+        with pytest.raises(NoRoomError, match=r"no room for the workers(?s:.)*room for 1 x 0.5 CPU") as refused:
+            train(roomless, events.append)
+        assert refused.value.exit_code == 75
+        # Why is said meanwhile, and at the end.
+        why = r"it needs 1 × \(0.5 CPU \+ 0.5 CPU for data\); 0.25 of [0-9]+ CPU are free"
+        waits = [event.words for event in events if isinstance(event, Waiting)]
+        assert waits
+        assert all(re.match(rf"for room: {why}", words) for words in waits), waits
+        assert re.search(why, str(refused.value)), refused.value
         ends = time.monotonic() + 60
         while len(shown) < 2 and time.monotonic() < ends:
             time.sleep(0.1)
