@@ -763,15 +763,15 @@ MUTANTS = (
     Mutant(
         "trials-leave-reading-no-room",
         "tuning/fit.py",
-        "and shared and (always_room or blocking > workers)",
-        "and shared",
+        "return holds(recipe, nodes, workers) and (always_room or blocking > workers)",
+        "return holds(recipe, nodes, workers)",
         ("tests/tuning/test_fit.py",),
     ),
     Mutant(
         "trials-share-no-cpus-with-reading",
-        "tuning/fit.py",
-        "total >= workers * (worker_cpu + _units(recipe.data.cpus))",
-        "total >= workers * worker_cpu",
+        "au_dist/runs/room.py",
+        "cpus >= workers * (units(recipe.workers.cpus) + units(recipe.data.cpus))",
+        "cpus >= workers * units(recipe.workers.cpus)",
         ("tests/tuning/test_fit.py",),
     ),
     Mutant(
