@@ -142,15 +142,7 @@ def ray_session(
         late = type(error) is Exception
         if not late and not isinstance(error, ConnectionError | RuntimeError | ValueError | OSError):
             raise
-        again = (
-            "Its processes took too long to start, as on a busy machine: give the same command again." if late else None
-        )
-        raise ClusterError(
-            "The Ray cluster does not answer" if address else "Ray cannot be started",
-            where=address,
-            found=" ".join(str(error).split())[:200],
-            fix="Check the address, or start one with `au-dist cluster up`." if address else again,
-        ) from error
+        raise not_connected(error, address, late) from error
     try:
         yield
     finally:
@@ -159,6 +151,25 @@ def ray_session(
         finally:
             if not address:
                 _kill_marked(mark)
+
+
+def not_connected(error: Exception, address: str | None, late: bool) -> ClusterError:
+    """Return what to say of an error with which Ray does not start, or is not joined.
+
+    Args:
+        error: Ray's.
+        address: Of the cluster; None where Ray was to start in this process.
+        late: Whether its processes took too long to start.
+    """
+    found = " ".join(str(error).split())[:200]
+    if not address:
+        again = "Its processes took too long to start, as on a busy machine: give the same command again."
+        return ClusterError("Ray cannot be started", found=found, fix=again if late else None)
+    if "Version mismatch" in found:
+        fix = "Install the cluster's versions here, or let `au-dist submit` run the command on the cluster itself."
+        return ClusterError("The cluster runs another Ray or Python", where=address, found=found, fix=fix)
+    fix = "Check the address, or start one with `au-dist cluster up`."
+    return ClusterError("The Ray cluster does not answer", where=address, found=found, fix=fix)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from au_dist.core.errors import ClusterError
-from au_dist.runs.session import ray_session
+from au_dist.runs.session import not_connected, ray_session
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +47,16 @@ def test_a_ray_that_starts_too_slowly_is_said_and_faults_are_not_hidden(monkeypa
     expected = ClusterError if type(raised) is Exception else TypeError
     with pytest.raises(expected, match=r"timed out(?s:.)*same command again|a fault"), ray_session():
         pass
+
+
+def test_another_ray_is_not_taken_for_none() -> None:
+    """As Ray 2.60 says it of a cluster of 2.59."""
+    words = (
+        "Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n    Python: 3.11.7\n"
+        "This process on node 10.0.0.7 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+    )
+    said = str(not_connected(RuntimeError(words), "10.0.0.1:6379", False))
+    assert said.startswith("The cluster runs another Ray or Python (10.0.0.1:6379). Found Version mismatch: ")
+    assert "Ray: 2.59.0" in said
+    assert "Ray: 2.60.0" in said
+    assert "does not answer" in str(not_connected(RuntimeError("gone"), "10.0.0.1:6379", False))
