@@ -88,18 +88,30 @@ def _running() -> "LocalCluster":
     return current
 
 
+#: What stands before a finding that is good, bad, or will do.
+SIGNS = {True: "ok", False: "BAD", None: "note"}
+
+
 @cluster_app.command("preflight")
 def cluster_preflight(
     recipe: RecipeFile,
     overrides: Overrides = None,
     address: Address = None,
 ) -> None:
-    """Check that a recipe's workers fit on the cluster."""
-    from au_dist.recipes.files import load_recipe
+    """Say what would keep a run from going well: room, versions, clocks, disks, the store, GPUs of every node."""
+    from au_dist.recipes.files import absolute, load_recipe
 
-    loaded = load_recipe(recipe, overrides or [], note)
+    loaded = absolute(load_recipe(recipe, overrides or [], note))
     with ray(address):
-        say(f"{check_fits(loaded)} workers fit")
+        from au_dist.checks.nodes import check_nodes
+
+        least = check_fits(loaded)
+        found = check_nodes(loaded)
+    say(f"ok    room      {'1 worker fits' if least == 1 else f'{least} workers fit'}")
+    for one in found:
+        say(f"{SIGNS[one.good]:<4}  {one.matter:<8}  {one.words}")
+    if bad := [one.matter for one in found if one.good is False]:
+        raise ClusterError("The run would not go well on this cluster", found=f"see above: {', '.join(bad)}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -191,7 +191,7 @@ def test_a_driver_outside_gets_in_with_the_environment(cluster: LocalCluster) ->
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (["cluster", "preflight", "examples/probe.yaml", "workers.count=1"], "1 workers fit"),
+        (["cluster", "preflight", "examples/probe.yaml", "workers.count=1"], "1 worker fits"),
         (["evaluate", "nothing/here"], "There is no checkpoint here"),
         (["train", "examples/probe.yaml", "shards=nothing/here", "data.cpus=0.1"], "There are no shards here"),
     ],
