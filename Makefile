@@ -13,10 +13,10 @@ READY  := $(VENV)/.ready
 LOWEST := .venv-lowest
 FAST   := "not slow and not ray and not s3 and not gpu and not slurm"
 
-# PostgreSQL's server and SLURM, for tests that are skipped where these cannot be had.
+# PostgreSQL's server, SLURM and Prometheus, for tests that are skipped where these cannot be had.
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
-SYSTEM := { ls /usr/lib/postgresql/*/bin/pg_ctl || command -v pg_ctl; } >/dev/null 2>&1 && command -v slurmctld >/dev/null || \
-	{ apt-get update -qq && $(APT) postgresql && $(APT) slurmctld slurmd slurm-client munge; } >/dev/null
+SYSTEM := { ls /usr/lib/postgresql/*/bin/pg_ctl || command -v pg_ctl; } >/dev/null 2>&1 && command -v slurmctld >/dev/null && command -v prometheus >/dev/null || \
+	{ apt-get update -qq && $(APT) postgresql && $(APT) slurmctld slurmd slurm-client munge && $(APT) prometheus; } >/dev/null
 
 .PHONY: demo test test-lowest check gpu mutants format lock clean
 .DELETE_ON_ERROR:

@@ -33,12 +33,14 @@ class LocalCluster:
         dashboard: URL of the dashboard and the job server.
         nodes: How many of its nodes are alive, the head included.
         token_path: The file with the authentication token, readable by its owner only.
+        metrics: The file that tells Prometheus where the nodes offer what is measured.
     """
 
     address: str
     dashboard: str
     nodes: int
     token_path: Path
+    metrics: Path
 
 
 def home() -> Path:
@@ -267,7 +269,8 @@ def _remove(record: Record, directory: Path) -> int:
 
 def _cluster(record: Record, directory: Path) -> LocalCluster:
     alive = sum(processes.is_alive(leader) for leader in record.leaders)
-    return LocalCluster(record.address, record.dashboard, alive, token_path(directory))
+    metrics = Path(record.temp) / "0" / ray_nodes.METRICS
+    return LocalCluster(record.address, record.dashboard, alive, token_path(directory), metrics)
 
 
 def _head_is_alive(record: Record) -> bool:

@@ -24,6 +24,9 @@ _POLL_S = 0.1
 _LOG_LINES = 5
 LOOPBACK = "127.0.0.1"
 
+#: What Ray's head calls the file that tells Prometheus where its nodes are, in its temporary folder.
+METRICS = "prom_metrics_service_discovery.json"
+
 #: Memory of a node that can work, in MB.
 LEAST_MEMORY_MB = 500
 # What would send the cluster's own processes elsewhere, or authenticate them as somebody else.

@@ -887,6 +887,27 @@ MUTANTS = (
         ("tests/compat/test_elastic_policy.py",),
     ),
     Mutant(
+        "a-crash-loop-counts-as-progress",
+        "au_dist/runs/gauges.py",
+        "        if isinstance(event, StepDone | Validated | Stored):\n",
+        "        if event is not None:\n",
+        ("tests/runs/test_gauges.py",),
+    ),
+    Mutant(
+        "the-last-good-loss-stays",
+        "au_dist/runs/gauges.py",
+        "                self._values.pop((gauge, metric), None)\n",
+        "                pass\n",
+        ("tests/runs/test_gauges.py",),
+    ),
+    Mutant(
+        "a-run-is-measured-with-what-another-was",
+        "au_dist/runs/gauges.py",
+        '        self._values = {(name, ""): 0.0 for name in COUNTS}\n',
+        '        self._values |= {(name, ""): 0.0 for name in COUNTS}\n',
+        ("tests/runs/test_gauges.py",),
+    ),
+    Mutant(
         "who-gives-way-takes-it-back",
         "tuning/room.py",
         "self._clock() - self._gave_way < TURN_S",

@@ -40,4 +40,6 @@ def state(step: int, metrics: dict[str, float] | None = None, of: Recipe | None 
 
 def step_done(step: int, **changes: Any) -> StepDone:
     given = {"steps": 12, "epoch": step / 4, "loss": 1.0, "grad_norm": 0.5, "loss_scale": None, "lr": 1e-3}
-    return StepDone(step=step, **{**given, "clips_per_s": 100.0, "data_wait": 0.0, "eta_s": 1.0, **changes})
+    return StepDone(
+        step=step, **{**given, "clips_per_s": 100.0, "step_s": 0.5, "data_wait": 0.0, "eta_s": 1.0, **changes}
+    )

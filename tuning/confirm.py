@@ -58,7 +58,7 @@ def confirm(
     stop, metric = stop or threading.Event(), campaign.base().metric
     settings, recipes = _recipes(campaign, winner, beside, folds, seeds)
     runs = []
-    with WorkerGroup(IDLE_S) as group:
+    with WorkerGroup(IDLE_S, of=f"{campaign.name}-confirm") as group:
         for recipe in recipes:
             place, value = _best(recipe, stop, group)
             show(f"{recipe.name}  {metric} {value:.4f}")

@@ -131,6 +131,7 @@ class StudySearch(Searcher):
                 "number": number,
                 "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
                 "leaving": self._presence.name if self._presence else None,
+                "campaign": self._campaign.name,
                 "home": self._campaign.place.at(RECORDS).uri,
             }
         self._tell(waiting=False)

@@ -244,7 +244,8 @@ class Trial(tune.Trainable):
         try:
             recipes = [Recipe.model_validate(recipe) for recipe in config["recipes"]]
             os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
-            self.group = self.group or WorkerGroup(IDLE_S, open_store(config["home"]) if "home" in config else None)
+            home = open_store(config["home"]) if "home" in config else None
+            self.group = self.group or WorkerGroup(IDLE_S, home, config.get("campaign", ""))
             presence = config.get("leaving"), config["number"]
             leaving = asker(*presence)
             several = len(recipes) > 1

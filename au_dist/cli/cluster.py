@@ -40,6 +40,7 @@ def cluster_up(
     cards = f" and {gpus // nodes} GPUs" if gpus else ""
     say(f"cluster    {up.address}  {up.nodes} nodes of {cpus} CPUs{cards}")
     say(f"dashboard  {up.dashboard}  (it asks for the token in {up.token_path})")
+    say(f"metrics    {up.metrics}, for Prometheus")
     say("Use it with `au-dist submit RECIPE`, or `--address local` on any verb.")
 
 
@@ -51,6 +52,7 @@ def cluster_status() -> None:
     running = _running()
     say(f"cluster    {running.address}")
     say(f"dashboard  {running.dashboard}  (it asks for the token in {running.token_path})")
+    say(f"metrics    {running.metrics}, for Prometheus")
     under_way = [row for row in jobs.jobs(running.dashboard) if row.exit_code is None]
     table(
         ["node", "state", "CPUs", "GPUs", "memory, GiB"],

@@ -6,7 +6,7 @@ torch, which takes seconds and half a gigabyte, and does nothing there.
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,21 @@ from ray.train.backend import Backend, BackendConfig
 
 #: The module of Ray that has workers join; it loads torch.
 TORCH = "ray.train.torch.config"
+
+#: What turns on all that torch has against a collective of NCCL that hangs, and what it writes down then. Whatever the
+#: environment says already goes first. Releases of torch differ in what is on, and Ray would set the first to 1.
+HANG_DETECTOR = {
+    # The watchdog ends the process, without waiting for NCCL to clean up, which may hang too.
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "3",
+    # Another thread ends it where the watchdog itself hangs.
+    "TORCH_NCCL_ENABLE_MONITORING": "1",
+    # The last collectives of each rank are kept, and written to a file before the process ends.
+    "TORCH_NCCL_TRACE_BUFFER_SIZE": "2000",
+    "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
+}
+
+#: Seconds that a collective may take on GPUs, as torch itself has it for NCCL; Ray would wait three times as long.
+NCCL_TIMEOUT_S = 600
 
 #: Seconds that workers may take to part; those who wait for one that is gone will never part politely.
 PART_S = 5.0
@@ -32,7 +47,20 @@ def join(backend: str, address: str, port: int, rank: int, size: int) -> None:
 
     os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
     _set_torch_distributed_env_vars()
-    _setup_torch_process_group(backend, rank, size, "env://")
+    _setup_torch_process_group(backend, rank, size, "env://", **detect_hangs(backend, os.environ))
+
+
+def detect_hangs(backend: str, environment: MutableMapping[str, str]) -> dict[str, int]:
+    """Have NCCL's watchdog end a process whose collective hangs, where the environment does not say otherwise.
+
+    Returns:
+        What Ray is to be told besides, by name; nothing where the backend is another one.
+    """
+    if backend != "nccl":
+        return {}
+    for name, value in HANG_DETECTOR.items():
+        environment.setdefault(name, value)
+    return {"timeout_s": NCCL_TIMEOUT_S}
 
 
 def part(several: bool) -> None:

@@ -4,6 +4,7 @@ import _thread
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from au_dist.compat.ray import draining
+from au_dist.runs.gauges import RunGauges
 from au_dist.runs.heartbeat import Place, late
 from au_dist.runs.run_queue import RunQueue
 from au_dist.train.events import Event, Leaving, NodesDraining, Waiting
@@ -34,21 +36,28 @@ class RunCoordinator(RunQueue):
         self.leaving, self.moving = Leaving.NO, False
         self.places: dict[int, Place] = {}
         self.homes: dict[int, str] = {}
+        self.memory: dict[int, float] = {}
         self.over: set[int] = set()
+        self.gauges = RunGauges()
 
-    def give(self, job: Any) -> int | None:
-        """As a queue; nobody has asked this run to stop."""
+    def give(self, job: Any, run: str = "") -> int | None:
+        """As a queue; nobody has asked this run to stop. With a name the run is measured."""
+        self.gauges.begin(run)
         self.leaving = Leaving.NO
         return super().give(job)
 
     def add(self, event: Event) -> Leaving:
         """Add an event; return whether the workers are to stop."""
         self.events.append(event)
+        self.gauges.add(event)
         return max(self.leaving, Leaving.STORED if self.moving else Leaving.NO)
 
     def pop_events(self) -> list[Event]:
-        """Return the events that were added since the last time."""
+        """Return the events that were added since the last time. Who asks watches the run: it is measured."""
         events, self.events = self.events, []
+        if self.gauges.is_due:
+            peak = {"worker_memory_peak_bytes": max(self.memory.values())} if self.memory else {}
+            self.gauges.send({"workers": len(self.places), "late_workers": len(self.late(LATE_S)), **peak})
         return events
 
     def begin(self) -> None:
@@ -57,11 +66,13 @@ class RunCoordinator(RunQueue):
         self.moving = False
         self.places.clear()
         self.homes.clear()
+        self.memory.clear()
         self.over.clear()
 
-    def beat(self, rank: int, home: str, node: str, number: int, phase: str, age_s: float) -> None:
-        """Note where a rank is, on which node by Ray's name, and how long it has been there."""
+    def beat(self, rank: int, home: str, node: str, number: int, phase: str, age_s: float, memory: float = 0.0) -> None:
+        """Note where a rank is, on which node by Ray's name, how long it has been there, and its most bytes so far."""
         now = time.monotonic()
+        self.memory[rank] = memory
         self.homes[rank] = home
         self.places[rank] = Place(node, number, phase, now - age_s, now)
 
@@ -110,14 +121,16 @@ def own_node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def start_coordinator(idle_s: float = 0.0) -> Any:
+def start_coordinator(idle_s: float = 0.0, name: str = "run") -> Any:
     """Return the handle of a new coordinator; it lives and dies with the driver's node.
 
     Args:
         idle_s: Seconds that workers without a run wait for another one.
+        name: What Ray's dashboard shows it by; something is added that makes it the only one.
     """
     here = NodeAffinitySchedulingStrategy(own_node(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(RunCoordinator).remote(idle_s)
+    actor = ray.remote(num_cpus=0, scheduling_strategy=here)(RunCoordinator)
+    return actor.options(name=f"{name}-{uuid.uuid4().hex[:8]}").remote(idle_s)
 
 
 class Heartbeat:
@@ -126,10 +139,12 @@ class Heartbeat:
     Args:
         coordinator: The coordinator's handle.
         rank: The rank.
+        memory: Returns the most bytes that it has held so far.
     """
 
-    def __init__(self, coordinator: Any, rank: int) -> None:
+    def __init__(self, coordinator: Any, rank: int, memory: Callable[[], float]) -> None:
         self.coordinator, self.rank, self.node = coordinator, rank, socket.gethostname()
+        self.memory = memory
         self.home = own_node()
         self.place, self.over = ("computes", 0, time.monotonic()), threading.Event()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -141,7 +156,8 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self.over.wait(BEAT_S):
             phase, number, since = self.place
-            self.coordinator.beat.remote(self.rank, self.home, self.node, number, phase, time.monotonic() - since)
+            age_s, peak = time.monotonic() - since, self.memory()
+            self.coordinator.beat.remote(self.rank, self.home, self.node, number, phase, age_s, peak)
 
     def close(self) -> None:
         """Say no more."""

@@ -66,7 +66,7 @@ class RunHost:
         self.coordinator, self.lease, self.idle, self._validate = coordinator, lease, idle, validate
         self.saving = CheckpointUploader()
         self._spent: dict[str, float] = {}
-        self._heartbeat = Heartbeat(coordinator, world.rank)
+        self._heartbeat = Heartbeat(coordinator, world.rank, lambda: peak_memory(world.device))
         self.at = self._heartbeat.at
         self._record = Record(context.run, start) if world.is_leader else None
         self._answer: Any = None

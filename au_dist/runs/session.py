@@ -28,6 +28,8 @@ ENVIRONMENT = {
     # A worker that does not answer for so long is taken for lost.
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Its dashboard shows the groups of workers.
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -35,8 +37,10 @@ ENVIRONMENT = {
 }
 
 #: What only a Ray inside this process is told: it would warn of the many processes that small CPU shares allow, which
-#: are meant; and memory that a training step frees is kept for the next one, a tenth of a step's time on CPUs.
+#: are meant; and memory that a training step frees is kept for the next one, a tenth of a step's time on CPUs. It
+#: has no dashboard.
 EMBEDDED_ENVIRONMENT = {
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_worker_maximum_startup_concurrency": "8",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),

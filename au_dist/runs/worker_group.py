@@ -40,10 +40,11 @@ class WorkerGroup:
     Args:
         idle_s: Seconds that they wait for another run; 0 where there is one.
         home: Where Ray Train keeps its own records, which nothing reads; in the run's folder when None.
+        of: What its runs belong to, such as a campaign; they are shown and measured by its name and their own.
     """
 
-    def __init__(self, idle_s: float = 0.0, home: Store | None = None) -> None:
-        self._idle_s, self._home = idle_s, home
+    def __init__(self, idle_s: float = 0.0, home: Store | None = None, of: str = "") -> None:
+        self._idle_s, self._home, self._of = idle_s, home, of
         self._coordinator: Any = None
         self._shape: Any = None
         self._fit: Future[None] | None = None
@@ -139,8 +140,12 @@ class WorkerGroup:
 
         with suppress(ray.exceptions.RayError):
             if self._alive and self._shape == _shape(context):
-                return ray.get(self._coordinator.give.remote([kept])) is not None
+                return ray.get(self._coordinator.give.remote([kept], self._title(context))) is not None
         return False
+
+    def _title(self, context: Context) -> str:
+        """Return what a run is measured by."""
+        return f"{self._of}/{context.recipe.name}" if self._of else context.recipe.name
 
     def _start(self, context: Context, kept: Any) -> None:
         import ray
@@ -149,10 +154,11 @@ class WorkerGroup:
 
         self.close()
         idle_s = self._idle_s if len(worker_counts(context.recipe)) == 1 else 0.0
-        coordinator = start_coordinator(idle_s)
-        ray.get(coordinator.give.remote([kept]))
+        name = self._of or context.recipe.name
+        coordinator = start_coordinator(idle_s, name)
+        ray.get(coordinator.give.remote([kept], self._title(context)))
         fit: Future[None] = Future()
-        trainer = _trainer(context, coordinator, self._home)
+        trainer = _trainer(context, coordinator, name, self._home)
 
         def run() -> None:
             try:
@@ -171,8 +177,8 @@ def _shape(context: Context) -> dict[str, Any]:
     return context.recipe.workers.model_dump()
 
 
-def _trainer(context: Context, coordinator: Any, home: Store | None) -> Any:
-    """Return Ray Train's trainer of a group of workers."""
+def _trainer(context: Context, coordinator: Any, name: str, home: Store | None) -> Any:
+    """Return Ray Train's trainer of a group of workers, which Ray's dashboard shows by a name."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     from au_dist.compat.ray import driver_is_gone
@@ -203,8 +209,8 @@ def _trainer(context: Context, coordinator: Any, home: Store | None) -> Any:
         train_loop_config={"coordinator": coordinator},
         scaling_config=scaling,
         run_config=RunConfig(
-            name=folder,
-            storage_path=path,
+            name=name,  # and a folder of this name in the one below
+            storage_path=f"{path}/{folder}",
             storage_filesystem=filesystem,
             # Without a limit a group of workers that cannot be placed is asked for again without end.
             failure_config=FailureConfig(

@@ -26,6 +26,7 @@ class StepDone:
         loss_scale: The loss scale in fp16, otherwise None.
         lr: Learning rate.
         clips_per_s: Clips a second, over all workers.
+        step_s: Seconds that the step took.
         data_wait: Share of the step in which the leading worker waited for data.
         eta_s: Seconds that are left, at the pace so far.
         unlabelled_sets: Contrast sets without a known label.
@@ -41,6 +42,7 @@ class StepDone:
     loss_scale: float | None
     lr: float
     clips_per_s: float
+    step_s: float
     data_wait: float
     eta_s: float
     unlabelled_sets: int = 0
@@ -64,6 +66,7 @@ class StepDone:
             **({} if self.loss_scale is None else {"loss_scale": self.loss_scale}),
             "lr": self.lr,
             "clips_per_s": self.clips_per_s,
+            "step_s": self.step_s,
             "data_wait": self.data_wait,
             **({"unlabelled_sets": self.unlabelled_sets} if self.unlabelled_sets else {}),
             **({"skipped_clips": list(self.skipped_clips)} if self.skipped_clips else {}),

@@ -188,6 +188,7 @@ class Loop:
             loss_scale=engine.scale.size if engine.scale else None,
             lr=rate,
             clips_per_s=self.plan.clips / seconds,
+            step_s=seconds,
             data_wait=tally.waited / seconds,
             eta_s=eta_s,
             unlabelled_sets=tally.unlabelled,

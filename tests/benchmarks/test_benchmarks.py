@@ -266,8 +266,8 @@ def test_a_campaign_whose_driver_is_killed_comes_to_the_same_end(joined, capsys)
 
 def test_faults_know_every_event_of_a_run():
     step = events.StepDone(
-        step=3, steps=9, epoch=0.5, loss=1.0, grad_norm=1.0, loss_scale=None, lr=0.1, clips_per_s=1, data_wait=0,
-        eta_s=1, skipped_clips=("a",),
+        step=3, steps=9, epoch=0.5, loss=1.0, grad_norm=1.0, loss_scale=None, lr=0.1, clips_per_s=1, step_s=1,
+        data_wait=0, eta_s=1, skipped_clips=("a",),
     )  # fmt: skip
     shown = [
         step,

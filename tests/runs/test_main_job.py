@@ -84,7 +84,7 @@ def test_a_run_leaves_its_record(pretrained, runs):
     lines = [json.loads(line) for line in (runs / "pretrain/metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, result["steps"] + 1))
-    assert {"clips_per_s", "grad_norm", "lr", "data_wait", "eta_s"} <= steps[0].keys()
+    assert {"clips_per_s", "step_s", "grad_norm", "lr", "data_wait", "eta_s"} <= steps[0].keys()
     asked = {"val_f1", "val_auc", "val_knn_auc", "val_identity", "val_identity_chance", "val_rank"}
     assert all(asked <= line.keys() for line in lines if "loss" not in line)
     stored = [event for event in shown if isinstance(event, Stored)]
