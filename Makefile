@@ -18,6 +18,10 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 SYSTEM := { ls /usr/lib/postgresql/*/bin/pg_ctl || command -v pg_ctl; } >/dev/null 2>&1 && command -v slurmctld >/dev/null && command -v prometheus >/dev/null || \
 	{ apt-get update -qq && $(APT) postgresql && $(APT) slurmctld slurmd slurm-client munge && $(APT) prometheus; } >/dev/null
 
+# MLflow's server, for a test that is skipped where it cannot be had. It wants other versions of what both use.
+MLFLOW := test -x .venv-mlflow/bin/mlflow || \
+	{ $(PYTHON) -m venv .venv-mlflow && .venv-mlflow/bin/python -m pip install --quiet 'mlflow>=3.17'; }
+
 .PHONY: demo test test-lowest check gpu mutants format lock clean
 .DELETE_ON_ERROR:
 
@@ -44,6 +48,7 @@ endif
 test: $(READY)
 	-$(BIN)/python -m au_dist.cluster.local_s3 install
 	-$(SYSTEM)
+	-$(MLFLOW)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -52,6 +57,7 @@ test: $(READY)
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m au_dist.cluster.local_s3 install
 	-$(SYSTEM)
+	-$(MLFLOW)
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 --durations=40
 
 check: $(READY)
@@ -74,4 +80,4 @@ lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools --exclude wheel | grep -E '^[A-Za-z0-9._-]+==' > requirements.lock
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) .venv-mlflow .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

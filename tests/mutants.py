@@ -833,8 +833,8 @@ MUTANTS = (
     Mutant(
         "a-name-changes-the-science",
         "au_dist/recipes/recipe.py",
-        'places = dict.fromkeys(("name", "runs", "shards", "workers", "checkpoint"), True)',
-        'places = dict.fromkeys(("runs", "shards", "workers", "checkpoint"), True)',
+        'places = dict.fromkeys(("name", "runs", "shards", "workers", "checkpoint", "tracking"), True)',
+        'places = dict.fromkeys(("runs", "shards", "workers", "checkpoint", "tracking"), True)',
         ("tests/config/test_config.py",),
     ),
     Mutant(
@@ -885,6 +885,13 @@ MUTANTS = (
         "elif now - self._began_short < COMING_S and self._coming():",
         "elif False:",
         ("tests/compat/test_elastic_policy.py",),
+    ),
+    Mutant(
+        "a-tracker-hears-of-no-validation",
+        "au_dist/runs/trackers.py",
+        "        if isinstance(event, StepDone | Validated):\n",
+        "        if isinstance(event, StepDone):\n",
+        ("tests/runs/test_trackers.py",),
     ),
     Mutant(
         "a-crash-loop-counts-as-progress",

@@ -155,7 +155,7 @@ def _meaning(text: str) -> dict[str, Any]:
     raw = {key: value for key, value in whole.items() if key not in FREE}
     # Through the recipe: what was written before a key existed means its default.
     recipe = Recipe.model_validate(raw["recipe"])
-    outside = ("name", "runs", "shards", "workers")
+    outside = ("name", "runs", "shards", "workers", "tracking")
     kept = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in outside}
     space = {path: _spelt(dimension) for path, dimension in raw["space"].items()}
     # What older versions did not write.

@@ -35,7 +35,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 #: What a campaign sets itself, and what would change what is measured, not how well it is learnt.
 FIXED = (
-    *("name", "runs", "shards", "seed", "workers", "checkpoint"),
+    *("name", "runs", "shards", "seed", "workers", "checkpoint", "tracking"),
     *("data.protocol", "data.aus", "data.labels", "data.corpora", "data.cpus"),
 )
 

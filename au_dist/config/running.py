@@ -117,3 +117,15 @@ class Checkpoints(Section):
     keep_multiples_of: int | None = Field(None, ge=1)
     metric: Literal["val_f1", "val_auc", "val_accuracy", "val_icc"] | None = None
     ledger: bool = False
+
+
+class Tracking(Section):
+    """A tracker of experiments that is told the rows of `metrics.jsonl` too (docs/watching.md).
+
+    Attributes:
+        to: Which; none when None. Each is an extra, ``au-dist[mlflow]`` and ``au-dist[wandb]``.
+        experiment: MLflow's experiment, or the project of Weights & Biases.
+    """
+
+    to: Literal["mlflow", "wandb"] | None = None
+    experiment: str = Field("au-dist", min_length=1)

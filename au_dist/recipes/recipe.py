@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from au_dist.config.running import Batch, Checkpoints, Engine, Optim, Workers
+from au_dist.config.running import Batch, Checkpoints, Engine, Optim, Tracking, Workers
 from au_dist.config.section import Section
 from au_dist.config.sections import Data, Init, Model
 from au_dist.methods import METHODS, method_of
@@ -56,6 +56,7 @@ class Recipe(Section):
     engine: Engine = Engine()
     workers: Workers = Workers()
     checkpoint: Checkpoints = Checkpoints()
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
@@ -131,7 +132,7 @@ class Recipe(Section):
 
     def science(self) -> dict[str, Any]:
         """Return what determines the result: everything but names, places and machines."""
-        places = dict.fromkeys(("name", "runs", "shards", "workers", "checkpoint"), True)
+        places = dict.fromkeys(("name", "runs", "shards", "workers", "checkpoint", "tracking"), True)
         machines = {
             "data": {"cpus", "prefetch", "memory", "unreadable"},
             "engine": {"zero", "offload", "activation_checkpointing"},

@@ -12,6 +12,7 @@ from au_dist.runs.claims import claimed
 from au_dist.runs.context import Context, make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.runs.leases import acquire
+from au_dist.runs.trackers import check_tracker, tracked
 from au_dist.runs.worker_group import WorkerGroup
 from au_dist.train import checkpoint
 from au_dist.train.events import Noted
@@ -46,6 +47,7 @@ def train(
         AuDistError: What stopped the run, for a person. A run that never began leaves nothing behind, so that its name
             is free for a corrected recipe.
     """
+    check_tracker(recipe)
     context = make_context(absolute(recipe))
     for count in worker_counts(context.recipe):
         context.plan(count)
@@ -60,7 +62,9 @@ def train(
         for words in notes:
             show(Noted(words))
         if not trained(context):
-            _fit(context, show, stop or threading.Event(), drop or threading.Event(), lease, group or WorkerGroup())
+            asked = stop or threading.Event(), drop or threading.Event()
+            with tracked(context, show, lambda: trained(context)) as tell:
+                _fit(context, tell, *asked, lease, group or WorkerGroup())
     return finish(context)
 
 

@@ -224,7 +224,7 @@ def test_every_query_has_an_answer_while_a_run_trains_and_none_when_it_has_ended
                         del missing[name]
                 return not missing
 
-            await_(answered, lambda: f"no answer: {[*missing]}\n{log.read_text()[-3000:]}", 240.0)
+            await_(answered, lambda: f"no answer: {[*missing]}\n{log.read_text()[-3000:]}", 360.0)
             assert not ask('ALERTS{alertstate="firing"}')
             named_in_rays_dashboard(cluster)
         finally:

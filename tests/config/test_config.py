@@ -67,7 +67,8 @@ def test_malformed_overrides_are_refused(assignment):
 
 def test_names_and_machines_do_not_change_the_science():
     recipe = parse(Recipe, MINIMAL, "x")
-    other = recipe.model_copy(update={"name": "b", "runs": "z"})
+    tracked = {"to": "mlflow", "experiment": "mine"}
+    other = parse(Recipe, {**MINIMAL, "name": "b", "runs": "z", "tracking": tracked}, "x")
     assert other.hash() == recipe.hash()
     assert parse(Recipe, {**MINIMAL, "seed": 1}, "x").hash() != recipe.hash()
 
