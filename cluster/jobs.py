@@ -27,6 +27,9 @@ from au_dist.core.errors import ClusterError
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
+#: Seconds that a job which is stopped has for its checkpoint before Ray kills it; Ray's own are 3.
+STOP_S = 60
+
 _POLL_S = 0.2
 _RECONNECTS = 5
 
@@ -94,7 +97,7 @@ def submit(
             path = Path(folder, file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        runtime_env = {"working_dir": folder, "env_vars": dict(env or {})}
+        runtime_env = {"working_dir": folder, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S), **(env or {})}}
         options = {f"entrypoint_{what}": amount for what, amount in (resources or {}).items()}
         command, where, told = shlex.join(entrypoint), client.get_address(), dict(metadata or {})
 
@@ -200,13 +203,13 @@ def jobs(address: str | None = None) -> list[JobRow]:
     return [_row(details) for details in sorted(submitted, key=lambda d: (d.start_time or 0, d.submission_id))]
 
 
-def stop(job_id: str, address: str | None = None, *, timeout_s: float = 30.0) -> bool:
+def stop(job_id: str, address: str | None = None, *, timeout_s: float = STOP_S + 30.0) -> bool:
     """Stop a job and wait until it has ended.
 
     Args:
         job_id: The job.
         address: The cluster; see `connect`.
-        timeout_s: How long to wait, in seconds. Ray kills what SIGTERM does not end after three.
+        timeout_s: How long to wait, in seconds. Ray kills what SIGTERM does not end within `STOP_S`.
 
     Returns:
         Whether it was running.

@@ -33,6 +33,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "WANDB_ERROR_REPORTING": "false",
+    "WANDB_MODE": "offline",
 }
 
 Row = dict[str, Any]
@@ -105,7 +106,6 @@ class WandbTracker:
             project=recipe.tracking.experiment,
             name=recipe.name,
             config={**recipe.model_dump(mode="json"), "au_dist_run": place},
-            mode=os.environ.get("WANDB_MODE", "offline"),
             settings=wandb.Settings(silent=True, disable_git=True, save_code=False, console="off"),
         )
         # A step that is done again after a failure is refused where it is wandb's own step.

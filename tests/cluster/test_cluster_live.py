@@ -61,6 +61,21 @@ FOLLOW = (
 )
 
 
+#: Longer than Ray itself waits.
+STORING = """
+import signal, sys, time
+
+def asked(*_):
+    time.sleep(5)
+    print("stored", flush=True)
+    sys.exit(75)
+
+signal.signal(signal.SIGTERM, asked)
+print("begun", flush=True)
+time.sleep(300)
+"""
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     with pytest.MonkeyPatch.context() as patch:
@@ -173,6 +188,13 @@ def test_a_job_is_stopped(cluster: LocalCluster) -> None:
     assert jobs.stop(job_id) is True
     assert jobs.stop(job_id) is False
     assert jobs.exit_code(job_id) == 143
+
+
+def test_a_job_that_is_stopped_has_time_for_its_checkpoint(cluster: LocalCluster) -> None:
+    job_id = python(STORING)
+    line_of(job_id, "begun")
+    assert jobs.stop(job_id) is True
+    assert "stored" in jobs.logs(job_id).splitlines()
 
 
 def test_an_unknown_job_is_named(cluster: LocalCluster) -> None:
