@@ -121,6 +121,7 @@ def ours(
         take=take,
         sets=start + batches,
         cpus=0.5,
+        node_labels={},
         prefetch=4,
         memory=memory,
     )

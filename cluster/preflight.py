@@ -7,15 +7,16 @@ one node. CPUs are counted in ten-thousandths, as Ray does.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from au_dist.core.errors import ClusterError
+from au_dist.core.nodes import has_labels, labelled, words
 
 _UNIT = 10_000
 
 Resources = Mapping[str, float]
-"""What a node has: `{"CPU": 8, "GPU": 1}`; other names are not looked at."""
+"""What a node has: `{"CPU": 8, "GPU": 1}`, and its labels (`au_dist.core.nodes`); other names are not looked at."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Needs:
         gpus_per_worker: GPUs of each.
         data_cpus: CPUs for reading and decoding, in tasks of one CPU at most.
         controllers_cpus: CPUs of the run's driver and controllers, which stand on one node.
+        worker_labels: Labels of the nodes that may have workers; all may when empty.
+        data_labels: The same of those that may read.
     """
 
     workers: int
@@ -35,6 +38,8 @@ class Needs:
     gpus_per_worker: float = 0.0
     data_cpus: float = 0.0
     controllers_cpus: float = 0.0
+    worker_labels: Mapping[str, str] = field(default_factory=dict)
+    data_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_fits(needs: Needs, resources: Sequence[Resources]) -> None:
@@ -70,17 +75,25 @@ def largest_fit(needs: Needs, resources: Sequence[Resources]) -> int:
     """
     tasks, task_cpu = _data_tasks(needs)
     worker_cpu, worker_gpu = _units(needs.cpus_per_worker), _units(needs.gpus_per_worker)
-    nodes = [(_units(node.get("CPU", 0)), _units(node.get("GPU", 0))) for node in resources]
+    nodes = [
+        (
+            _units(node.get("CPU", 0)),
+            _units(node.get("GPU", 0)),
+            has_labels(node, needs.worker_labels),
+            has_labels(node, needs.data_labels),
+        )
+        for node in resources
+    ]
     controllers = _units(needs.controllers_cpus)
 
-    def most_tasks(cpu: int, gpu: int) -> list[int]:
+    def most_tasks(cpu: int, gpu: int, works: bool, reads: bool) -> list[int]:
         """On one node: the data tasks that fit beside 0, 1, 2... workers."""
         counts = []
-        for workers in range(needs.workers + 1):
+        for workers in range(needs.workers + 1 if works else 1):
             left = cpu - workers * worker_cpu
             if left < 0 or gpu < workers * worker_gpu:
                 break
-            counts.append(min(tasks, left // task_cpu) if task_cpu else tasks)
+            counts.append(min(tasks, left // task_cpu) if task_cpu and reads else tasks * (not task_cpu))
         return counts
 
     # The controllers stand on one node; nodes that are alike need to be tried once only.
@@ -91,7 +104,7 @@ def largest_fit(needs: Needs, resources: Sequence[Resources]) -> int:
         rest = list(nodes)
         if home is not None:
             rest.remove(home)
-            rest.append((home[0] - controllers, home[1]))
+            rest.append((home[0] - controllers, *home[1:]))
         options = [most_tasks(*node) for node in rest]
         best = max(best, _most_workers(options, needs.workers, tasks))
     return best
@@ -109,7 +122,7 @@ def cluster_resources(autoscaling: Path | None = None) -> list[dict[str, float]]
     """
     import ray
 
-    alive = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    alive = [labelled(node["Resources"], node["Labels"]) for node in ray.nodes() if node["Alive"]]
     path = Path.home() / "ray_bootstrap_config.yaml" if autoscaling is None else autoscaling
     if autoscaling is None and not path.is_file():
         return alive
@@ -137,12 +150,13 @@ def declared_resources(path: Path) -> list[dict[str, float]]:
         types = config["available_node_types"]
         head = config["head_node_type"]
         workers = [
-            dict(types[name]["resources"])
+            labelled(types[name]["resources"], types[name].get("labels", {}))
             for name in types
             if name != head
             for _ in range(types[name].get("max_workers", 0))
         ]
-        return [dict(types[head]["resources"]), *workers[: config.get("max_workers", 2)]]
+        first = labelled(types[head]["resources"], types[head].get("labels", {}))
+        return [first, *workers[: config.get("max_workers", 2)]]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ClusterError(
             "The resources of the cluster cannot be read from its file",
@@ -189,9 +203,9 @@ def _most_workers(options: Sequence[Sequence[int]], wanted: int, tasks: int) -> 
 
 def _asked_for(needs: Needs) -> str:
     worker = f"{needs.cpus_per_worker:g} CPU" + (f" + {needs.gpus_per_worker:g} GPU" if needs.gpus_per_worker else "")
-    parts = [f"{_count(needs.workers, 'worker')} x ({worker})"]
+    parts = [f"{_count(needs.workers, 'worker')} x ({worker}){words(needs.worker_labels)}"]
     if needs.data_cpus:
-        parts.append(f"{needs.data_cpus:g} CPU for data")
+        parts.append(f"{needs.data_cpus:g} CPU for data{words(needs.data_labels)}")
     if needs.controllers_cpus:
         parts.append(f"{needs.controllers_cpus:g} CPU for controllers")
     cpus = needs.workers * needs.cpus_per_worker + needs.data_cpus + needs.controllers_cpus
@@ -212,7 +226,7 @@ def _there_is(resources: Sequence[Resources]) -> str:
 def _advice(needs: Needs, resources: Sequence[Resources], fitting: int) -> str:
     if fitting > 0:
         return f"At most {_count(fitting, 'worker')} would fit, each whole on one node: ask for that many, or add nodes"
-    bare = Needs(1, needs.cpus_per_worker, needs.gpus_per_worker)
+    bare = Needs(1, needs.cpus_per_worker, needs.gpus_per_worker, worker_labels=needs.worker_labels)
     if largest_fit(bare, resources) < 1:
         return "No worker fits, as no single node has what one needs: ask for less per worker, or for larger nodes"
     return "No worker fits beside the CPUs for data and controllers: ask for less of those, or add nodes"

@@ -728,8 +728,8 @@ MUTANTS = (
     Mutant(
         "nodes-that-drain-are-room",
         "au_dist/compat/ray_train.py",
-        "if node not in gone}",
-        "}",
+        "may = set(reserved_resources) - draining()",
+        "may = set(reserved_resources)",
         ("tests/compat/test_elastic_policy.py",),
     ),
     Mutant(
@@ -742,7 +742,7 @@ MUTANTS = (
     Mutant(
         "controllers-need-no-room",
         "cluster/preflight.py",
-        "rest.append((home[0] - controllers, home[1]))",
+        "rest.append((home[0] - controllers, *home[1:]))",
         "rest.append(home)",
         ("tests/cluster/test_preflight.py",),
     ),
@@ -770,8 +770,8 @@ MUTANTS = (
     Mutant(
         "trials-share-no-cpus-with-reading",
         "au_dist/runs/room.py",
-        "cpus >= workers * (units(recipe.workers.cpus) + units(recipe.data.cpus))",
-        "cpus >= workers * units(recipe.workers.cpus)",
+        "_cpus(either) >= reading + workers * units(recipe.workers.cpus)",
+        "_cpus(either) >= workers * units(recipe.workers.cpus)",
         ("tests/tuning/test_fit.py",),
     ),
     Mutant(
@@ -871,6 +871,13 @@ MUTANTS = (
         "        self.leaving = Leaving.NO\n        return super().give(job)",
         "        return super().give(job)",
         ("tests/runs/test_coordinator.py",),
+    ),
+    Mutant(
+        "labels-of-nodes-are-not-looked-at",
+        "au_dist/core/nodes.py",
+        'return all(f"{key}={value}" in node for key, value in labels.items())',
+        "return True",
+        ("tests/cluster/test_preflight.py",),
     ),
     Mutant(
         "one-look-is-no-room",

@@ -8,7 +8,7 @@ one of them must always find room.
 from au_dist.config.sections import READING_TASKS
 from au_dist.core.errors import ClusterError
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.room import Nodes, holds, places, units
+from au_dist.runs.room import Nodes, holds, places, reads, units
 from au_dist.train.plan import worker_counts
 
 
@@ -50,7 +50,7 @@ def fits(recipe: Recipe, nodes: Nodes, trials: int) -> bool:
     for node in nodes:
         cpu, most = units(node.get("CPU", 0)), places(recipe, node)
         # So many workers on this node leave no room for a task.
-        needed = max(0, (cpu - task) // worker_cpu + 1) if cpu >= task else 0
+        needed = max(0, (cpu - task) // worker_cpu + 1) if cpu >= task and reads(recipe, node) else 0
         if needed > most:
             always_room = True
         blocking += needed

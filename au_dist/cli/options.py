@@ -132,4 +132,11 @@ def _needs(recipe: "Recipe", count: int) -> "Needs":
     from au_dist.cluster.preflight import Needs
 
     workers = recipe.workers
-    return Needs(count, workers.cpus, workers.gpus, data_cpus=recipe.data.cpus * count)
+    return Needs(
+        count,
+        workers.cpus,
+        workers.gpus,
+        data_cpus=recipe.data.cpus * count,
+        worker_labels=workers.node_labels,
+        data_labels=recipe.data.node_labels,
+    )

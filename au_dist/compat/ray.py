@@ -2,10 +2,13 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 
 import ray._private.state
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.experimental.internal_kv import _internal_kv_get
+
+from au_dist.core.nodes import has_labels, labelled
 
 #: Seconds after which a machine that an autoscaler started, and that has not come, is waited for no longer.
 COMING_S = 1800.0
@@ -21,10 +24,15 @@ def draining() -> set[str]:
 
 
 def free_nodes() -> list[dict[str, float]]:
-    """Return what is free on each node, without those that drain."""
-    gone = draining()
+    """Return what is free on each node, with its labels, without those that drain."""
+    gone, labels = draining(), {node["NodeID"]: node["Labels"] for node in ray.nodes()}
     free = ray._private.state.state.available_resources_per_node()
-    return [dict(amounts) for node, amounts in free.items() if node not in gone]
+    return [labelled(amounts, labels.get(node, {})) for node, amounts in free.items() if node not in gone]
+
+
+def nodes_with(labels: Mapping[str, str]) -> set[str]:
+    """Return the ids of nodes that have all of some labels."""
+    return {node["NodeID"] for node in ray.nodes() if has_labels(labelled({}, node["Labels"]), labels)}
 
 
 def has_workers() -> bool:

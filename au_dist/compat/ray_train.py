@@ -10,7 +10,7 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, Wo
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from au_dist.compat.ray import COMING_S, draining
+from au_dist.compat.ray import COMING_S, draining, nodes_with
 from au_dist.core.errors import NoRoomError
 
 #: Seconds between looks for a newer checkpoint while a change of size waits for one.
@@ -30,9 +30,9 @@ def is_want_of_room(error: BaseException) -> bool:
 class SteppedPolicy(ElasticScalingPolicy):
     """Ray Train's elastic policy, but for four things.
 
-    Only some sizes are taken. Nodes that drain are no room. A group that runs changes its size when a checkpoint has
-    just been stored, so that next to nothing is done again. Too little room for the smallest group is not waited for
-    without end.
+    Only some sizes are taken. Nodes that drain, or lack the workers' labels, are no room. A group that runs changes its
+    size when a checkpoint has just been stored, so that next to nothing is done again. Too little room for the smallest
+    group is not waited for without end.
 
     Args:
         scaling: The smallest and the largest group.
@@ -58,10 +58,13 @@ class SteppedPolicy(ElasticScalingPolicy):
         self._before: int | None = None
         self._looked = 0.0
         self._each = dict(scaling.resources_per_worker or {})
+        self._labels = scaling.label_selector if isinstance(scaling.label_selector, dict) else {}
 
     def _count_possible_workers(self, reserved_resources: Any) -> int:
-        gone = draining()
-        staying = {node: amounts for node, amounts in reserved_resources.items() if node not in gone}
+        may = set(reserved_resources) - draining()
+        if labels := self._labels:
+            may &= nodes_with(labels)
+        staying = {node: amounts for node, amounts in reserved_resources.items() if node in may}
         self._room = super()._count_possible_workers(staying)
         return max((size for size in self._sizes if size <= self._room), default=0)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from au_dist.config.section import Section
+from au_dist.config.section import NodeLabels, Section
 
 
 class Optim(Section):
@@ -75,6 +75,7 @@ class Workers(Section):
             `data.lanes`, growing and shrinking with the cluster.
         cpus: CPUs of each, as Ray counts them.
         gpus: GPUs of each.
+        node_labels: Only nodes with all of these labels have workers (`ray start --labels pool=train`); any when empty.
         max_failures: How often a lost worker is replaced before the run gives up.
         start_timeout_s: Seconds to wait for the cluster to place all workers before the run ends with exit code 75,
             without those in which machines are being started.
@@ -83,6 +84,7 @@ class Workers(Section):
     count: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = 2
     cpus: float = Field(0.5, gt=0)
     gpus: float = Field(0, ge=0)
+    node_labels: NodeLabels = Field({})
     max_failures: int = Field(3, ge=0)
     start_timeout_s: float = Field(60, gt=0)
 

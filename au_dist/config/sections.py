@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from au_dist.config.protocol import Protocol
-from au_dist.config.section import Section
+from au_dist.config.section import NodeLabels, Section
 
 
 class Views(Section):
@@ -90,6 +90,7 @@ class Data(Section):
         shuffle_row_groups: Row groups that are shuffled together.
         prefetch: Blocks of clips that Ray Data reads ahead for each worker.
         cpus: CPU share that Ray Data may use for the reading of each worker.
+        node_labels: Only nodes with all of these labels read, such as machines without a GPU; any when empty.
         memory: Share of the cluster's object store that the reading of all workers together may fill.
         decode: Where JPEGs are decoded: in the training ``worker``, in the reading ``tasks`` (machines without a GPU
             then work for those with one; pixels travel, about ten times the bytes), or on the worker's ``gpu``.
@@ -108,6 +109,7 @@ class Data(Section):
     shuffle_row_groups: int = Field(8, ge=1)
     prefetch: int = Field(4, ge=1)
     cpus: float = Field(0.5, gt=0)
+    node_labels: NodeLabels = Field({})
     memory: float = Field(0.3, gt=0, le=1)
     decode: Literal["worker", "tasks", "gpu"] = "worker"
     unreadable: float = Field(0.01, ge=0, lt=1)

@@ -52,7 +52,7 @@ def rank_dataset(kept: ray.ObjectRef, lanes: Sequence[int], world: int, position
 
     # Ray Data counts what waits in its queues; what its tasks hold and what travels is up to twice as much again.
     memory = source.memory * ray.cluster_resources()["object_store_memory"] / world / 3
-    options = ExecutionOptions(preserve_order=True)
+    options = ExecutionOptions(preserve_order=True, label_selector=dict(source.node_labels) or None)
     options.resource_limits = ExecutionResources(cpu=source.cpus, object_store_memory=memory)
     items = _items([part.tobytes() for part in np.array_split(plan, max(1, min(len(plan), MAX_TASKS)))])
     cpus = source.cpus / READING_TASKS

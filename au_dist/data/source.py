@@ -1,7 +1,7 @@
 """Where training clips come from: what is read of the shards, in the planned order, and how; Ray has no part in it."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,6 +37,7 @@ class Source:
         take: Clips that each contrast set takes of every lane.
         sets: Contrast sets in the whole run.
         cpus: CPU share for the reading of one worker.
+        node_labels: Labels of the nodes that read.
         prefetch: Blocks to read ahead.
         memory: Share of the cluster's object store that the reading of all workers may fill.
     """
@@ -49,6 +50,7 @@ class Source:
     take: int
     sets: int
     cpus: float
+    node_labels: Mapping[str, str]
     prefetch: int
     memory: float
 

@@ -134,7 +134,7 @@ class Recipe(Section):
         """Return what determines the result: everything but names, places and machines."""
         places = dict.fromkeys(("name", "runs", "shards", "workers", "checkpoint", "tracking"), True)
         machines = {
-            "data": {"cpus", "prefetch", "memory", "unreadable"},
+            "data": {"cpus", "node_labels", "prefetch", "memory", "unreadable"},
             "engine": {"zero", "offload", "activation_checkpointing"},
         }
         return self.model_dump(mode="json", exclude={**places, **machines})

@@ -86,6 +86,7 @@ class Context:
             take=plan.take,
             sets=plan.sets(plan.steps),
             cpus=data.cpus,
+            node_labels=data.node_labels,
             prefetch=data.prefetch,
             memory=data.memory,
         )

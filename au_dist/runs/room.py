@@ -1,34 +1,45 @@
 """Whether a cluster has room for a run's workers, and what to say where it has none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from au_dist.core.nodes import Node, has_labels, labelled, words
 from au_dist.recipes.recipe import Recipe
 from au_dist.train.plan import worker_counts
 
 #: Ray counts resources in ten-thousandths.
 _UNIT = 10_000
 
-Nodes = Sequence[Mapping[str, float]]
+Nodes = Sequence[Node]
 
 
-def places(recipe: Recipe, node: Mapping[str, float]) -> int:
+def places(recipe: Recipe, node: Node) -> int:
     """Return how many workers of a recipe a node holds."""
     workers = recipe.workers
+    if not has_labels(node, workers.node_labels):
+        return 0
     most = units(node.get("CPU", 0)) // units(workers.cpus)
     return min(most, units(node.get("GPU", 0)) // units(workers.gpus)) if workers.gpus else most
 
 
 def holds(recipe: Recipe, nodes: Nodes, workers: int) -> bool:
     """Return whether nodes hold so many workers of a recipe, each whole on one, and the CPUs that read for them."""
-    cpus = sum(units(node.get("CPU", 0)) for node in nodes)
-    shared = cpus >= workers * (units(recipe.workers.cpus) + units(recipe.data.cpus))
-    return shared and sum(places(recipe, node) for node in nodes) >= workers
+    reading = workers * units(recipe.data.cpus)
+    either = [node for node in nodes if places(recipe, node) or reads(recipe, node)]
+    shared = _cpus(either) >= reading + workers * units(recipe.workers.cpus)
+    alone = _cpus([node for node in nodes if reads(recipe, node)]) >= reading
+    return shared and alone and sum(places(recipe, node) for node in nodes) >= workers
+
+
+def reads(recipe: Recipe, node: Node) -> bool:
+    """Return whether a node may read for a recipe's workers."""
+    return has_labels(node, recipe.data.node_labels)
 
 
 def needs(recipe: Recipe, workers: int) -> str:
     """Return what workers of a recipe ask for, in words."""
     gpus = f" + {recipe.workers.gpus:g} GPU" if recipe.workers.gpus else ""
-    return f"{workers} × ({recipe.workers.cpus:g} CPU{gpus} + {recipe.data.cpus:g} CPU for data)"
+    each = f"{recipe.workers.cpus:g} CPU{gpus}{words(recipe.workers.node_labels)}"
+    return f"{workers} × ({each} + {recipe.data.cpus:g} CPU for data{words(recipe.data.node_labels)})"
 
 
 def there_is(free: Nodes, total: Nodes) -> str:
@@ -48,7 +59,7 @@ def why_it_waits(recipe: Recipe) -> str | None:
     least, free = worker_counts(recipe)[0], free_nodes()
     if holds(recipe, free, least) or has_workers():
         return None
-    total = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    total = [labelled(node["Resources"], node["Labels"]) for node in ray.nodes() if node["Alive"]]
     coming = [f"{count} more nodes on their way"] if (count := coming_nodes()) else []
     beside = [f"beside this run: {'; '.join(others)}"] if (others := other_jobs()) else []
     return "; ".join([f"it needs {needs(recipe, least)}", there_is(free, total), *coming, *beside])
@@ -57,6 +68,10 @@ def why_it_waits(recipe: Recipe) -> str | None:
 def units(value: float) -> int:
     """Return an amount as Ray counts it."""
     return round(value * _UNIT)
+
+
+def _cpus(nodes: Nodes) -> int:
+    return sum(units(node.get("CPU", 0)) for node in nodes)
 
 
 def _sum(nodes: Nodes, name: str) -> float:

@@ -201,6 +201,7 @@ def _trainer(context: Context, coordinator: Any, name: str, home: Store | None) 
         num_workers=(counts[0], counts[-1]) if elastic else counts[0],
         use_gpu=workers.gpus > 0,
         resources_per_worker=resources,
+        label_selector=dict(workers.node_labels) or None,
         elastic_resize_monitor_interval_s=RESIZE_S,
     )
     return RankTrainer(

@@ -11,7 +11,8 @@ from au_dist.core.errors import ClusterError
 
 NODES = st.lists(
     st.fixed_dictionaries(
-        {"CPU": st.sampled_from([0.0, 0.5, 1.0, 2.0, 2.5, 4.0]), "GPU": st.sampled_from([0.0, 1.0, 2.0])}
+        {"CPU": st.sampled_from([0.0, 0.5, 1.0, 2.0, 2.5, 4.0]), "GPU": st.sampled_from([0.0, 1.0, 2.0])},
+        optional={"pool=train": st.just(1.0), "pool=data": st.just(1.0)},
     ),
     max_size=3,
 )
@@ -22,35 +23,43 @@ NEEDS = st.builds(
     gpus_per_worker=st.sampled_from([0.0, 0.5, 1.0]),
     data_cpus=st.sampled_from([0.0, 0.5, 1.0, 2.0, 2.5]),
     controllers_cpus=st.sampled_from([0.0, 0.01, 1.0]),
+    worker_labels=st.sampled_from([{}, {"pool": "train"}]),
+    data_labels=st.sampled_from([{}, {"pool": "data"}]),
 )
 
+#: CPUs, GPUs and labels that are asked for.
+Bundle = tuple[float, float, frozenset[str]]
 
-def placeable(bundles: list[tuple[float, float]], nodes: list[tuple[float, float]]) -> bool:
+
+def placeable(bundles: list[Bundle], nodes: list[Bundle]) -> bool:
     """Try every node for every bundle."""
     if not bundles:
         return True
-    (cpu, gpu), *rest = bundles
-    for index, (free_cpu, free_gpu) in enumerate(nodes):
-        if free_cpu >= cpu - 1e-9 and free_gpu >= gpu - 1e-9:
+    (cpu, gpu, labels), *rest = bundles
+    for index, (free_cpu, free_gpu, has) in enumerate(nodes):
+        if free_cpu >= cpu - 1e-9 and free_gpu >= gpu - 1e-9 and labels <= has:
             after = [*nodes]
-            after[index] = (free_cpu - cpu, free_gpu - gpu)
+            after[index] = (free_cpu - cpu, free_gpu - gpu, has)
             if placeable(rest, after):
                 return True
     return False
 
 
-def bundles_of(needs: Needs, workers: int) -> list[tuple[float, float]]:
+def bundles_of(needs: Needs, workers: int) -> list[Bundle]:
+    work, read = (
+        frozenset(f"{key}={value}" for key, value in one.items()) for one in (needs.worker_labels, needs.data_labels)
+    )
     data = {0.0: [], 0.5: [0.5], 1.0: [1.0], 2.0: [1.0, 1.0], 2.5: [2.5 / 3] * 3}[needs.data_cpus]
     return [
-        *[(needs.controllers_cpus, 0.0)] * (needs.controllers_cpus > 0),
-        *[(needs.cpus_per_worker, needs.gpus_per_worker)] * workers,
-        *[(cpu, 0.0) for cpu in data],
+        *[(needs.controllers_cpus, 0.0, frozenset[str]())] * (needs.controllers_cpus > 0),
+        *[(needs.cpus_per_worker, needs.gpus_per_worker, work)] * workers,
+        *[(cpu, 0.0, read) for cpu in data],
     ]
 
 
 @given(needs=NEEDS, nodes=NODES)
 def test_largest_fit_is_what_trying_every_place_finds(needs: Needs, nodes: list[dict[str, float]]) -> None:
-    plain = [(node["CPU"], node["GPU"]) for node in nodes]
+    plain = [(node["CPU"], node["GPU"], frozenset(node) - {"CPU", "GPU"}) for node in nodes]
     tried = [workers for workers in range(needs.workers + 1) if placeable(bundles_of(needs, workers), plain)]
     assert largest_fit(needs, nodes) == max(tried, default=-1)
 

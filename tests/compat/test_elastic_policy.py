@@ -40,6 +40,13 @@ def test_nodes_that_drain_are_no_room(policy, gone):
     assert room(policy, 2, 2) == 4
 
 
+def test_nodes_without_the_workers_labels_are_no_room(policy, monkeypatch):
+    monkeypatch.setattr(compat, "nodes_with", lambda labels: {"1"} if labels == {"pool": "train"} else set())
+    policy._labels = {"pool": "train"}
+    assert room(policy, 2, 2) == 4
+    assert room(policy, 2) == 0
+
+
 def test_a_running_group_changes_its_size_when_a_checkpoint_was_stored(policy, monkeypatch):
     wanted = ResizeDecision(num_workers=4, resources_per_worker={"CPU": 0.5})
     name = "make_decision_for_running_worker_group"

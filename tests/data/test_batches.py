@@ -43,7 +43,9 @@ READING = Reading(
 def source_of(shards, lanes=4, decode=False):
     manifest = read_manifest(shards)
     order = Order(training_groups(manifest, tuple(manifest.subjects)), 3, lanes, 2)
-    return Source(shards, manifest, order, READING, decode, take=1, sets=20, cpus=0.5, prefetch=2, memory=0.3)
+    return Source(
+        shards, manifest, order, READING, decode, take=1, sets=20, cpus=0.5, node_labels={}, prefetch=2, memory=0.3
+    )
 
 
 def sets_of(source, rank, world, start, count):

@@ -2,14 +2,21 @@
 
 import pytest
 
+from au_dist.core.nodes import labelled
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.coordinator import RoomWatch
 from au_dist.runs.room import holds, needs, there_is
 
 
-def recipe(cpus: float = 1.0, gpus: float = 0.0, data: float = 0.5) -> Recipe:
+def recipe(cpus: float = 1.0, gpus: float = 0.0, data: float = 0.5, on: str = "", reads_on: str = "") -> Recipe:
     raw = {"name": "run", "method": "aunce", "shards": "shards", "runs": "runs"}
-    return Recipe.model_validate({**raw, "workers": {"cpus": cpus, "gpus": gpus}, "data": {"cpus": data}})
+    workers = {"cpus": cpus, "gpus": gpus, "node_labels": {"pool": on} if on else {}}
+    reading = {"cpus": data, "node_labels": {"pool": reads_on} if reads_on else {}}
+    return Recipe.model_validate({**raw, "workers": workers, "data": reading})
+
+
+def node(cpus: float, pool: str) -> dict[str, float]:
+    return labelled({"CPU": cpus}, {"pool": pool, "zone": "a"})
 
 
 @pytest.mark.parametrize(
@@ -21,6 +28,11 @@ def recipe(cpus: float = 1.0, gpus: float = 0.0, data: float = 0.5) -> Recipe:
         (recipe(gpus=1.0), [{"CPU": 64.0, "GPU": 2.0}, {"CPU": 64.0}], 2),
         (recipe(gpus=1.0), [{"CPU": 1.5, "GPU": 8.0}], 1),
         (recipe(), [], 0),
+        (recipe(on="train"), [node(8.0, "data"), node(3.0, "train")], 3),
+        (recipe(on="train", reads_on="data"), [node(1.0, "data"), node(8.0, "train")], 2),
+        (recipe(on="train", reads_on="data"), [node(8.0, "data"), node(2.9, "train")], 2),
+        (recipe(reads_on="data"), [node(3.0, "data"), node(1.0, "train")], 2),
+        (recipe(on="train", reads_on="nowhere"), [node(8.0, "data"), node(8.0, "train")], 0),
     ],
 )
 def test_so_many_find_room(asked: Recipe, nodes: list[dict[str, float]], workers: int) -> None:
@@ -29,6 +41,8 @@ def test_so_many_find_room(asked: Recipe, nodes: list[dict[str, float]], workers
 
 def test_what_is_asked_for_and_what_is_free_in_words() -> None:
     assert needs(recipe(gpus=0.5), 3) == "3 × (1 CPU + 0.5 GPU + 0.5 CPU for data)"
+    told = "1 × (1 CPU on nodes with pool=train + 0.5 CPU for data on nodes with pool=data)"
+    assert needs(recipe(on="train", reads_on="data"), 1) == told
     free, total = [{"CPU": 1.25}, {"GPU": 1.0}], [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}]
     assert there_is(free, total) == "1.25 of 16 CPU and 1 of 4 GPU are free, 1.25 CPU on one node"
 
