@@ -290,25 +290,40 @@ def remove(run: Store) -> int:
 
 
 def pull(place: Store, target: Path) -> list[str]:
-    """Copy a checkpoint's weights and state to a folder, verifying every hash.
+    """Copy a checkpoint's weights and state to a folder, verifying every hash; what is there is not copied again.
 
     Args:
         place: The checkpoint.
-        target: The folder; made, must be empty.
+        target: The folder; made, must hold nothing but this model, or what a copy that broke off has left of it.
 
     Returns:
         The names of the files.
 
     Raises:
-        CheckpointError: It is incomplete or damaged, or the folder is not empty. Nothing is left half-written.
+        CheckpointError: It is incomplete or damaged, or the folder holds something else. Nothing is left half-written.
     """
-    if target.exists() and any(target.iterdir()):
-        raise CheckpointError("The folder to pull into is not empty", where=target, fix="Choose another with --to.")
-    files = {name: verified(place, name) for name in (WEIGHTS, STATE)}
+    kept = {name: entry for name, entry in seal(place).items() if name in (WEIGHTS, STATE)}
+    there = {path.name: path for path in target.iterdir()} if target.exists() else {}
+    has = {name for name, path in there.items() if name in kept and _hash(path) == kept[name]["sha256"]}
+    if other := sorted(set(there) - {*has, COMPLETE}):
+        raise CheckpointError(
+            "The folder to pull into holds something else",
+            where=target,
+            found=other[0],
+            fix="Choose another with --to.",
+        )
+    files = {name: verified(place, name) for name in (WEIGHTS, STATE) if name not in has}
     local = open_store(target)
     for name, data in files.items():
         local.write(name, data)
-    kept = {name: entry for name, entry in seal(place).items() if name in files}
     local.write(COMPLETE, json.dumps(kept, indent=1).encode())
     state.cache_clear()  # a folder, unlike a run's checkpoint, may have held another model before
-    return [*files, COMPLETE]
+    return [WEIGHTS, STATE, COMPLETE]
+
+
+def _hash(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None where it is no file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

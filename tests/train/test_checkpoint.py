@@ -191,8 +191,27 @@ def test_pulled_models_are_whole(run, tmp_path):
     checkpoint.pull(checkpoint.newest(run), tmp_path / "model")
     place = checkpoint.find(str(tmp_path / "model"), "best")
     torch.testing.assert_close(checkpoint.tensors(place, checkpoint.WEIGHTS)["a"], torch.full((3,), 6.0))
-    with pytest.raises(CheckpointError, match="not empty"):
-        checkpoint.pull(checkpoint.newest(run), tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"something else.*Found state.json"):
+        checkpoint.pull(run.at("checkpoints/step-00000004"), tmp_path / "model")
+
+
+@pytest.mark.parametrize("left", [(), (checkpoint.WEIGHTS,), (checkpoint.WEIGHTS, checkpoint.STATE), None])
+def test_a_model_that_is_there_is_not_copied_again(run, tmp_path, monkeypatch, left):
+    """None of it, what a copy that broke off left of it, all of it."""
+    place, target = Recording(checkpoint.newest(run).uri), tmp_path / "model"
+    checkpoint.pull(place, target)
+    files = {path.name: path.read_bytes() for path in target.iterdir()}
+    for name in files:
+        if left is not None and name not in left:
+            (target / name).unlink()
+    copied = []
+    monkeypatch.setattr(checkpoint, "verified", lambda where, name: copied.append(name) or where.read(name))
+    assert checkpoint.pull(place, target) == [checkpoint.WEIGHTS, checkpoint.STATE, checkpoint.COMPLETE]
+    assert copied == [name for name in (checkpoint.WEIGHTS, checkpoint.STATE) if left is not None and name not in left]
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == files
+    (target / "mine.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"something else.*Found mine.txt"):
+        checkpoint.pull(place, target)
 
 
 def test_nothing_is_said_where_nothing_is(tmp_path):
