@@ -896,8 +896,8 @@ MUTANTS = (
     Mutant(
         "a-tracker-hears-of-no-validation",
         "au_dist/runs/trackers.py",
-        "        if isinstance(event, StepDone | Validated):\n",
-        "        if isinstance(event, StepDone):\n",
+        "if isinstance(event, StepDone | Validated) and not",
+        "if isinstance(event, StepDone) and not",
         ("tests/runs/test_trackers.py",),
     ),
     Mutant(
@@ -924,16 +924,30 @@ MUTANTS = (
     Mutant(
         "who-gives-way-takes-it-back",
         "tuning/room.py",
-        "self._clock() - self._gave_way < TURN_S",
+        "now - self._gave_way < TURN_S",
         "False",
         ("tests/tuning/test_room.py",),
     ),
     Mutant(
         "a-turn-has-no-end",
         "tuning/room.py",
-        'self._gave_way = -float("inf")  # it',
-        "pass  # it",
+        'self._gave_way, self._gives_since = -float("inf"), float("inf")  # they',
+        "pass  # they",
         ("tests/tuning/test_room.py",),
+    ),
+    Mutant(
+        "who-never-begins-is-given-way-to-for-ever",
+        "tuning/room.py",
+        "if now - self._gives_since > PATIENT_S:",
+        "if False:",
+        ("tests/tuning/test_room.py",),
+    ),
+    Mutant(
+        "a-password-of-a-tracker-is-shown",
+        "au_dist/runs/trackers.py",
+        '_CREDENTIALS.sub("//", str(error).strip().partition("\\n")[0])[:200]',
+        'str(error).strip().partition("\\n")[0][:200]',
+        ("tests/runs/test_trackers.py",),
     ),
     Mutant(
         "idle-workers-stay-where-another-campaign-waits",
@@ -1015,8 +1029,8 @@ MUTANTS = (
     Mutant(
         "campaigns-do-not-share",
         "tuning/room.py",
-        "if any(count < running + idle for count in waiting)",
-        "if any(count < 0 for count in waiting)",
+        "fewer = any(count < running + idle for count in waiting)",
+        "fewer = False",
         ("tests/tuning/test_room.py",),
     ),
     Mutant(

@@ -14,8 +14,11 @@ from au_dist.tuning.presence import Standing
 #: Seconds for which a look at the cluster is good.
 LOOK_S = 1.0
 
-#: Seconds for which a campaign that gave way leaves what it let go to the one that waits.
-TURN_S = 15.0
+#: Seconds for which a campaign that gave way leaves what it let go to the one that waits: its workers have to go first.
+TURN_S = 30.0
+
+#: Seconds for which a campaign gives way to others of which none begins a trial: they may have need of more.
+PATIENT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Room:
     A trial whose workers have not begun yet, also another campaign's, is counted with those that ask: what is free may
     still hold its share.
     Campaigns that share a cluster come to as many trials each: one that has more than another which waits begins none,
-    and for `TURN_S` seconds after that none either where it has as many.
+    and for `TURN_S` seconds after that none either where it has as many, unless one has begun. Where none begins, it
+    does so for `PATIENT_S` seconds at most.
     Workers that wait for a trial count as one that it has.
 
     Args:
@@ -67,7 +71,8 @@ class Room:
 
     def __init__(self, recipe: Recipe, sight: Sight, clock: Callable[[], float] = time.monotonic) -> None:
         self._recipe, self._sight, self._clock = recipe, sight, clock
-        self._looked, self._asked, self._gave_way = -float("inf"), (-1, -1, -1), -float("inf")
+        self._looked, self._asked = -float("inf"), (-1, -1, -1)
+        self._gave_way, self._gives_since, self._running_then = -float("inf"), float("inf"), 0
         self._wait: Wait | None = None
 
     def wait(self, running: int, starting: int, idle: int = 0, anew: bool = False) -> Wait | None:
@@ -92,8 +97,10 @@ class Room:
             return Wait(str(error))
         free, others = self._sight.free(), self._sight.others()
         waiting = [other.running for other in others if other.waiting]
-        if not any(count <= running for count in waiting):
-            self._gave_way = -float("inf")  # it has had its turn
+        theirs = sum(other.running for other in others)
+        if not waiting or theirs > self._running_then:
+            self._gave_way, self._gives_since = -float("inf"), float("inf")  # they have had their turn
+        self._running_then = theirs
         begin = sum(other.starting for other in others)
         if not idle and not fits(self._recipe, free, starting + begin + 1):
             # Of those that start it is not known whether their share is still among what is free.
@@ -101,12 +108,17 @@ class Room:
             asked = f"a trial needs {needs(self._recipe, worker_counts(self._recipe)[-1])}"
             words = f"{asked}; {there_is(free, self._sight.total())}{first}{self._held()}"
             return Wait(words, own=starting > 0)
-        if any(count < running + idle for count in waiting):
-            self._gave_way = self._clock()
+        now = self._clock()
+        fewer = any(count < running + idle for count in waiting)
+        if not fewer and not (now - self._gave_way < TURN_S and any(count == running for count in waiting)):
+            return None
+        self._gives_since = min(self._gives_since, now)
+        if now - self._gives_since > PATIENT_S:
+            return None
+        if fewer:
+            self._gave_way = now
             return Wait("another campaign on this cluster waits for room and has fewer trials", gives_way=True)
-        if self._clock() - self._gave_way < TURN_S and any(count == running for count in waiting):
-            return Wait("it is the turn of another campaign on this cluster, which waits for room")
-        return None
+        return Wait("it is the turn of another campaign on this cluster, which waits for room")
 
     def _held(self) -> str:
         held = list(self._sight.holders())

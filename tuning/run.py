@@ -13,6 +13,7 @@ from au_dist.core.errors import AuDistError, LeaseLostError, RecipeError, Resume
 from au_dist.runs.context import make_context, starting_point
 from au_dist.runs.label_needs import label_notes
 from au_dist.runs.room import Nodes
+from au_dist.runs.trackers import check_tracker
 from au_dist.train.plan import plan_batches, worker_counts
 from au_dist.tuning.campaign import RECORDS, STOP, Campaign, check_combinations, load_campaign, trial_name
 from au_dist.tuning.claims import check_claim, claim, withdraw
@@ -154,6 +155,7 @@ def check_runs(campaign: Campaign, where: Path, note: Show) -> str:
     Raises:
         AuDistError: What stands in the way.
     """
+    check_tracker(campaign.base())
     context = make_context(campaign.base())
     for words in label_notes(context):
         note(words)

@@ -80,7 +80,8 @@ class StudySearch(Searcher):
         self._new = max(0, campaign.trials - len(trials))
         self._numbers: dict[str, int] = {}
         self._starting: set[str] = set()
-        self._idle: list[tuple[float, int]] = []
+        self._idle: list[float] = []
+        self._resting: list[int] = []
         self._since: dict[str, float] = {}
         self._roomless: Counter[int] = Counter()
         self._stop, self._room, self._presence, self._clock = stop or threading.Event(), room, presence, clock
@@ -122,7 +123,7 @@ class StudySearch(Searcher):
             self._numbers[trial_id] = number
             self._most = max(self._most, len(self._numbers))
             if self._idle:
-                self._idle.pop(0)
+                self._idle, self._resting = [], []
             else:
                 self._starting.add(trial_id)
             self._tell(waiting=False)
@@ -171,13 +172,13 @@ class StudySearch(Searcher):
     def _has_room(self) -> bool:
         """Return whether another trial may begin; a wait is told to other campaigns, and said if it is long."""
         now = self._clock()
-        self._idle = [(since, number) for since, number in self._idle if now - since < IDLE_S - GOING_S]
+        self._idle = [since for since in self._idle if now - since < IDLE_S - GOING_S]
         wait = self._look()
         self._tell(waiting=wait is not None and not wait.own)
         if wait is not None and wait.gives_way and self._presence:
-            for _, number in self._idle:
+            for number in self._resting:
                 self._presence.release(number)
-            self._idle = []
+            self._idle, self._resting = [], []
         if wait is None or wait.own:
             if self._waits_since is not None and self._said >= self._waits_since:
                 self._show({"event": "room", "after_s": self._clock() - self._waits_since})
@@ -250,7 +251,8 @@ class StudySearch(Searcher):
             if event == "interrupted" and not self._stop.is_set():
                 self._fruitless.append(words)
         if result.get(IDLE) or (event == "stopped early" and has_workers):
-            self._idle = [(self._clock(), number)]  # of several, Tune keeps one
+            self._idle = [self._clock()]  # of several, Tune keeps one
+            self._resting.append(number)
         self._retention.apply(self._study.trials())
         trial = self._study.trial(number)
         if trial.state == "parked":

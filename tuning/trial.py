@@ -11,10 +11,19 @@ from typing import Any
 
 from ray import tune
 
-from au_dist.core.errors import AuDistError, ClusterError, LeaseLostError, ResumeError, RunStoppedError, StorageError
+from au_dist.core.errors import (
+    AuDistError,
+    ClusterError,
+    LeaseLostError,
+    RecipeError,
+    ResumeError,
+    RunStoppedError,
+    StorageError,
+)
 from au_dist.recipes.recipe import Recipe
 from au_dist.runs.context import make_context
 from au_dist.runs.session import ENVIRONMENT
+from au_dist.runs.trackers import check_tracker
 from au_dist.runs.train import train
 from au_dist.runs.worker_group import IDLE_S, WorkerGroup
 from au_dist.storage.store import Store, open_store
@@ -241,23 +250,31 @@ class Trial(tune.Trainable):
 
     def _prepare(self, config: dict[str, Any]) -> None:
         self.training = None
+        self._hear(config.get("leaving"), config["number"])
         try:
             recipes = [Recipe.model_validate(recipe) for recipe in config["recipes"]]
             os.environ.update({name: text for name, text in ENVIRONMENT.items() if name not in os.environ})
             home = open_store(config["home"]) if "home" in config else None
             self.group = self.group or WorkerGroup(IDLE_S, home, config.get("campaign", ""))
-            presence = config.get("leaving"), config["number"]
-            leaving = asker(*presence)
+            leaving = asker(config.get("leaving"), config["number"])
+            try:
+                check_tracker(recipes[0])
+            except RecipeError as error:  # the campaign was checked where it was started: this node lacks something
+                self.refused = {OUTCOME: "interrupted", "error": f"On this node: {error}"}
+                return
             several = len(recipes) > 1
             self.training = (
                 Series(recipes, self.group, leaving) if several else Training(recipes[0], self.group, leaving)
             )
-            self._goes_on = threading.Event()
-            heard = release_asker(*presence), self._goes_on
-            self._listener = threading.Thread(target=self._listen, args=heard, name="release", daemon=True)
-            self._listener.start()
         except Exception as error:  # noqa: BLE001
             self.refused = outcome_of(error)
+
+    def _hear(self, presence: str | None, number: int) -> None:
+        """Listen whether the workers are to go."""
+        self._goes_on = threading.Event()
+        heard = release_asker(presence, number), self._goes_on
+        self._listener = threading.Thread(target=self._listen, args=heard, name="release", daemon=True)
+        self._listener.start()
 
     def _listen(self, is_released: Callable[[], bool], goes_on: threading.Event) -> None:
         """Let the workers go that wait for another trial, when another campaign has need of their room."""

@@ -1,11 +1,11 @@
 """What will fail on a cluster: looked for on every node before a run begins, one line each with its remedy."""
 
 import statistics
-import tempfile
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def check_nodes(recipe: Recipe) -> list[Finding]:
         A finding for each matter, the driver's own view of the store first.
     """
     place, mark = open_store(recipe.runs), f".mark-{uuid.uuid4().hex}"
-    made = not place.is_s3 and not Path(place.uri).exists()
+    made = [] if place.is_s3 else [path for path in (Path(place.uri), *Path(place.uri).parents) if not path.exists()]
     try:
         place.check().write(mark, b"au-dist cluster preflight")
     except AuDistError as error:
@@ -87,8 +87,9 @@ def check_nodes(recipe: Recipe) -> list[Finding]:
         return findings(recipe, survey(recipe, mark))
     finally:
         place.delete(mark)
-        if made:
-            Path(place.uri).rmdir()
+        with suppress(OSError):  # somebody has begun to use it
+            for path in made:
+                path.rmdir()
 
 
 def survey(recipe: Recipe, mark: str) -> Survey:
@@ -105,13 +106,14 @@ def survey(recipe: Recipe, mark: str) -> Survey:
     for name, node in nodes.items():
         cards = bool(recipe.workers.gpus) and name in has_cards
         task = ask.options(scheduling_strategy=on(node))
-        asked[name] = task.remote(recipe.runs, mark, tempfile.gettempdir(), cards)
+        # Ray's temporary folder of this node.
+        asked[name] = task.remote(recipe.runs, mark, str(Path(node["RayletSocketName"]).parent), cards)
     facts, silent, apart = {}, {}, {}
     until = time.monotonic() + ANSWER_S
     for name, answer in asked.items():
         try:
-            facts[name] = ray.get(answer, timeout=max(1.0, until - time.monotonic()))
-            apart[name] = _apart(on(nodes[name]))
+            answered = ray.get(answer, timeout=max(1.0, until - time.monotonic()))
+            facts[name], apart[name] = answered, _apart(on(nodes[name]))
         except ray.exceptions.GetTimeoutError:
             silent[name] = f"no answer within {ANSWER_S:.0f} s"
         except ray.exceptions.RayError as error:
@@ -179,10 +181,11 @@ def _disks(recipe: Recipe, seen: Survey) -> Finding:
     scarce, few = min(seen.facts.items(), key=lambda one: one[1].disk_free_bytes)
     words = f"{_gib(few.disk_free_bytes)} are free for Ray's temporary files on {scarce}"
     if least.disk_free < DISK_AT_LEAST:
-        full = f"{least.disk_free:.0%} are free on {name}: Ray places nothing there. Make room, or set RAY_TMPDIR."
+        remedy = "Ray places nothing there. Make room, or start Ray with --temp-dir elsewhere."
+        full = f"{least.disk_free:.0%} are free on {name}: {remedy}"
         return Finding("disks", full, good=False)
     if few.disk_free_bytes < DISK_FEW_BYTES:
-        return Finding("disks", f"{words}: make room, or set RAY_TMPDIR to another disk.", good=None)
+        return Finding("disks", f"{words}: make room, or start Ray with --temp-dir on another disk.", good=None)
     return Finding("disks", f"at least {_gib(few.disk_free_bytes)} free")
 
 

@@ -101,6 +101,12 @@ PRIVATE_NAMES = (
         every_run=False,
     ),
     PrivateName(
+        "ray.train.v2._internal.execution.worker_group.worker:RayTrainWorker",
+        None,
+        "tells by its name whether a run has been given its place, or waits for room",
+        "a list of the workers of a run of Ray Train",
+    ),
+    PrivateName(
         "ray.experimental.internal_kv:_internal_kv_get",
         ("key", "namespace"),
         "tells a run that waits for room that nodes are being started, by what the autoscaler of `ray up` writes",

@@ -43,7 +43,14 @@ def has_workers() -> bool:
 
 
 def coming_nodes() -> int:
-    """Return how many nodes an autoscaler is starting, or has asked for; 0 where there is none."""
+    """Return how many nodes an autoscaler is starting, or has asked for; 0 where there is none, or nobody says."""
+    try:
+        return _coming_nodes()
+    except Exception:  # noqa: BLE001 - a cluster too busy to answer, another release's words: no run is lost for that
+        return 0
+
+
+def _coming_nodes() -> int:
     if text := _internal_kv_get("__autoscaling_status"):  # of `ray up`
         report = json.loads(text).get("autoscaler_report", {})
         return len(report.get("pending_nodes", [])) + sum(report.get("pending_launches", {}).values())

@@ -51,7 +51,14 @@ def there_is(free: Nodes, total: Nodes) -> str:
 
 
 def why_it_waits(recipe: Recipe) -> str | None:
-    """Return why the connected cluster places no workers of this driver's run; None where it does, or has."""
+    """Return why the connected cluster places no workers of this driver's run; None where it does, or nobody knows."""
+    try:
+        return _why_it_waits(recipe)
+    except Exception:  # noqa: BLE001 - what only explains a wait ends no run
+        return None
+
+
+def _why_it_waits(recipe: Recipe) -> str | None:
     import ray
 
     from au_dist.compat.ray import coming_nodes, free_nodes, has_workers, other_jobs

@@ -4,9 +4,9 @@ The driver tells them, in a thread of its own: a tracker that is slow or away ho
 """
 
 import importlib.util
-import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,19 +22,25 @@ from au_dist.train.events import Event, Noted, StepDone, Validated
 if TYPE_CHECKING:
     from au_dist.runs.coordinator import Show
 
-#: Seconds that the driver waits at the end for a tracker to take what is left.
-PATIENCE_S = 60.0
+#: Seconds that the driver waits at the end for a tracker to take what is left: less than warm workers wait for a run.
+PATIENCE_S = 10.0
 
 #: Rows that are told at once, at most.
 ROWS = 100
 
-#: What has trackers tell their makers nothing, and print nothing, where the environment does not say otherwise.
-QUIET = {
+#: What has trackers tell their makers nothing, print nothing and give up within a minute, where the environment does
+#: not say otherwise.
+DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_MODE": "offline",
 }
+
+#: Whose name and password stand in an address.
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 Row = dict[str, Any]
 
@@ -64,8 +70,7 @@ class MlflowTracker:
 
         self._client = MlflowClient()
         name, place = recipe.tracking.experiment, place.replace("'", "%27")
-        there = self._client.get_experiment_by_name(name)
-        experiment = there.experiment_id if there else self._client.create_experiment(name)
+        experiment = self._experiment(name)
         found = self._client.search_runs([experiment], f"tags.au_dist_run = '{place}'", max_results=1)
         if found:
             self._run = found[0].info.run_id
@@ -75,6 +80,18 @@ class MlflowTracker:
         self._run = run.info.run_id
         values = {path: get(recipe, path) for path in leaves(Recipe)}
         self._client.log_batch(self._run, params=[Param(path, str(value)[:500]) for path, value in values.items()])
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        if there := self._client.get_experiment_by_name(name):
+            return str(there.experiment_id)
+        try:
+            return self._client.create_experiment(name)
+        except MlflowException:  # another run was faster
+            if there := self._client.get_experiment_by_name(name):
+                return str(there.experiment_id)
+            raise
 
     def tell(self, rows: list[Row]) -> None:
         """Take rows, each with its step."""
@@ -105,6 +122,7 @@ class WandbTracker:
         self._run = wandb.init(
             project=recipe.tracking.experiment,
             name=recipe.name,
+            reinit="create_new",  # or it would be the run before, where that has not ended
             config={**recipe.model_dump(mode="json"), "au_dist_run": place},
             settings=wandb.Settings(silent=True, disable_git=True, save_code=False, console="off"),
         )
@@ -126,7 +144,7 @@ TRACKERS: dict[str, type[MlflowTracker] | type[WandbTracker]] = {"mlflow": Mlflo
 
 
 def _be_quiet() -> None:
-    for name, text in QUIET.items():
+    for name, text in DEFAULTS.items():
         os.environ.setdefault(name, text)
 
 
@@ -135,14 +153,21 @@ def _numbers(row: Row) -> dict[str, float]:
 
 
 def check_tracker(recipe: Recipe) -> None:
-    """Refuse a tracker that is not installed.
+    """Refuse a tracker that is not installed, or has no address.
 
     Raises:
-        RecipeError: It is not.
+        RecipeError: So it is.
     """
     to = recipe.tracking.to
     if to and importlib.util.find_spec(to) is None:
         raise RecipeError(f"{to} is not installed", where="tracking.to", fix=f"pip install 'au-dist[{to}]'")
+    if to == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise RecipeError(
+            "The address of MLflow's server is not known",
+            where="tracking.to",
+            expected="the variable MLFLOW_TRACKING_URI, in the process that starts the run",
+            fix="Set it; `au-dist submit --env MLFLOW_TRACKING_URI` sends it with a job. Trials need it on the nodes.",
+        )
 
 
 @contextmanager
@@ -182,12 +207,13 @@ class Line:
     def __init__(self, make: Callable[[], Tracker], to: str, show: "Show") -> None:
         self._make, self._to, self._show = make, to, show
         self._rows: queue.SimpleQueue[Row | bool] = queue.SimpleQueue()
+        self._failed = False
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
         self._thread.start()
 
     def show(self, event: Event) -> None:
         """Show an event, and have the tracker told what stands in the record."""
-        if isinstance(event, StepDone | Validated):
+        if isinstance(event, StepDone | Validated) and not self._failed:
             self._rows.put(event.row())
         self._show(event)
 
@@ -195,6 +221,8 @@ class Line:
         """Have the tracker told the end, and wait for it for a while."""
         self._rows.put(whole)
         self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            self._show(Noted(f"{self._to} has not taken all that it was told within {PATIENCE_S:g} s of the end"))
 
     def _run(self) -> None:
         try:
@@ -208,7 +236,7 @@ class Line:
                 if isinstance(taken[-1], bool):
                     tracker.end(taken[-1])
                     return
-        except Exception as error:
-            logging.getLogger(__name__).warning("%s is told nothing any more", self._to, exc_info=True)
-            words = str(error).strip().partition("\n")[0][:200]
+        except Exception as error:  # noqa: BLE001
+            self._failed = True
+            words = _CREDENTIALS.sub("//", str(error).strip().partition("\n")[0])[:200]
             self._show(Noted(f"{self._to} is told nothing any more: {words}; the run goes on"))

@@ -88,7 +88,7 @@ def _fit(
         except Exception as error:
             # Machines take minutes to come; their time is not what the recipe's seconds are about.
             waits -= 1
-            if stop.is_set() or waits < 0 or not (want_of_room(error) and coming_nodes()):
+            if stop.is_set() or drop.is_set() or waits < 0 or not (want_of_room(error) and coming_nodes()):
                 raise _for_people(error, context) from error
         else:
             if not moves or max(checkpoint.steps(context.run), default=0) == context.plan(1).steps:

@@ -20,11 +20,13 @@ from states import step_done
 from au_dist.cluster.nodes import free_ports
 from au_dist.core.errors import RecipeError, ResumeError
 from au_dist.recipes.recipe import Recipe
+from au_dist.runs import trackers
 from au_dist.runs.trackers import TRACKERS, Line, check_tracker
 from au_dist.runs.train import train
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.train.events import Event, Noted, Resumed, Validated
+from au_dist.tuning.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,6 +71,45 @@ def test_a_tracker_that_fails_is_named_and_told_nothing_any_more() -> None:
     line.close(True)
     assert Noted("here is told nothing any more: nobody there; the run goes on") in seen
     assert step_done(1) in seen
+
+
+def test_a_password_in_its_address_is_not_shown() -> None:
+    def make() -> Told:
+        raise ConnectionError("API request to http://me:s3cret@10.0.0.7:5000/api failed")
+
+    seen: list[Event] = []
+    Line(make, "here", seen.append).close(True)
+    assert seen == [
+        Noted("here is told nothing any more: API request to http://10.0.0.7:5000/api failed; the run goes on")
+    ]
+
+
+def test_a_tracker_that_takes_too_long_is_named_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "PATIENCE_S", 0.2)
+    seen, over = list[Event](), threading.Event()
+
+    class Slow(Told):
+        def tell(self, rows: list[dict[str, Any]]) -> None:
+            over.wait(60)
+
+    line = Line(Slow, "here", seen.append)
+    line.show(step_done(1))
+    line.close(True)
+    over.set()
+    assert Noted("here has not taken all that it was told within 0.2 s of the end") in seen
+
+
+def test_a_server_without_an_address_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow would make a database in the current folder."""
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    recipe = Recipe(name="x", shards="s", runs="r", method="aunce", tracking={"to": "mlflow"})
+    with pytest.raises(RecipeError, match="MLFLOW_TRACKING_URI"):
+        check_tracker(recipe)
+    trial = Trial({"number": 0, "recipes": [recipe.model_dump(mode="json")]})
+    found = trial.train()
+    assert (found["outcome"], "On this node: The address of MLflow" in found["error"]) == ("interrupted", True)
+    trial.stop()
 
 
 @pytest.mark.parametrize("to", TRACKERS)

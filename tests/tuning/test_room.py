@@ -5,7 +5,7 @@ from campaign_files import RECIPE
 
 from au_dist.recipes.recipe import Recipe
 from au_dist.tuning.presence import Standing
-from au_dist.tuning.room import LOOK_S, TURN_S, Room, Sight, Wait, with_those_to_come
+from au_dist.tuning.room import LOOK_S, PATIENT_S, TURN_S, Room, Sight, Wait, with_those_to_come
 
 #: A worker of 0.5 CPU, and 0.5 CPU for its data.
 BASE = Recipe.model_validate({**RECIPE, "name": "base", "shards": "shards", "runs": "runs"})
@@ -125,8 +125,8 @@ def test_what_a_campaign_lets_go_is_the_other_ones_to_take() -> None:
     assert room.wait(0, 0, 1) is not None
     assert room.wait(0, 0) == turn
     cluster.now += LOOK_S
-    cluster.others = [Standing(1)]
-    assert room.wait(0, 0) is None
+    cluster.others = [Standing(1, waiting=True)]  # it has begun one, and waits for a second
+    assert room.wait(1, 0) is None
     cluster.now += LOOK_S
     cluster.others = [Standing(0, waiting=True)]
     assert room.wait(0, 0) is None  # that was its turn
@@ -136,6 +136,24 @@ def test_what_a_campaign_lets_go_is_the_other_ones_to_take() -> None:
     assert room.wait(0, 0) == turn
     cluster.now += LOOK_S
     assert room.wait(0, 0) is None  # it does not take it
+
+
+def test_who_never_begins_is_not_given_way_to_for_ever() -> None:
+    """It may have need of more than anybody lets go."""
+    cluster = Cluster(3.0)
+    room = cluster.room()
+    cluster.others = [Standing(0, waiting=True)]
+    for cluster.now in (0.0, PATIENT_S):
+        wait = room.wait(1, 0)
+        assert wait is not None
+        assert wait.gives_way
+    cluster.now += LOOK_S
+    assert room.wait(1, 0) is None
+    cluster.now += LOOK_S
+    assert room.wait(2, 0) is None
+    cluster.others = [Standing(1, waiting=True)]  # it has begun one
+    cluster.now += LOOK_S
+    assert room.wait(2, 0) is not None
 
 
 def test_a_look_is_good_for_a_while_unless_something_has_begun() -> None:
