@@ -197,8 +197,8 @@ class RunMonitor:
         show: Called with each event, in a thread.
         stop: Set when the run is to store a checkpoint and stop.
         drop: Set when it is to stop at once.
-        why_it_waits: Returns why the cluster places no workers; None where it does.
         end: Ends the run where the workers cannot be asked to stop any more; by default as Ctrl-C does.
+        why_it_waits: Returns why the cluster places no workers; None where it does.
     """
 
     def __init__(
@@ -207,8 +207,8 @@ class RunMonitor:
         show: Show,
         stop: threading.Event,
         drop: threading.Event,
-        why_it_waits: Callable[[], str | None] = lambda: None,
         end: Callable[[], None] = _thread.interrupt_main,
+        why_it_waits: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.coordinator, self.show, self.stop, self.drop = coordinator, show, stop, drop
         self.over = threading.Event()

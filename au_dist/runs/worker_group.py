@@ -76,7 +76,7 @@ class WorkerGroup:
         assert self._fit is not None
         try:
             waits = functools.partial(why_it_waits, context.recipe)
-            with RunMonitor(self._coordinator, show, stop, drop, waits):
+            with RunMonitor(self._coordinator, show, stop, drop, why_it_waits=waits):
                 # `_thread.interrupt_main` wakes nobody who waits without end.
                 while not self._fit.done() and not self._done():
                     time.sleep(ASK_S)

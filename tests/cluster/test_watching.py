@@ -23,6 +23,7 @@ from small_run import write_recipe
 from au_dist.cluster import local, nodes
 from au_dist.cluster.local import LocalCluster
 from au_dist.runs.gauges import GAUGES, PREFIX
+from au_dist.runs.session import ENVIRONMENT
 from au_dist.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,7 +213,9 @@ def test_every_query_has_an_answer_while_a_run_trains_and_none_when_it_has_ended
     )
     log = tmp_path / "run.log"
     command = [sys.executable, "-m", "au_dist", "train", str(recipe), "--address", "local"]
-    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as run:
+    # A Ray inside this process has set it otherwise.
+    tracked = {**os.environ, "RAY_TRAIN_ENABLE_STATE_TRACKING": ENVIRONMENT["RAY_TRAIN_ENABLE_STATE_TRACKING"]}
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, env=tracked) as run:
         try:
             missing = dict(queries)
 
