@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from au_dist.core.errors import ClusterError
-from au_dist.core.nodes import has_labels, labelled, words
-
-_UNIT = 10_000
+from au_dist.core.nodes import has_labels, labelled, units, words
+from au_dist.core.words import number_of
 
 Resources = Mapping[str, float]
 """What a node has: `{"CPU": 8, "GPU": 1}`, and its labels (`au_dist.core.nodes`); other names are not looked at."""
@@ -74,17 +73,17 @@ def largest_fit(needs: Needs, resources: Sequence[Resources]) -> int:
         0 to `needs.workers`; -1 where not even data tasks and controllers fit.
     """
     tasks, task_cpu = _data_tasks(needs)
-    worker_cpu, worker_gpu = _units(needs.cpus_per_worker), _units(needs.gpus_per_worker)
+    worker_cpu, worker_gpu = units(needs.cpus_per_worker), units(needs.gpus_per_worker)
     nodes = [
         (
-            _units(node.get("CPU", 0)),
-            _units(node.get("GPU", 0)),
+            units(node.get("CPU", 0)),
+            units(node.get("GPU", 0)),
             has_labels(node, needs.worker_labels),
             has_labels(node, needs.data_labels),
         )
         for node in resources
     ]
-    controllers = _units(needs.controllers_cpus)
+    controllers = units(needs.controllers_cpus)
 
     def most_tasks(cpu: int, gpu: int, works: bool, reads: bool) -> list[int]:
         """On one node: the data tasks that fit beside 0, 1, 2... workers."""
@@ -166,14 +165,10 @@ def declared_resources(path: Path) -> list[dict[str, float]]:
         ) from error
 
 
-def _units(value: float) -> int:
-    return round(value * _UNIT)
-
-
 def _data_tasks(needs: Needs) -> tuple[int, int]:
     """How many data tasks, and the units of CPU of each."""
     count = math.ceil(needs.data_cpus)
-    return count, _units(needs.data_cpus / count) if count else 0
+    return count, units(needs.data_cpus / count) if count else 0
 
 
 def _most_workers(options: Sequence[Sequence[int]], wanted: int, tasks: int) -> int:
@@ -203,7 +198,7 @@ def _most_workers(options: Sequence[Sequence[int]], wanted: int, tasks: int) -> 
 
 def _asked_for(needs: Needs) -> str:
     worker = f"{needs.cpus_per_worker:g} CPU" + (f" + {needs.gpus_per_worker:g} GPU" if needs.gpus_per_worker else "")
-    parts = [f"{_count(needs.workers, 'worker')} x ({worker}){words(needs.worker_labels)}"]
+    parts = [f"{number_of(needs.workers, 'worker')} x ({worker}){words(needs.worker_labels)}"]
     if needs.data_cpus:
         parts.append(f"{needs.data_cpus:g} CPU for data{words(needs.data_labels)}")
     if needs.controllers_cpus:
@@ -220,17 +215,15 @@ def _there_is(resources: Sequence[Resources]) -> str:
     nodes = ", ".join(f"{count} x ({cpu:g} CPU, {gpu:g} GPU)" for (cpu, gpu), count in alike.items())
     cpus = sum(node.get("CPU", 0) for node in resources)
     gpus = sum(node.get("GPU", 0) for node in resources)
-    return f"{_count(len(resources), 'node')}: {nodes}, {cpus:g} CPU and {gpus:g} GPU in all"
+    return f"{number_of(len(resources), 'node')}: {nodes}, {cpus:g} CPU and {gpus:g} GPU in all"
 
 
 def _advice(needs: Needs, resources: Sequence[Resources], fitting: int) -> str:
     if fitting > 0:
-        return f"At most {_count(fitting, 'worker')} would fit, each whole on one node: ask for that many, or add nodes"
+        return (
+            f"At most {number_of(fitting, 'worker')} would fit, each whole on one node: ask for that many, or add nodes"
+        )
     bare = Needs(1, needs.cpus_per_worker, needs.gpus_per_worker, worker_labels=needs.worker_labels)
     if largest_fit(bare, resources) < 1:
         return "No worker fits, as no single node has what one needs: ask for less per worker, or for larger nodes"
     return "No worker fits beside the CPUs for data and controllers: ask for less of those, or add nodes"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -7,8 +7,9 @@ one of them must always find room.
 
 from au_dist.config.sections import READING_TASKS
 from au_dist.core.errors import ClusterError
+from au_dist.core.nodes import units
 from au_dist.recipes.recipe import Recipe
-from au_dist.runs.room import Nodes, holds, places, reads, units
+from au_dist.runs.room import Nodes, holds, places, reads
 from au_dist.train.plan import worker_counts
 
 

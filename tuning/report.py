@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from au_dist.core.errors import TrainError
-from au_dist.core.words import short, span
+from au_dist.core.words import number_of, short, span
 from au_dist.storage.store import Store, open_store
 from au_dist.train import checkpoint
 from au_dist.tuning.campaign import Campaign
@@ -112,7 +112,7 @@ class CampaignResult(TrialTable):
         """What to know and what to do next, in a few lines."""
         best = self.best
         lines = [f"{count} {state}" for state, count in sorted(Counter(row.state for row in self.trials).items())]
-        lines = [f"{_trials(len(self.trials))}: {', '.join(lines)}"]
+        lines = [f"{number_of(len(self.trials), 'trial')}: {', '.join(lines)}"]
         lines += [f"trial {row.number} {row.state}: {row.error}" for row in self.trials if row.error]
         of = next(row for row in self.trials if row.number == best.number)
         mean = f"{of.metric:.6f}, the mean of {of.runs} runs; of the best of these " if of.runs > 1 else ""
@@ -150,15 +150,11 @@ def _paths(trials: Sequence[TrialRow]) -> list[str]:
     return list(dict.fromkeys(path for trial in trials for path in trial.values))
 
 
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
-
-
 def line(event: Mapping[str, Any]) -> str:
     """Return an event of a campaign (of `StudySearch` and `run_campaign`) as a line of text."""
     numbers = [f"{key} {value:.4f}" for key, value in event.items() if key.startswith("val_") and math.isfinite(value)]
     if event["event"] == "campaign":
-        return f"{_trials(event['trials'])}, {event['left']} left to run, {event['at_once']} at once"
+        return f"{number_of(event['trials'], 'trial')}, {event['left']} left to run, {event['at_once']} at once"
     if event["event"] == "waiting" and "why" in event:
         return f"waiting for room, {event['running']} under way: {event['why']}"
     if event["event"] == "over":

@@ -4,6 +4,14 @@ from collections.abc import Mapping
 
 Node = Mapping[str, float]
 
+#: Ray counts amounts in ten-thousandths.
+_UNIT = 10_000
+
+
+def units(value: float) -> int:
+    """Return an amount as Ray counts it."""
+    return round(value * _UNIT)
+
 
 def labelled(amounts: Mapping[str, float], labels: Mapping[str, str]) -> dict[str, float]:
     """Return a node of which both are known."""

@@ -18,6 +18,11 @@ def short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def number_of(number: int, noun: str) -> str:
+    """Return a number of things, with the plural's letter where it is not one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def span(seconds: float) -> str:
     """Return a time as hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))

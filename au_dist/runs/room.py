@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-from au_dist.core.nodes import Node, has_labels, labelled, words
+from au_dist.core.nodes import Node, has_labels, labelled, units, words
 from au_dist.recipes.recipe import Recipe
 from au_dist.train.plan import worker_counts
-
-#: Ray counts resources in ten-thousandths.
-_UNIT = 10_000
 
 Nodes = Sequence[Node]
 
@@ -70,11 +67,6 @@ def _why_it_waits(recipe: Recipe) -> str | None:
     coming = [f"{count} more nodes on their way"] if (count := coming_nodes()) else []
     beside = [f"beside this run: {'; '.join(others)}"] if (others := other_jobs()) else []
     return "; ".join([f"it needs {needs(recipe, least)}", there_is(free, total), *coming, *beside])
-
-
-def units(value: float) -> int:
-    """Return an amount as Ray counts it."""
-    return round(value * _UNIT)
 
 
 def _cpus(nodes: Nodes) -> int:
